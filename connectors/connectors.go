@@ -1,0 +1,238 @@
+// Package connectors is the contract of sources and sinks: splits and their
+// enumerator and reader, writers and their two-phase commit. It holds no
+// connector itself and knows nothing of tasks, checkpoints' storage or the
+// cluster.
+package connectors
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/leatstream/leat/columnar"
+	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/internal/clock"
+)
+
+// Split is a unit of source input with the position to read from.
+type Split struct {
+	// ID is unique in the source and stable for ever ("orders-3").
+	ID string
+	// Position is the connector's own versioned encoding of where to go on
+	// and where to stop.
+	Position []byte
+}
+
+// Source describes an input. Its methods are free of side effects; it is
+// made anew in each process by running the job's main.
+type Source interface {
+	// Name describes the source for people ("kafka orders").
+	Name() string
+	// Detail is a deterministic description, part of the graph's fingerprint.
+	// It never contains a secret.
+	Detail() string
+	// Bounded reports whether the source ends by itself.
+	Bounded() bool
+	// RowType is the type of the records.
+	RowType() columnar.RowType
+	NewEnumerator(ctx *EnumeratorContext) (Enumerator, error)
+	NewReader(ctx *ReaderContext) (Reader, error)
+}
+
+// EnumeratorContext is what an enumerator may use.
+type EnumeratorContext struct {
+	Info dataflow.TaskInfo
+	// Restored is the state in the checkpoint, nil at a fresh start.
+	Restored []byte
+	Clock    clock.Clock
+	Log      *slog.Logger
+}
+
+// Enumerator finds the splits of a source. It lives in the job's coordinator
+// task. Discover may do I/O and runs on a goroutine of its own, never
+// concurrently with itself or with Snapshot.
+type Enumerator interface {
+	// Discover returns all splits known now, each with the position where it
+	// starts if nothing of it was ever read. That position is decided once
+	// for each split and is part of the state: a later call, or a restored
+	// enumerator, returns the same. An error is retried with backoff and
+	// shown to people; a *FatalError fails the job.
+	Discover(ctx context.Context) ([]Split, error)
+	// Interval is the time between discoveries; 0: discover once only.
+	Interval() time.Duration
+	// Snapshot returns the state, versioned.
+	Snapshot() ([]byte, error)
+	Close() error
+}
+
+// Owner returns the subtask, of parallelism many, that reads a split:
+// FNV-1a of its id. Sources whose splits are numbered implement SplitOwner to
+// spread them evenly.
+type SplitOwner interface {
+	Owner(splitID string, parallelism int) int
+}
+
+// ReaderContext is what a reader may use.
+type ReaderContext struct {
+	Info  dataflow.TaskInfo
+	Clock clock.Clock
+	Log   *slog.Logger
+	// Wake makes the task call Next again; safe from any goroutine.
+	Wake func()
+	// Counter returns a counter shown under the operator's metrics.
+	Counter func(name string) func(n int64)
+	// Gauge registers a figure read from other goroutines ("pendingRecords").
+	Gauge func(name string, read func() float64)
+	// DeadLetters says that bad records are wanted (Fetched.Bad); otherwise a
+	// record that cannot be decoded is an error of Next.
+	DeadLetters bool
+}
+
+// Reader reads splits. Its methods are called on the task's goroutine, one at
+// a time, and do not block: fetching happens on the reader's own goroutines,
+// a bounded amount ahead.
+type Reader interface {
+	// AddSplits starts reading more splits.
+	AddSplits(splits []Split) error
+	// Next returns the next piece of one split, or ok false when nothing is
+	// there yet (Wake will be called). A *FatalError or any other error fails
+	// the attempt: what can be retried is retried inside.
+	Next() (f Fetched, ok bool, err error)
+	// Snapshot returns all splits at the position after what Next returned
+	// last. Splits that ended stay in it, at their end: after a restore they
+	// end again at once instead of being read again.
+	Snapshot() []Split
+	// Committed says that a checkpoint with these splits was committed, for
+	// monitoring outside (consumer group offsets). It must not block.
+	Committed(splits []Split)
+	Close() error
+}
+
+// Fetched is a piece of one split.
+type Fetched struct {
+	Split string
+	// Batch may be nil when only the rest is of interest. It is handed over.
+	Batch *columnar.Batch
+	// Bad holds the records that could not be decoded.
+	Bad []DeadLetter
+	// SplitEnd says that the split has no more records, ever.
+	SplitEnd bool
+	// CaughtUp says that the position equals the confirmed end of the split:
+	// only then may the split be called idle.
+	CaughtUp bool
+}
+
+// DeadLetter is a record that its error policy set aside.
+type DeadLetter struct {
+	Error    string
+	Operator string
+	// Topic, Partition and Offset name the place: file and line for files.
+	Topic     string
+	Partition int32
+	Offset    int64
+	// Timestamp is the record's in milliseconds, dataflow.TimeNone without.
+	Timestamp int64
+	Key       []byte
+	Value     []byte
+}
+
+// FatalError is a fault that no retry can mend; Fix says what a person can do.
+type FatalError struct {
+	Code string // LEATnnnn
+	What string
+	Why  string
+	Fix  string
+}
+
+// Error implements error.
+func (e *FatalError) Error() string {
+	s := e.What
+	if e.Why != "" {
+		s += ": " + e.Why
+	}
+	if e.Fix != "" {
+		s += " (fix: " + e.Fix + ")"
+	}
+	return s
+}
+
+// Sink describes an output. Its methods are free of side effects.
+type Sink interface {
+	Name() string
+	// Detail is a deterministic description without secrets.
+	Detail() string
+	// Transactional sinks take part in two-phase commit and need a pool of ids.
+	Transactional() bool
+	// RowType is the type it accepts.
+	RowType() columnar.RowType
+	NewWriter(ctx *WriterContext) (Writer, error)
+}
+
+// Checker is implemented by sources and sinks that can check the outside
+// world before the job starts (topic exists, time-outs fit). It runs in the
+// coordinator task at each start. A *FatalError fails the job, another error
+// is retried.
+type Checker interface {
+	Check(ctx context.Context, info CheckInfo) error
+}
+
+// CheckInfo is what a check may depend on.
+type CheckInfo struct {
+	JobName            string
+	CheckpointInterval time.Duration // negative: checkpoints are off
+}
+
+// WriterContext is what a writer may use.
+type WriterContext struct {
+	Info  dataflow.TaskInfo
+	Clock clock.Clock
+	Log   *slog.Logger
+	// Wake makes the task look at Ready again; safe from any goroutine.
+	Wake        func()
+	Counter     func(name string) func(n int64)
+	Incarnation dataflow.Incarnation
+	// TxnPool is the number of transactional ids 0..TxnPool-1 recorded for
+	// this sink; this writer owns those with id mod Info.Parallelism =
+	// Info.Subtask and uses no other.
+	TxnPool int
+	// CheckpointsOff says that nothing will ever be committed.
+	CheckpointsOff bool
+}
+
+// Writer writes one subtask's share. Recover, Write, Ready, Flush and Prepare
+// are called on the task's goroutine; Commit on another, one call at a time,
+// concurrently with them.
+type Writer interface {
+	// Recover is called first, once, with what the checkpoint's Prepare calls
+	// of ALL old subtasks returned (empty at a fresh start). The writer
+	// commits again those that it owns, then aborts what else its ids left
+	// open. It may block; ctx ends when the attempt does.
+	Recover(ctx context.Context, prepared []Committable) error
+	// Write takes a batch; it is handed over. It may buffer a bounded amount.
+	Write(b *columnar.Batch) error
+	// Ready reports whether Write has room; when not, Wake follows.
+	Ready() bool
+	// Flush returns when all that was written has reached the outside
+	// (durable, not yet committed).
+	Flush(ctx context.Context) error
+	// Prepare seals what was written since the last Prepare: after it nothing
+	// is added to these committables. It flushes first. No committables means
+	// nothing to commit. final: no write will follow.
+	Prepare(ctx context.Context, cp dataflow.CheckpointID, final bool) ([]Committable, error)
+	// Commit makes committables visible; idempotent; retries inside until
+	// done, ctx ends or the outside refuses for good (an error, which fails
+	// the attempt).
+	Commit(ctx context.Context, c []Committable) error
+	// SealedMax bounds the committables that may be prepared and not
+	// committed; at it the task declines checkpoints.
+	SealedMax() int
+	Close() error
+}
+
+// Committable is a prepared effect, in the connector's own versioned encoding.
+type Committable struct {
+	// Owner is the number from which the owning subtask follows: Owner mod
+	// parallelism (the transactional id's number for Kafka).
+	Owner int
+	Data  []byte
+}

@@ -1,0 +1,33 @@
+package codec
+
+import "unsafe"
+
+// arenaChunkBytes is the size of a fresh chunk.
+const arenaChunkBytes = 64 << 10
+
+// Arena holds the strings and byte slices of one batch: they stay valid as
+// long as anything refers to them, and are never moved. One goroutine uses
+// it. The zero value is ready.
+type Arena struct {
+	chunk []byte // len: used, cap: room
+}
+
+// Bytes copies b into the arena and returns the copy, of equal length and
+// capacity.
+func (a *Arena) Bytes(b []byte) []byte {
+	if cap(a.chunk)-len(a.chunk) < len(b) {
+		a.chunk = make([]byte, 0, max(arenaChunkBytes, len(b)))
+	}
+	from := len(a.chunk)
+	a.chunk = append(a.chunk, b...)
+	return a.chunk[from:len(a.chunk):len(a.chunk)]
+}
+
+// String copies b into the arena and returns it as a string.
+func (a *Arena) String(b []byte) string {
+	if len(b) == 0 {
+		return ""
+	}
+	c := a.Bytes(b)
+	return unsafe.String(&c[0], len(c))
+}

@@ -1,0 +1,245 @@
+package graph
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/leatstream/leat/dataflow"
+)
+
+// Marshal returns the JSON form of g. It is deterministic: equal graphs give
+// equal bytes.
+func (g *JobGraph) Marshal() ([]byte, error) { return json.Marshal(g) }
+
+// Unmarshal reads what Marshal wrote and checks its shape.
+func Unmarshal(b []byte) (*JobGraph, error) {
+	g := &JobGraph{}
+	if err := json.Unmarshal(b, g); err != nil {
+		return nil, fmt.Errorf("job graph: %w", err)
+	}
+	if g.Version != FormatVersion {
+		return nil, fmt.Errorf("job graph: version %d, want %d: build the bundle with this release", g.Version, FormatVersion)
+	}
+	return g, g.Validate()
+}
+
+// Fingerprint identifies the graph: SHA-256 of its JSON form without source
+// positions, in hexadecimal. Two runs of one main must agree on it.
+func (g *JobGraph) Fingerprint() string {
+	c := *g
+	c.Nodes = make([]*Node, len(g.Nodes))
+	for i, n := range g.Nodes {
+		m := *n
+		m.Where = ""
+		c.Nodes[i] = &m
+	}
+	b, err := json.Marshal(&c)
+	if err != nil {
+		panic(fmt.Sprintf("graph: marshalling plain data: %v", err))
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// Node returns the node with the given id, or nil.
+func (g *JobGraph) Node(id dataflow.OperatorID) *Node {
+	for _, n := range g.Nodes {
+		if n.ID == id {
+			return n
+		}
+	}
+	return nil
+}
+
+// Validate checks what every consumer relies on: unique ids, edges that lead
+// forward, parallelism within bounds, sources without inputs.
+func (g *JobGraph) Validate() error {
+	if g.MaxParallelism < 1 || g.MaxParallelism > dataflow.MaxParallelismLimit {
+		return fmt.Errorf("maximum parallelism %d is not between 1 and %d", g.MaxParallelism, dataflow.MaxParallelismLimit)
+	}
+	if len(g.Nodes) == 0 {
+		return fmt.Errorf("job %q has no operators: add a source and a sink", g.Name)
+	}
+	at := make(map[dataflow.OperatorID]int, len(g.Nodes))
+	for i, n := range g.Nodes {
+		if j, dup := at[n.ID]; dup {
+			return fmt.Errorf("two operators have UID %q (%s, %s)", n.UID, g.Nodes[j].Where, n.Where)
+		}
+		at[n.ID] = i
+		if n.Parallelism < 0 || n.Parallelism > g.MaxParallelism {
+			return fmt.Errorf("operator %q: parallelism %d is not between 1 and the maximum parallelism %d", n.Name, n.Parallelism, g.MaxParallelism)
+		}
+	}
+	inputs := make(map[dataflow.OperatorID]int)
+	for _, e := range g.Edges {
+		from, ok := at[e.From]
+		to, ok2 := at[e.To]
+		if !ok || !ok2 || from >= to {
+			return fmt.Errorf("edge %s to %s does not lead forward between known operators", e.From, e.To)
+		}
+		inputs[e.To]++
+	}
+	for _, n := range g.Nodes {
+		if (n.Kind == KindSource) != (inputs[n.ID] == 0) {
+			return fmt.Errorf("operator %q (%s) of kind %s has %d inputs", n.Name, n.Where, n.Kind, inputs[n.ID])
+		}
+	}
+	return nil
+}
+
+// Build plans g at the given default parallelism (at least 1): nodes without
+// one of their own take it, and nodes are chained where the records need not
+// be partitioned.
+func Build(g *JobGraph, parallelism int) (*Plan, error) {
+	if err := g.Validate(); err != nil {
+		return nil, err
+	}
+	if parallelism < 1 || parallelism > g.MaxParallelism {
+		return nil, fmt.Errorf("parallelism %d is not between 1 and the maximum parallelism %d of job %q", parallelism, g.MaxParallelism, g.Name)
+	}
+	b := &planner{plan: &Plan{Graph: g}, parallelism: parallelism, vertex: make(map[dataflow.OperatorID]*Vertex)}
+	for _, n := range g.Nodes {
+		b.place(n)
+	}
+	for _, e := range g.Edges {
+		if err := b.connect(e); err != nil {
+			return nil, err
+		}
+	}
+	for _, v := range b.plan.Vertices {
+		v.Name = vertexName(v)
+	}
+	return b.plan, nil
+}
+
+type planner struct {
+	plan        *Plan
+	parallelism int
+	vertex      map[dataflow.OperatorID]*Vertex
+}
+
+// place puts n into the vertex of the node before it, or into a new one.
+func (b *planner) place(n *Node) {
+	if v := b.chainTarget(n); v != nil {
+		v.Nodes = append(v.Nodes, n)
+		b.vertex[n.ID] = v
+		return
+	}
+	v := &Vertex{Index: len(b.plan.Vertices), ID: n.ID, Parallelism: b.parallelismOf(n), Nodes: []*Node{n}}
+	b.plan.Vertices = append(b.plan.Vertices, v)
+	b.vertex[n.ID] = v
+}
+
+// chainTarget returns the vertex that n joins: it has exactly one input, by a
+// forward edge from a node of the same parallelism.
+func (b *planner) chainTarget(n *Node) *Vertex {
+	var in *Edge
+	for _, e := range b.plan.Graph.Edges {
+		if e.To != n.ID {
+			continue
+		}
+		if in != nil {
+			return nil
+		}
+		in = e
+	}
+	if in == nil || in.Partitioning != Forward || n.Unchained {
+		return nil
+	}
+	v := b.vertex[in.From]
+	if v == nil || v.Parallelism != b.parallelismOf(n) {
+		return nil
+	}
+	return v
+}
+
+func (b *planner) parallelismOf(n *Node) int {
+	if n.Parallelism > 0 {
+		return n.Parallelism
+	}
+	return b.parallelism
+}
+
+func (b *planner) connect(e *Edge) error {
+	from, to := b.vertex[e.From], b.vertex[e.To]
+	if from == to {
+		from.Chained = append(from.Chained, e)
+		return nil
+	}
+	if e.Partitioning == Forward && from.Parallelism != to.Parallelism {
+		// A forward edge between different parallelisms means "spread
+		// evenly", as a user who only set a parallelism expects.
+		c := *e
+		c.Partitioning = Rebalance
+		e = &c
+	}
+	s := &Stream{Index: len(b.plan.Streams), From: from.Index, To: to.Index, Edge: e}
+	b.plan.Streams = append(b.plan.Streams, s)
+	from.Outputs = append(from.Outputs, s.Index)
+	to.Inputs = append(to.Inputs, s.Index)
+	return nil
+}
+
+func vertexName(v *Vertex) string {
+	names := make([]string, len(v.Nodes))
+	for i, n := range v.Nodes {
+		names[i] = n.Name
+	}
+	return strings.Join(names, " -> ")
+}
+
+// Slots returns the number of slots the plan needs: with slot sharing one
+// subtask of each vertex runs in a slot, so it is the largest parallelism.
+func (p *Plan) Slots() int {
+	n := 0
+	for _, v := range p.Vertices {
+		n = max(n, v.Parallelism)
+	}
+	return n
+}
+
+// VertexOf returns the vertex that holds a node, or nil.
+func (p *Plan) VertexOf(id dataflow.OperatorID) *Vertex {
+	for _, v := range p.Vertices {
+		if slices.ContainsFunc(v.Nodes, func(n *Node) bool { return n.ID == id }) {
+			return v
+		}
+	}
+	return nil
+}
+
+// ChannelTargets returns the subtasks of the receiving vertex that subtask
+// `from` of the sending one has a channel to, ascending.
+func ChannelTargets(p Partitioning, from, fromParallelism, toParallelism int) []int {
+	switch p {
+	case Forward:
+		return []int{from}
+	case Rescale:
+		return rescaleTargets(from, fromParallelism, toParallelism)
+	default:
+		all := make([]int, toParallelism)
+		for i := range all {
+			all[i] = i
+		}
+		return all
+	}
+}
+
+// rescaleTargets spreads locally: with more receivers than senders each
+// sender owns a run of receivers, else several senders share one.
+func rescaleTargets(from, fromParallelism, toParallelism int) []int {
+	if fromParallelism >= toParallelism {
+		return []int{from * toParallelism / fromParallelism}
+	}
+	var out []int
+	for t := range toParallelism {
+		if t*fromParallelism/toParallelism == from {
+			out = append(out, t)
+		}
+	}
+	return out
+}

@@ -1,0 +1,50 @@
+// Package formats is the contract of record formats: how the bytes of one
+// record become a typed value and back. Formats are in its sub-packages. It
+// knows nothing of where the bytes come from.
+package formats
+
+import "github.com/leatstream/leat/dataflow/codec"
+
+// Header is one header of a record.
+type Header struct {
+	Key   string
+	Value []byte
+}
+
+// Record is one record as a source read it. All slices are borrowed until
+// the next record.
+type Record struct {
+	Key, Value []byte // nil means absent (a tombstone has a nil Value)
+	Headers    []Header
+	// Timestamp is in milliseconds since the epoch, dataflow.TimeNone without.
+	Timestamp int64
+	Topic     string
+	Partition int32
+	Offset    int64
+}
+
+// Decoder makes a T of a record. dst is zero when Decode is called; what it
+// keeps of rec is copied into arena, which lives as long as the batch. An
+// error rejects this record only. One decoder serves one goroutine.
+type Decoder[T any] interface {
+	Decode(rec *Record, dst *T, arena *codec.Arena) error
+}
+
+// Out is a record to be written. A format appends to the slices it is given,
+// so that a writer can reuse their memory.
+type Out struct {
+	Key, Value []byte
+	Headers    []Header
+	// Topic overrides the sink's topic when not empty.
+	Topic string
+	// Timestamp in milliseconds; dataflow.TimeNone: the row's event time.
+	Timestamp int64
+	// Tombstone makes the value null; KeyNull the key.
+	Tombstone, KeyNull bool
+}
+
+// Encoder makes the bytes of a record of a T. One encoder serves one
+// goroutine. An error rejects this record only.
+type Encoder[T any] interface {
+	Encode(v *T, out *Out) error
+}

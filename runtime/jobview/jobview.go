@@ -1,0 +1,256 @@
+// Package jobview is what can be seen of jobs and taskmanagers, and what can
+// be asked of them: the values and the Control interface between the
+// dispatcher, which fills them, and the REST API, which shows them. It knows
+// nothing of HTTP, nor of how jobs run.
+package jobview
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/dataflow/graph"
+)
+
+// JobState is the state of a job.
+type JobState string
+
+// States of a job. CREATED → (plan) → RUNNING ⇄ RESTARTING → FINISHED |
+// FAILED | CANCELED; CANCELLING and FAILING settle side effects first.
+const (
+	JobCreated    JobState = "CREATED" // waits for its plan or for slots
+	JobRunning    JobState = "RUNNING"
+	JobRestarting JobState = "RESTARTING"
+	JobFailing    JobState = "FAILING"
+	JobCancelling JobState = "CANCELLING"
+	JobFinished   JobState = "FINISHED"
+	JobFailed     JobState = "FAILED"
+	JobCanceled   JobState = "CANCELED"
+)
+
+// Terminal reports whether the state is final.
+func (s JobState) Terminal() bool {
+	return s == JobFinished || s == JobFailed || s == JobCanceled
+}
+
+// Error is a coded error for people, the same in REST, CLI and logs.
+type Error struct {
+	Code  string   `json:"code"` // LEATnnnn
+	What  string   `json:"what"`
+	Where string   `json:"where,omitempty"`
+	Why   string   `json:"why,omitempty"`
+	Fix   []string `json:"fix,omitempty"`
+	// Kind decides the HTTP status and the exit code.
+	Kind ErrorKind `json:"-"`
+}
+
+// ErrorKind classifies an Error for machines.
+type ErrorKind int
+
+// Kinds of errors.
+const (
+	KindFailed ErrorKind = iota // the operation failed
+	KindInvalid
+	KindNotFound
+	KindConflict
+	KindUnavailable // retry later
+)
+
+// Error implements error.
+func (e *Error) Error() string {
+	s := fmt.Sprintf("%s: %s", e.Code, e.What)
+	if e.Why != "" {
+		s += ": " + e.Why
+	}
+	return s
+}
+
+// Job is the view of one job.
+type Job struct {
+	ID          dataflow.JobID
+	Name        string
+	State       JobState
+	StateReason string // why it is not running well; empty when it is
+	BundleSHA   string
+	Parallelism int
+	Attempt     dataflow.Attempt
+	Restarts    int
+	Started     time.Time
+	Ended       time.Time // zero while it runs
+	StateSince  map[JobState]time.Time
+	Plan        *graph.Plan // nil until planned
+	Vertices    []Vertex
+	Checkpoints Checkpoints
+	Exceptions  []Exception // newest first, bounded
+	Config      graph.Config
+	Args        []string
+	// RestoredFrom is the checkpoint of the current attempt, 0 for none.
+	RestoredFrom dataflow.CheckpointID
+}
+
+// Vertex is the view of one vertex of the running plan.
+type Vertex struct {
+	Index       int
+	ID          dataflow.OperatorID
+	Name        string
+	Parallelism int
+	Subtasks    []Subtask
+}
+
+// Subtask is the view of one subtask.
+type Subtask struct {
+	State       string // CREATED SCHEDULED DEPLOYING INITIALIZING RUNNING FINISHED FAILED CANCELED
+	TaskManager string
+	Worker      string
+	Host        string
+	Attempt     dataflow.Attempt
+	Started     time.Time
+	// Figures accumulated in this attempt.
+	RecordsIn, RecordsOut                       int64
+	BytesIn, BytesOut                           int64
+	BusyMillis, IdleMillis, BackPressuredMillis int64
+	Watermark                                   int64
+	StateBytes                                  int64
+	// Operators holds the operators' own figures by "<operator id>.<name>".
+	Operators map[string]float64
+}
+
+// Checkpoints is the view of a job's checkpoints.
+type Checkpoints struct {
+	Completed, Failed, InProgress, Restored int
+	// History holds the newest first, bounded.
+	History       []Checkpoint
+	Latest        *Checkpoint // completed
+	LastSavepoint *Checkpoint
+	LastFailed    *Checkpoint
+}
+
+// Checkpoint is the view of one checkpoint or savepoint.
+type Checkpoint struct {
+	ID        dataflow.CheckpointID
+	Savepoint bool
+	Status    string // IN_PROGRESS COMPLETED FAILED
+	Triggered time.Time
+	Completed time.Time // zero until it ended
+	Bytes     int64
+	Acked     int
+	Subtasks  int
+	Path      string // URI of the manifest
+	Failure   string
+	Discarded bool
+	// AlignmentMax is the longest alignment of a subtask.
+	AlignmentMax time.Duration
+}
+
+// Exception is one failure of a job.
+type Exception struct {
+	Time        time.Time
+	Error       Error
+	Stack       string
+	Operator    string
+	Task        string // "name (3/8)"
+	TaskManager string
+	Record      string // position of the record, as exact as known
+	Attempt     dataflow.Attempt
+	// Restarted says that the job went on after it.
+	Restarted bool
+}
+
+// TaskManager is the view of one taskmanager.
+type TaskManager struct {
+	ID, Host, Address, Version, OS, Arch string
+	Slots, SlotsFree                     int
+	MemoryBytes, MemoryUsedBytes         int64
+	CPUSeconds                           float64
+	PID                                  int64
+	Registered, LastHeartbeat            time.Time
+	Workers                              []WorkerInfo
+	MetricsAddress                       string
+}
+
+// WorkerInfo names a worker process.
+type WorkerInfo struct {
+	ID      string
+	Job     dataflow.JobID
+	Attempt dataflow.Attempt
+	PID     int64
+}
+
+// Bundle is the view of a stored bundle.
+type Bundle struct {
+	SHA256    string
+	Name      string // file name at upload
+	Size      int64
+	Uploaded  time.Time
+	Platforms []string // "linux/amd64"
+	JobName   string
+}
+
+// Submission asks for a job.
+type Submission struct {
+	BundleSHA   string
+	Name        string // overrides the program's
+	Parallelism int    // 0: as the program says
+	Args        []string
+	Properties  map[string]string
+	Environment map[string]string
+	// FromSavepoint is the path (URI or object key) of a savepoint's manifest.
+	FromSavepoint string
+	// AllowDrained permits starting from a drained savepoint.
+	AllowDrained bool
+	DropState    []string
+	// RequestID makes a repeated submission return the first one's job.
+	RequestID string
+}
+
+// StopRequest asks for stop-with-savepoint or a savepoint alone.
+type StopRequest struct {
+	Savepoint string // directory URI; empty: under the job's prefix
+	Drain     bool
+	Stop      bool // false: savepoint only
+}
+
+// Operation is the state of a long operation (savepoint, checkpoint).
+type Operation struct {
+	ID      string
+	Done    bool
+	Path    string // manifest's URI when it succeeded
+	Failure *Error
+	// Checkpoint is its number once known.
+	Checkpoint dataflow.CheckpointID
+}
+
+// Cluster is the view of the whole cluster.
+type Cluster struct {
+	Version, Leader, ControlAddress, RESTAddress string
+	Epoch                                        dataflow.Epoch
+	Started                                      time.Time
+	TaskManagers, Slots, SlotsFree               int
+	Running, Finished, Canceled, Failed          int
+}
+
+// Control is what the REST API may ask; safe for concurrent use. Errors are
+// *Error. All values returned are copies.
+type Control interface {
+	Cluster() Cluster
+	Jobs() []Job // without Vertices' figures older than a second
+	Job(id dataflow.JobID) (Job, error)
+	Submit(ctx context.Context, s Submission) (dataflow.JobID, error)
+	Cancel(ctx context.Context, id dataflow.JobID) error
+	// Stop starts a savepoint, with Stop set followed by the job's end.
+	Stop(ctx context.Context, id dataflow.JobID, r StopRequest) (opID string, err error)
+	Checkpoint(ctx context.Context, id dataflow.JobID) (opID string, err error)
+	Operation(id dataflow.JobID, opID string) (Operation, error)
+	TaskManagers() []TaskManager
+	// Log reads a part of a worker's (or, job empty, the taskmanager's) log.
+	Log(ctx context.Context, taskManager string, job dataflow.JobID, worker string, offset, limit int64) (data []byte, size int64, err error)
+	PutBundle(ctx context.Context, name string, path string) (Bundle, error)
+	Bundles(ctx context.Context) ([]Bundle, error)
+	Bundle(ctx context.Context, sha string) (Bundle, error)
+	DeleteBundle(ctx context.Context, sha string) error
+	// PlanBundle runs the bundle in plan role.
+	PlanBundle(ctx context.Context, s Submission) (*graph.Plan, error)
+	Savepoints(ctx context.Context, id dataflow.JobID) ([]Checkpoint, error)
+	DeleteSavepoint(ctx context.Context, path string) error
+}

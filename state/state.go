@@ -1,0 +1,104 @@
+// Package state is the contract of keyed state: tables of bytes that a
+// backend keeps by key, and the typed handles (Value, List, Map, Reducing,
+// Aggregating) that user code holds. Backends are in its sub-packages;
+// statetest compares them. It does not upload anything: snapshots write
+// themselves to where the caller says.
+package state
+
+import (
+	"io"
+
+	"github.com/leatstream/leat/dataflow"
+)
+
+// Key is an encoded key with its hash. Bytes is borrowed by every call.
+type Key struct {
+	Bytes []byte
+	// Hash is codec.HashKey(Bytes); the key group follows from it.
+	Hash uint64
+}
+
+// Descriptor names a table.
+type Descriptor struct {
+	// Name is unique in the operator.
+	Name string
+	// Schema is the canonical text of the value's codec, checked at restore.
+	Schema string
+	// Fixed is the size of every value, or 0 when it varies. Values of a
+	// fixed-size table are changed in place.
+	Fixed int
+	// Sub tables hold a map under each key (MapState).
+	Sub bool
+}
+
+// Backend holds the keyed state of one operator's subtask: tables, and one
+// small value for each key group. Methods are called on the task's goroutine;
+// a Snapshot is used from another. No method blocks on I/O for long.
+type Backend interface {
+	// Table returns the table of that name, made on first use. A descriptor
+	// that contradicts restored data is an error naming both schemas.
+	Table(d Descriptor) (Table, error)
+	// GroupValue returns the value of a key group under a name, nil if unset;
+	// borrowed until the next call.
+	GroupValue(name string, g dataflow.KeyGroup) []byte
+	// SetGroupValue sets it; v is copied. nil removes it.
+	SetGroupValue(name string, g dataflow.KeyGroup, v []byte)
+	// KeyGroups is the range that this backend owns.
+	KeyGroups() dataflow.KeyGroupRange
+	MaxParallelism() int
+	// Snapshot freezes the state as of now, in time that does not grow with
+	// the state (pages are shared, copied on the next write).
+	Snapshot(cp dataflow.CheckpointID) (Snapshot, error)
+	// Restore adds what a snapshot (of any parallelism with the same maximum)
+	// holds of this backend's key groups. It is called before any Table, once
+	// for each old subtask that overlaps; r yields what WriteTo wrote.
+	Restore(r io.Reader) error
+	// Bytes is the memory in use, for limits and metrics.
+	Bytes() int64
+	Close() error
+}
+
+// Snapshot is frozen state. WriteTo may run on another goroutine while the
+// backend goes on; Release must be called once, on any goroutine.
+type Snapshot interface {
+	// WriteTo writes the versioned, self-contained form (docs/formats/state.md).
+	io.WriterTo
+	Release()
+}
+
+// Table maps (namespace, key) to a value. The namespace is a window's or
+// pane's start, a timer's time, or 0. Slices returned are borrowed until the
+// next call on the table; those given are copied.
+type Table interface {
+	Get(ns int64, k Key) (val []byte, ok bool)
+	Put(ns int64, k Key, val []byte)
+	Delete(ns int64, k Key)
+	// Upsert returns the value in place, made of zero bytes when it did not
+	// exist. Only for fixed-size tables; the slice is written to directly and
+	// is valid until the next call on the table.
+	Upsert(ns int64, k Key) (val []byte, created bool)
+	// Namespaces returns those that hold an entry, ascending.
+	Namespaces() []int64
+	// Scan calls fn for each entry of a namespace, in any order, until it
+	// returns false. The table must not be changed meanwhile.
+	Scan(ns int64, fn func(key, val []byte) bool)
+	// DropNamespace removes all entries of a namespace at once.
+	DropNamespace(ns int64)
+	// LenNamespace returns the number of keys in a namespace, Len over all.
+	LenNamespace(ns int64) int
+	Len() int
+}
+
+// SubTable is the form of Table for descriptors with Sub set: a map of subkey
+// to value under each (namespace, key). Backends' tables implement it then.
+type SubTable interface {
+	GetSub(ns int64, k Key, sub []byte) (val []byte, ok bool)
+	PutSub(ns int64, k Key, sub, val []byte)
+	DeleteSub(ns int64, k Key, sub []byte)
+	// ScanSub calls fn for each entry under the key, in order of insertion or
+	// of subkey, until it returns false. The table must not be changed meanwhile.
+	ScanSub(ns int64, k Key, fn func(sub, val []byte) bool)
+	LenSub(ns int64, k Key) int
+	ClearSub(ns int64, k Key)
+	Len() int
+}
