@@ -236,3 +236,22 @@ type Committable struct {
 	Owner int
 	Data  []byte
 }
+
+// SourceOf is a Source of rows of type T. The marker method lets the compiler
+// infer T where a stream is made of the source; embed Typed[T] to have it.
+type SourceOf[T any] interface {
+	Source
+	RowsOf(T)
+}
+
+// SinkOf is a Sink that accepts rows of type T; embed Typed[T] to have it.
+type SinkOf[T any] interface {
+	Sink
+	RowsOf(T)
+}
+
+// Typed marks the connector that embeds it as one of rows of type T.
+type Typed[T any] struct{}
+
+// RowsOf does nothing: only its type matters.
+func (Typed[T]) RowsOf(T) {}

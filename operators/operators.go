@@ -63,6 +63,32 @@ type Snapshotter interface {
 	Snapshot(cp Checkpoint) ([]byte, error)
 }
 
+// SnapshotDecliner is implemented by operators that cannot always take part
+// in a checkpoint (a sink with too many sealed transactions).
+type SnapshotDecliner interface {
+	// CanSnapshot is asked before Snapshot; an error declines the checkpoint
+	// with its text as the reason and fails nothing.
+	CanSnapshot() error
+}
+
+// InputLimiter is implemented by operators that cannot always take input
+// (a sink whose requests are under way).
+type InputLimiter interface {
+	// InputReady reports whether Process may be called now. After false the
+	// task holds its input back and asks again after Context.Wake. Barriers
+	// and mail are handled meanwhile.
+	InputReady() bool
+}
+
+// Positioner is implemented by operators that call user code row by row.
+type Positioner interface {
+	// Position names the row in work ("orders-7@1882031", or key and event
+	// time after a shuffle), "" when there is none. It is called on the
+	// task's goroutine after Process or Watermark returned an error or
+	// panicked.
+	Position() string
+}
+
 // Checkpoint describes a snapshot being taken.
 type Checkpoint struct {
 	ID dataflow.CheckpointID
@@ -121,7 +147,8 @@ type Coordinator interface {
 	// Start is called once, after all subtasks are registered.
 	Start() error
 	// SubtaskRestored tells which splits a subtask holds after the start (of
-	// an attempt), before Start.
+	// an attempt), before Start. A subtask that reports its splits by an event
+	// of its own (as sourceop does at its first Poll) needs no call.
 	SubtaskRestored(subtask int, splits []string)
 	// HandleEvent takes a message of a subtask.
 	HandleEvent(subtask int, payload []byte) error
@@ -171,7 +198,8 @@ type Context struct {
 	At func(millis int64, fn func() error) (cancel func())
 	// Wake makes the task poll again after PollWait; safe from any goroutine.
 	Wake func()
-	// SendEvent delivers payload to the operator's coordinator.
+	// SendEvent delivers payload to the operator's coordinator, in order; for
+	// operators whose factory is a CoordinatorFactory.
 	SendEvent func(payload []byte)
 	// FromSavepoint says that Restored comes from a savepoint or from another
 	// job: prepared side effects in it are not this job's to commit or abort.

@@ -80,7 +80,9 @@ type Table interface {
 	// Namespaces returns those that hold an entry, ascending.
 	Namespaces() []int64
 	// Scan calls fn for each entry of a namespace, in any order, until it
-	// returns false. The table must not be changed meanwhile.
+	// returns false. The table must not be changed meanwhile. The order is the
+	// same again as long as the table is not changed, so that a scan can be
+	// resumed by skipping.
 	Scan(ns int64, fn func(key, val []byte) bool)
 	// DropNamespace removes all entries of a namespace at once.
 	DropNamespace(ns int64)
