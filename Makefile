@@ -1,0 +1,63 @@
+# One command for each thing; `make help` lists them.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO ?= go
+export CGO_ENABLED ?= 0
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X github.com/leatstream/leat/internal/version.version=$(VERSION)
+TOOL := $(GO) tool -modfile=tools/go.mod
+ARGS ?=
+SEED ?=
+
+.PHONY: help
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/jobmanager, bin/taskmanager and bin/flinkctl (static)
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/jobmanager ./cmd/taskmanager ./cmd/flinkctl
+
+.PHONY: run
+run: build ## run the orders job on a local cluster, kill a worker, compare the result (ARGS=--keep leaves it up)
+	$(GO) run ./test/demo --bin bin $(ARGS)
+
+.PHONY: test
+test: ## unit, script, conformance and in-process cluster tests
+	$(GO) test ./... 2>&1 | bash test/testsummary
+
+.PHONY: race
+race: ## the tests of everything concurrent, with the race detector
+	CGO_ENABLED=1 $(GO) test -race -short ./runtime/... ./state/... ./checkpoint/... ./operators/... ./connectors/... ./internal/...
+
+.PHONY: lint
+lint: ## vet, gofmt and golangci-lint
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [[ -n $$bad ]]; then echo "not gofmt-ed: $$bad"; exit 1; fi
+	$(GO) vet ./...
+	$(TOOL) golangci-lint run
+
+.PHONY: gen
+gen: ## regenerate all generated code
+	PATH="$$PWD/build/tools:$$PATH" && mkdir -p build/tools && \
+	$(GO) build -C tools -o ../build/tools/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc github.com/bufbuild/buf/cmd/buf && \
+	build/tools/buf lint && build/tools/buf generate && $(GO) generate ./...
+
+.PHONY: gen-check
+gen-check: gen ## fail when generated code is stale
+	@git diff --exit-code --stat -- '*.pb.go' '*_gen.go' || { echo "generated code is stale: run make gen and commit"; exit 1; }
+
+.PHONY: bench
+bench: ## micro-benchmarks, and the orders job against its hand-written loop
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./dataflow/... ./columnar/... ./formats/... ./state/... ./operators/... ./runtime/exchange/... ./connectors/kafka/...
+
+.PHONY: bench-once
+bench-once: ## run each benchmark once, so that none rots
+	$(GO) test -run '^$$' -bench . -benchtime 1x ./dataflow/... ./columnar/... ./formats/... ./state/... ./operators/... ./runtime/exchange/... ./connectors/kafka/... >/dev/null
+
+.PHONY: e2e
+e2e: build ## separate processes, real servers, SIGKILLs (SEED=n repeats a run)
+	$(GO) test -count=1 -timeout 60m -tags e2e ./test/e2e/... $(if $(SEED),-seed $(SEED))
+
+.PHONY: check
+check: lint test race bench-once ## what CI runs
