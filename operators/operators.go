@@ -4,6 +4,7 @@
 package operators
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/leatstream/leat/columnar"
@@ -190,6 +191,9 @@ type Context struct {
 	Out   Output
 	Clock clock.Clock
 	Log   *slog.Logger
+	// Attempt ends when the task is cancelled: calls that may block on the
+	// task's goroutine take it, so that a cancel gets through.
+	Attempt context.Context //nolint:containedctx // the life of the subtask, like Close
 	// Mail runs fn on the task's goroutine; safe from any goroutine. An
 	// error of fn fails the attempt.
 	Mail func(fn func() error)
