@@ -1,0 +1,39 @@
+package sourceop
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/leatstream/leat/connectors"
+)
+
+// event is a message between the coordinator and a subtask of a source. Both
+// ends run the same program, so its form is no format.
+type event struct {
+	// Held is sent by a subtask once, first: the splits it holds.
+	Held *[]string `json:"held,omitempty"`
+	// Assign is sent by the coordinator: more splits to read, perhaps none.
+	Assign *assignment `json:"assign,omitempty"`
+}
+
+type assignment struct {
+	Splits []connectors.Split `json:"splits"`
+	// NoMore says that no split will follow.
+	NoMore bool `json:"noMore"`
+}
+
+func (e event) encode() []byte {
+	b, err := json.Marshal(e)
+	if err != nil {
+		panic(fmt.Sprintf("sourceop: marshalling plain data: %v", err))
+	}
+	return b
+}
+
+func decodeEvent(b []byte) (event, error) {
+	var e event
+	if err := json.Unmarshal(b, &e); err != nil {
+		return e, fmt.Errorf("source event %.80q: %w", b, err)
+	}
+	return e, nil
+}

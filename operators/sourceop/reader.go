@@ -1,0 +1,402 @@
+package sourceop
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/leatstream/leat/columnar"
+	"github.com/leatstream/leat/connectors"
+	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/internal/clock"
+	"github.com/leatstream/leat/operators"
+)
+
+// Names of a source's metrics.
+const (
+	MetricDeadLetters   = "numRecordsDeadLettered"
+	MetricFutureIgnored = "numRecordsFutureIgnored"
+	MetricWatermark     = "sourceWatermark"
+	MetricIdleSplits    = "idleSplits"
+)
+
+// committedKept bounds the checkpoints whose positions wait to be told to the
+// reader; older ones are only for monitoring and are forgotten.
+const committedKept = 16
+
+// reader is the operator of one subtask.
+type reader struct {
+	cfg    Config
+	ctx    *operators.Context
+	reader connectors.Reader
+	splits splitSet
+
+	registered bool // told the coordinator what is held
+	assigned   bool // got a first assignment
+	noMore     bool
+
+	emitted   int64     // last watermark emitted
+	emittedAt time.Time // and when
+	idle      bool
+	idleTimer func()
+	sampled   []int64 // times without absurd ones, reused
+
+	futureIgnored, deadLetters operators.Counter
+	warned                     bool
+	watermarkGauge, idleGauge  atomic.Int64
+
+	committed []snapshotAt
+}
+
+type snapshotAt struct {
+	id     dataflow.CheckpointID
+	splits []connectors.Split
+}
+
+var (
+	_ operators.SourceOperator     = (*reader)(nil)
+	_ operators.Snapshotter        = (*reader)(nil)
+	_ operators.CheckpointListener = (*reader)(nil)
+)
+
+func newReader(cfg Config) *reader {
+	return &reader{cfg: cfg, emitted: dataflow.TimeMin}
+}
+
+// Open implements operators.Operator.
+func (o *reader) Open(ctx *operators.Context) error {
+	o.ctx = ctx
+	o.deadLetters = ctx.Metrics.Counter(MetricDeadLetters)
+	o.futureIgnored = ctx.Metrics.Counter(MetricFutureIgnored)
+	o.watermarkGauge.Store(dataflow.TimeMin)
+	ctx.Metrics.Gauge(MetricWatermark, func() float64 { return float64(o.watermarkGauge.Load()) })
+	ctx.Metrics.Gauge(MetricIdleSplits, func() float64 { return float64(o.idleGauge.Load()) })
+	r, err := o.cfg.Source.NewReader(&connectors.ReaderContext{
+		Info: ctx.Info, Clock: ctx.Clock, Log: ctx.Log, Wake: ctx.Wake,
+		Counter:     func(name string) func(int64) { return ctx.Metrics.Counter(name).Add },
+		Gauge:       ctx.Metrics.Gauge,
+		DeadLetters: ctx.Out.HasSide(dataflow.SideDeadLetter),
+	})
+	if err != nil {
+		return fmt.Errorf("source %q: %w", o.cfg.Source.Name(), err)
+	}
+	o.reader = r
+	return o.restore()
+}
+
+// restore takes the splits that this subtask owns out of all old snapshots.
+func (o *reader) restore() error {
+	var mine []connectors.Split
+	now := o.ctx.Clock.Now()
+	for _, b := range o.ctx.Restored {
+		if b == nil {
+			continue
+		}
+		saved, err := decodeSplits(b)
+		if err != nil {
+			return err
+		}
+		for _, s := range saved {
+			if Owner(o.cfg.Source, s.ID, o.ctx.Info.Parallelism) == o.ctx.Info.Subtask {
+				mine = append(mine, s.Split)
+				o.splits.add(s.ID, o.newGenerator(), s.Watermark, now)
+			}
+		}
+	}
+	if len(mine) == 0 {
+		return nil
+	}
+	return o.reader.AddSplits(mine)
+}
+
+func (o *reader) newGenerator() Generator {
+	if o.cfg.Generator == nil {
+		return nil
+	}
+	return o.cfg.Generator()
+}
+
+// Process implements operators.Operator; a source has no input.
+func (o *reader) Process(int, *columnar.Batch) error {
+	return fmt.Errorf("source %q was given a batch", o.cfg.Source.Name())
+}
+
+// Poll implements operators.SourceOperator.
+func (o *reader) Poll() (operators.PollStatus, error) {
+	if !o.registered {
+		o.register()
+	}
+	f, ok, err := o.reader.Next()
+	if err != nil {
+		return operators.PollMore, fmt.Errorf("source %q: %w", o.cfg.Source.Name(), err)
+	}
+	if ok {
+		return operators.PollMore, o.take(f)
+	}
+	if o.noMore && o.splits.allEnded() {
+		o.emitWatermark(dataflow.TimeMax)
+		return operators.PollFinished, nil
+	}
+	o.settle()
+	return operators.PollWait, nil
+}
+
+// register tells the coordinator which splits were restored. It waits for the
+// first Poll: then every process of the attempt is up.
+func (o *reader) register() {
+	o.registered = true
+	held := make([]string, len(o.splits.list))
+	for i, s := range o.splits.list {
+		held[i] = s.id
+	}
+	o.ctx.SendEvent(event{Held: &held}.encode())
+	o.emitWatermark(o.splits.lowerBound())
+}
+
+// HandleEvent implements operators.SourceOperator.
+func (o *reader) HandleEvent(payload []byte) error {
+	e, err := decodeEvent(payload)
+	if err != nil {
+		return err
+	}
+	if e.Assign == nil {
+		return fmt.Errorf("source %q: the coordinator sent an event that is none of its own", o.cfg.Source.Name())
+	}
+	o.assigned = true
+	o.noMore = o.noMore || e.Assign.NoMore
+	now := o.ctx.Clock.Now()
+	for _, s := range e.Assign.Splits {
+		o.splits.add(s.ID, o.newGenerator(), dataflow.TimeMin, now)
+	}
+	if len(e.Assign.Splits) > 0 {
+		if err := o.reader.AddSplits(e.Assign.Splits); err != nil {
+			return fmt.Errorf("source %q: %w", o.cfg.Source.Name(), err)
+		}
+	}
+	o.settle()
+	o.ctx.Wake()
+	return nil
+}
+
+// take handles one piece of a split.
+func (o *reader) take(f connectors.Fetched) error {
+	s := o.splits.byID[f.Split]
+	if s == nil {
+		return fmt.Errorf("source %q: the reader returned split %q, which it was not given", o.cfg.Source.Name(), f.Split)
+	}
+	if len(f.Bad) > 0 {
+		o.setAside(f.Bad)
+	}
+	s.caughtUp = f.CaughtUp
+	s.ended = s.ended || f.SplitEnd
+	if f.Batch != nil && o.cfg.Source.RowType().Len(f.Batch.Rows) > 0 {
+		s.idle = false
+		o.setIdle(false)
+		o.emit(s, f.Batch)
+	} else if len(f.Bad) == 0 && !f.SplitEnd {
+		return nil
+	}
+	now := o.ctx.Clock.Now()
+	s.quiet = now
+	if now.Sub(o.emittedAt) >= o.cfg.WatermarkInterval {
+		o.advance(now)
+	}
+	return nil
+}
+
+func (o *reader) setAside(bad []connectors.DeadLetter) {
+	o.deadLetters.Add(int64(len(bad)))
+	times := make([]int64, len(bad))
+	for i := range bad {
+		bad[i].Operator = o.ctx.Info.UID
+		times[i] = bad[i].Timestamp
+	}
+	o.ctx.Out.EmitSide(dataflow.SideDeadLetter, columnar.NewBatch(bad, times))
+}
+
+func (o *reader) emit(s *splitState, b *columnar.Batch) {
+	if o.cfg.Stamp != nil {
+		b.Times = o.cfg.Stamp(b)
+	}
+	if s.gen == nil || b.Times == nil {
+		o.ctx.Out.Emit(b)
+		return
+	}
+	times := o.sensible(b.Times)
+	if o.cfg.PerRow {
+		o.emitPerRow(s, b, times)
+		return
+	}
+	s.gen.Observe(times)
+	s.advance()
+	o.ctx.Out.Emit(b)
+}
+
+// emitPerRow cuts b after each row that moves the merged watermark.
+func (o *reader) emitPerRow(s *splitState, b *columnar.Batch, sensible []int64) {
+	rt := o.cfg.Source.RowType()
+	n, from := len(b.Times), 0
+	limited := len(sensible) != n
+	for i := range n {
+		if !limited {
+			s.gen.Observe(sensible[i : i+1])
+		} else if o.isSensible(b.Times[i]) {
+			s.gen.Observe(b.Times[i : i+1])
+		}
+		s.advance()
+		wm, _ := o.splits.merged()
+		if wm <= o.emitted {
+			continue
+		}
+		o.ctx.Out.Emit(cut(rt, b, from, i+1))
+		o.emitWatermark(wm)
+		from = i + 1
+	}
+	if from < n {
+		o.ctx.Out.Emit(cut(rt, b, from, n))
+	}
+}
+
+func cut(rt columnar.RowType, b *columnar.Batch, from, to int) *columnar.Batch {
+	c := &columnar.Batch{Rows: rt.Slice(b.Rows, from, to), Times: b.Times[from:to:to], Shared: b.Shared}
+	if o := b.Origin; o != nil {
+		c.Origin = &columnar.Origin{Split: o.Split, First: o.First + int64(from)}
+		if o.Positions != nil {
+			c.Origin.Positions = o.Positions[from:to:to]
+		}
+	}
+	return c
+}
+
+// sensible returns times without those that are absent or beyond FutureMax;
+// mostly that is times itself.
+func (o *reader) sensible(times []int64) []int64 {
+	limit := o.futureLimit()
+	bad := 0
+	for _, t := range times {
+		if t == dataflow.TimeNone || t > limit {
+			bad++
+		}
+	}
+	if bad == 0 {
+		return times
+	}
+	out := o.sampled[:0]
+	future := int64(0)
+	for _, t := range times {
+		switch {
+		case t == dataflow.TimeNone:
+		case t > limit:
+			future++
+		default:
+			out = append(out, t)
+		}
+	}
+	o.sampled = out
+	if future > 0 {
+		o.futureIgnored.Add(future)
+		if !o.warned {
+			o.warned = true
+			o.ctx.Log.Warn("records dated far ahead of the clock do not move the watermark", "source", o.cfg.Source.Name(), "limitMillis", limit, "records", future)
+		}
+	}
+	return out
+}
+
+func (o *reader) isSensible(t int64) bool { return t != dataflow.TimeNone && t <= o.futureLimit() }
+
+func (o *reader) futureLimit() int64 {
+	if o.cfg.FutureMax < 0 {
+		return dataflow.TimeMax
+	}
+	return dataflow.AddTime(clock.Millis(o.ctx.Clock), o.cfg.FutureMax.Milliseconds())
+}
+
+// settle is called when nothing is there to read: the watermark is told at
+// once, splits may turn idle, and a timer waits for the next that may.
+func (o *reader) settle() {
+	now := o.ctx.Clock.Now()
+	var next time.Duration
+	if o.cfg.IdleAfter >= 0 {
+		next = o.splits.markIdle(now, o.cfg.IdleAfter)
+		o.idleGauge.Store(int64(o.splits.idleCount()))
+	}
+	o.advance(now)
+	if next > 0 && o.idleTimer == nil {
+		o.idleTimer = o.ctx.At(now.Add(next).UnixMilli(), func() error {
+			o.idleTimer = nil
+			o.settle()
+			return nil
+		})
+	}
+}
+
+// advance emits the merged watermark and the status when they changed.
+func (o *reader) advance(now time.Time) {
+	o.emittedAt = now
+	wm, idle := o.splits.merged()
+	o.emitWatermark(wm)
+	// A subtask without splits is idle only when it knows that it gets none:
+	// else the watermark could pass what its first split still brings.
+	o.setIdle(idle && (o.assigned || len(o.splits.list) > 0))
+}
+
+func (o *reader) emitWatermark(wm int64) {
+	if wm <= o.emitted {
+		return
+	}
+	o.emitted = wm
+	o.watermarkGauge.Store(wm)
+	o.ctx.Out.EmitWatermark(wm)
+}
+
+func (o *reader) setIdle(idle bool) {
+	if o.idle != idle {
+		o.idle = idle
+		o.ctx.Out.EmitIdle(idle)
+	}
+}
+
+// Snapshot implements operators.Snapshotter.
+func (o *reader) Snapshot(cp operators.Checkpoint) ([]byte, error) {
+	splits := o.reader.Snapshot()
+	saved := make([]savedSplit, len(splits))
+	for i, s := range splits {
+		saved[i] = savedSplit{Split: s, Watermark: dataflow.TimeMin}
+		if st := o.splits.byID[s.ID]; st != nil {
+			saved[i].Watermark = st.wm
+		}
+	}
+	if len(o.committed) >= committedKept {
+		o.committed = append(o.committed[:0], o.committed[1:]...)
+	}
+	o.committed = append(o.committed, snapshotAt{cp.ID, splits})
+	return encodeSplits(saved), nil
+}
+
+// CheckpointCommitted implements operators.CheckpointListener.
+func (o *reader) CheckpointCommitted(cp dataflow.CheckpointID) error {
+	n := 0
+	for i, s := range o.committed {
+		if s.id > cp {
+			break
+		}
+		n = i + 1
+	}
+	if n > 0 {
+		o.reader.Committed(o.committed[n-1].splits)
+		o.committed = append(o.committed[:0], o.committed[n:]...)
+	}
+	return nil
+}
+
+// Close implements operators.Operator.
+func (o *reader) Close() error {
+	if o.idleTimer != nil {
+		o.idleTimer()
+	}
+	if o.reader == nil {
+		return nil
+	}
+	return o.reader.Close()
+}
