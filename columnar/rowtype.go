@@ -1,0 +1,68 @@
+package columnar
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/leatstream/leat/dataflow/codec"
+)
+
+// TypeOf compiles T into the operations that the runtime needs. A type that
+// cannot be encoded is an error that names the field and what to do.
+func TypeOf[T any]() (RowType, error) {
+	c, err := codec.Of[T]()
+	if err != nil {
+		return nil, err
+	}
+	return &rowType[T]{codec: c}, nil
+}
+
+type rowType[T any] struct {
+	codec *codec.Codec[T]
+}
+
+var _ RowType = (*rowType[int])(nil)
+
+func (t *rowType[T]) Name() string { return reflect.TypeFor[T]().String() }
+
+func (t *rowType[T]) Schema() string { return t.codec.Schema() }
+
+func (t *rowType[T]) Len(rows any) int { return len(rows.([]T)) }
+
+func (t *rowType[T]) Slice(rows any, from, to int) any { return rows.([]T)[from:to:to] }
+
+func (t *rowType[T]) Gather(dst, src any, idx []int32) any {
+	from := src.([]T)
+	var to []T
+	if dst != nil {
+		to = dst.([]T)
+	}
+	n := len(to)
+	to = slices.Grow(to, len(idx))[:n+len(idx)]
+	out := to[n:]
+	for i, at := range idx {
+		out[i] = from[at]
+	}
+	return to
+}
+
+func (t *rowType[T]) AppendBatch(dst []byte, b *Batch) []byte {
+	rows := b.Rows.([]T)
+	return t.codec.AppendColumns(appendHeader(dst, len(rows), b.Times), rows)
+}
+
+func (t *rowType[T]) DecodeBatch(src []byte) (*Batch, error) {
+	times, n, src, err := decodeHeader(src)
+	if err != nil {
+		return nil, fmt.Errorf("columnar: batch of %s: %w", t.Name(), err)
+	}
+	rows, err := t.codec.DecodeColumns(src)
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) != n {
+		return nil, fmt.Errorf("columnar: batch of %s: %d rows with %d times: the bytes are damaged", t.Name(), len(rows), n)
+	}
+	return &Batch{Rows: rows, Times: times}, nil
+}
