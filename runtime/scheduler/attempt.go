@@ -1,0 +1,198 @@
+package scheduler
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/dataflow/graph"
+	controlv1 "github.com/leatstream/leat/proto/control/v1"
+	"github.com/leatstream/leat/runtime/slots"
+)
+
+// Worker is a worker process of an attempt.
+type Worker struct {
+	ID          string           `json:"id"`
+	TaskManager string           `json:"taskmanager"`
+	Attempt     dataflow.Attempt `json:"attempt"`
+	Slots       int              `json:"slots"`
+	// Coordinator says that the worker runs the job's coordinator task.
+	Coordinator bool `json:"coordinator,omitempty"`
+}
+
+// WorkerID names the i-th worker of an attempt: unique, as attempts are.
+func WorkerID(job dataflow.JobID, n dataflow.Attempt, i int) string {
+	return fmt.Sprintf("%.12s-%d-%d", string(job), n, i)
+}
+
+type workerPhase int
+
+const (
+	workerNew workerPhase = iota
+	workerReady
+	workerDeployed
+	workerGone
+)
+
+type worker struct {
+	Worker
+	phase workerPhase
+	ready *controlv1.Ready
+	// unseen workers are recovered ones whose taskmanager has not registered.
+	unseen bool
+}
+
+// Subtask is where and how one subtask runs.
+type Subtask struct {
+	State   controlv1.TaskState
+	Worker  int // index into Workers
+	Started time.Time
+}
+
+type attempt struct {
+	number   dataflow.Attempt
+	workers  []*worker
+	subtasks [][]Subtask // by vertex
+	settling bool        // ends once deployed
+	running  bool        // TasksRunning was sent
+	finished bool        // TasksFinished was sent
+	since    time.Time   // when all tasks ran
+}
+
+// newAttempt places the plan: slot i of k holds, of a vertex with
+// parallelism p, the subtask s with s*k/p = i. Slots are numbered along the
+// shares, so that a rescale edge stays inside a worker where it can.
+func newAttempt(job dataflow.JobID, n dataflow.Attempt, plan *graph.Plan, shares []slots.Share) attempt {
+	a := attempt{number: n}
+	var slotWorker []int
+	for i, sh := range shares {
+		w := Worker{ID: WorkerID(job, n, i), TaskManager: sh.TaskManager, Attempt: n, Slots: sh.Slots, Coordinator: i == 0}
+		a.workers = append(a.workers, &worker{Worker: w})
+		for range sh.Slots {
+			slotWorker = append(slotWorker, i)
+		}
+	}
+	for _, v := range plan.Vertices {
+		sub := make([]Subtask, v.Parallelism)
+		for s := range sub {
+			sub[s].Worker = slotWorker[s*len(slotWorker)/v.Parallelism]
+		}
+		a.subtasks = append(a.subtasks, sub)
+	}
+	return a
+}
+
+// recovered is the attempt of a former leader, of which only the workers are
+// known.
+func recovered(n dataflow.Attempt, workers []Worker) attempt {
+	a := attempt{number: n}
+	for _, w := range workers {
+		a.workers = append(a.workers, &worker{Worker: w, unseen: true})
+	}
+	return a
+}
+
+func (a *attempt) find(id string) *worker {
+	for _, w := range a.workers {
+		if w.ID == id {
+			return w
+		}
+	}
+	return nil
+}
+
+// count returns how many workers have reached a phase and are alive.
+func (a *attempt) count(p workerPhase) int {
+	n := 0
+	for _, w := range a.workers {
+		if w.phase >= p && w.phase != workerGone {
+			n++
+		}
+	}
+	return n
+}
+
+// abandon gives up an attempt of which no worker was started.
+func (a *attempt) abandon() {
+	for _, w := range a.workers {
+		w.phase = workerGone
+	}
+}
+
+func (a *attempt) gone() bool {
+	for _, w := range a.workers {
+		if w.phase != workerGone {
+			return false
+		}
+	}
+	return true
+}
+
+// every reports whether all subtasks are in one of the states.
+func (a *attempt) every(states ...controlv1.TaskState) bool {
+	for _, v := range a.subtasks {
+		for _, s := range v {
+			if !slices.Contains(states, s.State) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Attempt returns the number of the live or last attempt.
+func (s *Scheduler) Attempt() dataflow.Attempt { return s.last }
+
+// Settling reports whether the live attempt only settles side effects.
+func (s *Scheduler) Settling() bool { return s.attempt.settling }
+
+// Workers returns the workers of the live attempt, or of the one being ended.
+func (s *Scheduler) Workers() []Worker {
+	out := make([]Worker, len(s.attempt.workers))
+	for i, w := range s.attempt.workers {
+		out[i] = w.Worker
+	}
+	return out
+}
+
+// LiveWorkers returns those of them that have not ended.
+func (s *Scheduler) LiveWorkers() []Worker {
+	var out []Worker
+	for _, w := range s.attempt.workers {
+		if w.phase != workerGone {
+			out = append(out, w.Worker)
+		}
+	}
+	return out
+}
+
+// Subtasks returns the subtasks of the attempt by vertex; read-only.
+func (s *Scheduler) Subtasks() [][]Subtask { return s.attempt.subtasks }
+
+// Placements returns where each subtask runs, for Deploy.
+func (s *Scheduler) Placements() []*controlv1.Placement {
+	var out []*controlv1.Placement
+	for v, subs := range s.attempt.subtasks {
+		for i, sub := range subs {
+			out = append(out, &controlv1.Placement{
+				Subtask:  &controlv1.SubtaskRef{Vertex: int32(v), Subtask: int32(i)},
+				WorkerId: s.attempt.workers[sub.Worker].ID,
+			})
+		}
+	}
+	return out
+}
+
+// Peers returns how workers reach each other, for Deploy; complete once all
+// workers are ready.
+func (s *Scheduler) Peers() []*controlv1.Peer {
+	var out []*controlv1.Peer
+	for _, w := range s.attempt.workers {
+		out = append(out, &controlv1.Peer{
+			WorkerId: w.ID, TaskmanagerId: w.TaskManager,
+			TcpAddress: w.ready.GetTcpAddress(), UnixAddress: w.ready.GetUnixAddress(), HostId: w.ready.GetHostId(),
+		})
+	}
+	return out
+}
