@@ -75,11 +75,11 @@ const AbortedMax = 16
 
 // Aligner is the alignment of one task.
 //
-//	         barrier id > closed                last missing channel
-//	 idle ───────────────────────▶ aligning id ──────────────────────▶ idle, closed = id
-//	                                 │      ▲
-//	                       abort id  │      │ barrier id' > id: abort id, closed = id
-//	                          idle ◀─┘      └─ (aligning id')
+//	        barrier id > closed                last missing channel
+//	idle ───────────────────────▶ aligning id ──────────────────────▶ idle, closed = id
+//	                                │      ▲
+//	                      abort id  │      │ barrier id' > id: abort id, closed = id
+//	                         idle ◀─┘      └─ (aligning id')
 //
 // Invariants: a channel is blocked only while aligning, and only if it has
 // delivered the barrier that is being aligned and has not ended; every id that
