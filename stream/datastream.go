@@ -1,0 +1,202 @@
+package stream
+
+import (
+	"fmt"
+
+	"github.com/leatstream/leat/columnar"
+	"github.com/leatstream/leat/connectors"
+	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/dataflow/graph"
+	"github.com/leatstream/leat/operators"
+	"github.com/leatstream/leat/operators/rowop"
+	"github.com/leatstream/leat/operators/sinkop"
+)
+
+// DataStream is a stream of rows of type T. It is a description: a value may
+// be used as input of any number of steps.
+type DataStream[T any] struct {
+	env   *Env
+	ports []port
+	typ   columnar.RowType // nil after a fault
+	// untimed names the source that has no watermarks, "" if all have.
+	untimed string
+}
+
+// port is one output of a node with the way its rows are spread.
+type port struct {
+	node   *graph.Node
+	output string
+	part   graph.Partitioning
+	key    any
+	custom any
+}
+
+// rowTypeOf compiles T; a type that cannot be encoded is a fault of the call.
+func rowTypeOf[T any](e *Env, where string) columnar.RowType {
+	t, err := columnar.TypeOf[T]()
+	if err != nil {
+		e.fail(where, "%w", err)
+		return nil
+	}
+	return t
+}
+
+func schemaOf(t columnar.RowType) string {
+	if t == nil {
+		return ""
+	}
+	return t.Schema()
+}
+
+// step describes an operator to be added.
+type step struct {
+	op       string
+	kind     graph.Kind
+	detail   string
+	factory  operators.Factory
+	stateful bool
+	keyed    bool
+	out      columnar.RowType
+	where    string
+}
+
+// add appends a node fed by ins, and returns it.
+func (e *Env) add(s step, ins []port, in columnar.RowType, opts []Option) *graph.Node {
+	n := &graph.Node{
+		Kind: s.kind, Op: s.op, Detail: s.detail, Stateful: s.stateful, Keyed: s.keyed,
+		OutSchema: schemaOf(s.out), Where: s.where, Factory: s.factory,
+	}
+	for _, o := range opts {
+		o.applyNode(n)
+	}
+	e.addNode(n)
+	for _, p := range ins {
+		if p.node == nil {
+			continue
+		}
+		e.graph.Edges = append(e.graph.Edges, &graph.Edge{
+			From: p.node.ID, To: n.ID, Output: p.output, Partitioning: p.part,
+			Schema: schemaOf(in), Type: in, Key: p.key, Custom: p.custom,
+		})
+	}
+	return n
+}
+
+// addNode gives n its identity and appends it.
+func (e *Env) addNode(n *graph.Node) {
+	e.count[n.Op]++
+	if n.UID == "" {
+		if n.Stateful {
+			e.fail(n.Where, "%s has state and needs a name for good: add stream.UID(%q)", n.Op, n.Op)
+		}
+		n.UID = fmt.Sprintf("%s#%d", n.Op, e.count[n.Op])
+	}
+	if first, dup := e.uids[n.UID]; dup {
+		e.fail(n.Where, "two operators have UID %q (the other at %s)", n.UID, first)
+		// Later faults are found with a UID that is at least unique.
+		n.UID = fmt.Sprintf("%s#%d", n.UID, len(e.graph.Nodes))
+	}
+	e.uids[n.UID] = n.Where
+	n.ID = dataflow.OperatorIDOf(n.UID)
+	if n.Name == "" {
+		n.Name = n.UID
+	}
+	if n.Parallelism < 0 || n.Parallelism > e.graph.MaxParallelism {
+		e.fail(n.Where, "operator %q: its parallelism is not between 1 and the maximum parallelism %d", n.Name, e.graph.MaxParallelism)
+	}
+	e.graph.Nodes = append(e.graph.Nodes, n)
+}
+
+// then returns the main output of n as a stream with the inputs' event time.
+func then[R any](e *Env, n *graph.Node, t columnar.RowType, untimed string) *DataStream[R] {
+	return &DataStream[R]{env: e, ports: []port{{node: n, part: graph.Forward}}, typ: t, untimed: untimed}
+}
+
+// Filter keeps the rows for which keep holds; the others are counted
+// (numRecordsFiltered).
+func (d *DataStream[T]) Filter(keep func(T) bool, opts ...Option) *DataStream[T] {
+	s := step{op: "filter", kind: graph.KindOperator, factory: rowop.Filter(keep), out: d.typ, where: callSite()}
+	return then[T](d.env, d.env.add(s, d.ports, d.typ, opts), d.typ, d.untimed)
+}
+
+// Union returns the rows of this stream and the others, in no particular order.
+func (d *DataStream[T]) Union(others ...*DataStream[T]) *DataStream[T] {
+	u := *d
+	u.ports = append([]port(nil), d.ports...)
+	for _, o := range others {
+		u.ports = append(u.ports, o.ports...)
+		if u.untimed == "" {
+			u.untimed = o.untimed
+		}
+	}
+	return &u
+}
+
+// Rebalance spreads the rows round robin over all subtasks of the next step.
+func (d *DataStream[T]) Rebalance() *DataStream[T] { return d.spread(graph.Rebalance, nil, nil) }
+
+// Rescale spreads the rows round robin over a near group of subtasks.
+func (d *DataStream[T]) Rescale() *DataStream[T] { return d.spread(graph.Rescale, nil, nil) }
+
+// Broadcast gives each row to every subtask of the next step.
+func (d *DataStream[T]) Broadcast() *DataStream[T] { return d.spread(graph.Broadcast, nil, nil) }
+
+// Global gives all rows to the first subtask of the next step.
+func (d *DataStream[T]) Global() *DataStream[T] { return d.spread(graph.Global, nil, nil) }
+
+// Partition spreads the rows by a function: its result, modulo parallelism,
+// is the subtask of the next step.
+func (d *DataStream[T]) Partition(subtask func(v T, parallelism int) int) *DataStream[T] {
+	custom := func(rows any, i, parallelism int) int {
+		n := subtask(rows.([]T)[i], parallelism) % parallelism
+		if n < 0 {
+			n += parallelism
+		}
+		return n
+	}
+	return d.spread(graph.Custom, nil, custom)
+}
+
+func (d *DataStream[T]) spread(p graph.Partitioning, key, custom any) *DataStream[T] {
+	s := *d
+	s.ports = make([]port, len(d.ports))
+	for i, from := range d.ports {
+		s.ports[i] = port{node: from.node, output: from.output, part: p, key: key, custom: custom}
+	}
+	return &s
+}
+
+// To ends the stream in a sink. A transactional sink needs a UID.
+func (d *DataStream[T]) To(sink connectors.SinkOf[T], opts ...Option) {
+	s := step{
+		op: "sink", kind: graph.KindSink, detail: sink.Name() + " " + sink.Detail(),
+		factory: sinkop.New(sink), stateful: sink.Transactional(), where: callSite(),
+	}
+	n := d.env.add(s, d.ports, d.typ, opts)
+	n.Transactional = sink.Transactional()
+}
+
+// side returns a side output of the nodes that the stream comes from.
+func side[S, T any](d *DataStream[T], tag, where string) *DataStream[S] {
+	s := &DataStream[S]{env: d.env, untimed: d.untimed, typ: rowTypeOf[S](d.env, where)}
+	for _, p := range d.ports {
+		if p.output != "" {
+			d.env.fail(where, "side output %q is asked of a side output: ask the operator's main output", tag)
+			continue
+		}
+		s.ports = append(s.ports, port{node: p.node, output: tag, part: graph.Forward})
+	}
+	return s
+}
+
+// DeadLetters returns the records that the source of a stream could not
+// decode. Without a consumer such a record fails the job.
+func DeadLetters[T any](d *DataStream[T]) *DataStream[connectors.DeadLetter] {
+	where := callSite()
+	for _, p := range d.ports {
+		if p.node != nil && p.node.Kind != graph.KindSource {
+			d.env.fail(where, "dead letters are asked of operator %q, which has none: ask the stream that From returned", p.node.Name)
+		}
+	}
+	return side[connectors.DeadLetter](d, dataflow.SideDeadLetter, where)
+}

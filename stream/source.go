@@ -1,0 +1,163 @@
+package stream
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/leatstream/leat/columnar"
+	"github.com/leatstream/leat/connectors"
+	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/dataflow/graph"
+	"github.com/leatstream/leat/operators/sourceop"
+)
+
+type sourceConfig struct {
+	node     *graph.Node
+	run      sourceop.Config
+	strategy *WatermarkStrategy
+	// stampOf is a zero T of the extractor's row type, to compare.
+	stampOf any
+}
+
+type sourceOption func(*sourceConfig)
+
+func (o sourceOption) applySource(c *sourceConfig) { o(c) }
+
+// From begins a stream with a source. A source remembers how far it has read
+// and needs a UID.
+func From[T any](e *Env, src connectors.SourceOf[T], opts ...SourceOption) *DataStream[T] {
+	where := callSite()
+	n := &graph.Node{
+		Kind: graph.KindSource, Op: "source", Stateful: true, Bounded: src.Bounded(),
+		OutSchema: schemaOf(src.RowType()), Where: where,
+	}
+	c := &sourceConfig{node: n, run: sourceop.Config{Source: src}}
+	for _, o := range opts {
+		o.applySource(c)
+	}
+	n.Detail = src.Name() + " " + src.Detail()
+	untimed := src.Name()
+	if c.strategy != nil {
+		n.Detail += " watermarks " + c.strategy.String()
+		c.strategy.apply(&c.run)
+		untimed = ""
+	}
+	if _, ok := c.stampOf.(T); c.stampOf != nil && !ok {
+		e.fail(where, "the timestamp function takes %T, but rows of source %q are %s", c.stampOf, src.Name(), src.RowType().Name())
+	}
+	n.Factory = sourceop.New(c.run)
+	e.addNode(n)
+	return then[T](e, n, src.RowType(), untimed)
+}
+
+// Timestamps takes the event time of each row from it, instead of from the
+// source's own record. A zero time is none.
+func Timestamps[T any](at func(T) time.Time) SourceOption {
+	return TimestampMillis(func(v T) int64 {
+		t := at(v)
+		if t.IsZero() {
+			return dataflow.TimeNone
+		}
+		return t.UnixMilli()
+	})
+}
+
+// TimestampMillis is Timestamps in milliseconds since the epoch.
+func TimestampMillis[T any](at func(T) int64) SourceOption {
+	return sourceOption(func(c *sourceConfig) {
+		var zero T
+		c.stampOf = zero
+		c.run.Stamp = func(b *columnar.Batch) []int64 {
+			rows := columnar.Rows[T](b)
+			times := b.Times
+			if len(times) != len(rows) || b.Shared {
+				times = make([]int64, len(rows))
+			}
+			for i := range rows {
+				times[i] = at(rows[i])
+			}
+			return times
+		}
+	})
+}
+
+// WatermarkInterval is the least time between two watermarks while records
+// flow (default 100 ms).
+func WatermarkInterval(d time.Duration) SourceOption {
+	return sourceOption(func(c *sourceConfig) { c.run.WatermarkInterval = d })
+}
+
+// WatermarkStrategy says how far event time has come, given the records of a
+// split. The watermark of a source is the least over its splits that are not
+// idle.
+type WatermarkStrategy struct {
+	text      string
+	generator func() sourceop.Generator
+	perRow    bool
+	idle      time.Duration
+	future    time.Duration
+}
+
+// Watermarks gives a source watermarks, which windows and timers need.
+func Watermarks(s WatermarkStrategy) SourceOption {
+	return sourceOption(func(c *sourceConfig) { c.strategy = &s })
+}
+
+// Monotonous expects ascending event times in each split.
+func Monotonous() WatermarkStrategy {
+	return WatermarkStrategy{text: "monotonous", generator: sourceop.BoundedOutOfOrderness(0)}
+}
+
+// BoundedOutOfOrderness expects records at most d behind the latest one of
+// their split.
+func BoundedOutOfOrderness(d time.Duration) WatermarkStrategy {
+	return WatermarkStrategy{text: "bounded " + d.String(), generator: sourceop.BoundedOutOfOrderness(d.Milliseconds())}
+}
+
+// WatermarkGenerator makes the watermark of one split, in milliseconds since
+// the epoch.
+type WatermarkGenerator = sourceop.Generator
+
+// CustomWatermarks makes watermarks by generators of the program, one for
+// each split; name is part of the graph's identity.
+func CustomWatermarks(name string, generator func() WatermarkGenerator) WatermarkStrategy {
+	return WatermarkStrategy{text: "custom " + name, generator: generator}
+}
+
+// PerRow lets the watermark advance after each single row instead of each
+// batch: what is late then depends on the order of rows alone. It is slow.
+func (s WatermarkStrategy) PerRow() WatermarkStrategy {
+	s.perRow = true
+	return s
+}
+
+// WithIdleness is the time after which a split that has delivered all there
+// is no longer holds back the watermark; the default is a minute. Negative:
+// never.
+func (s WatermarkStrategy) WithIdleness(d time.Duration) WatermarkStrategy {
+	s.idle = d
+	return s
+}
+
+// WithFutureMax bounds how far ahead of the clock an event time may lie to
+// move the watermark; the default is a year. Negative: no bound.
+func (s WatermarkStrategy) WithFutureMax(d time.Duration) WatermarkStrategy {
+	s.future = d
+	return s
+}
+
+// String describes the strategy.
+func (s WatermarkStrategy) String() string {
+	text := s.text
+	if s.perRow {
+		text += " per row"
+	}
+	if s.idle != 0 {
+		text += fmt.Sprintf(" idle %s", s.idle)
+	}
+	return text
+}
+
+func (s WatermarkStrategy) apply(c *sourceop.Config) {
+	c.Generator, c.PerRow, c.IdleAfter, c.FutureMax = s.generator, s.perRow, s.idle, s.future
+}
