@@ -1,0 +1,104 @@
+package memstate
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/state"
+)
+
+// Backend implements state.Backend in memory. Get and Upsert do not allocate,
+// except for pages and index as the state grows, and for one copy of each
+// page that is written to while a snapshot is open.
+type Backend struct {
+	groups         dataflow.KeyGroupRange
+	maxParallelism int
+
+	tables []*table // in order of creation
+	opened map[string]bool
+	values []*groupValues // by name, ascending
+
+	// epoch numbers the spans between snapshots, from 1. What carries an
+	// epoch at or below shared may be in use by a snapshot.
+	epoch  uint64
+	shared atomic.Uint64 // epoch of the newest unreleased snapshot, or 0
+
+	bytes   atomic.Int64 // live pages, indexes and structures
+	scratch []byte
+
+	mu struct {
+		sync.Mutex
+		open []*snapshot // not released, oldest first
+		held int64       // bytes that only snapshots hold
+	}
+}
+
+var _ state.Backend = (*Backend)(nil)
+
+// New returns an empty backend that owns groups.
+func New(groups dataflow.KeyGroupRange, maxParallelism int) *Backend {
+	return &Backend{groups: groups, maxParallelism: maxParallelism, epoch: 1, opened: map[string]bool{}}
+}
+
+// KeyGroups implements state.Backend.
+func (b *Backend) KeyGroups() dataflow.KeyGroupRange { return b.groups }
+
+// MaxParallelism implements state.Backend.
+func (b *Backend) MaxParallelism() int { return b.maxParallelism }
+
+// Table implements state.Backend. The same name gives the same table.
+func (b *Backend) Table(d state.Descriptor) (state.Table, error) {
+	t, err := b.table(d)
+	if err != nil {
+		return nil, err
+	}
+	b.opened[d.Name] = true
+	return t, nil
+}
+
+// table returns the table of a descriptor, made if need be.
+func (b *Backend) table(d state.Descriptor) (*table, error) {
+	if d.Fixed < 0 || d.Fixed >= entryBytesMax {
+		return nil, fmt.Errorf("state table %q: fixed size of %d bytes, at most %d", d.Name, d.Fixed, entryBytesMax-1)
+	}
+	if d.Sub && d.Fixed > 0 {
+		d.Fixed = 0 // a fixed size is of no use to maps; it is part of the schema
+	}
+	for _, t := range b.tables {
+		if t.d.Name == d.Name {
+			return t, state.CheckDescriptor(t.d, d)
+		}
+	}
+	t := newTable(b, d)
+	b.tables = append(b.tables, t)
+	return t, nil
+}
+
+// Bytes implements state.Backend: live pages and indexes, a constant for each
+// namespace, and the pages that unreleased snapshots hold alone. While several
+// snapshots are open the last part is an upper bound. Safe for concurrent use.
+func (b *Backend) Bytes() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bytes.Load() + b.mu.held
+}
+
+// hold accounts bytes that left the live state but are shared with the newest
+// snapshot.
+func (b *Backend) hold(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if last := len(b.mu.open) - 1; last >= 0 {
+		b.mu.open[last].held += int64(n)
+		b.mu.held += int64(n)
+	}
+}
+
+// Close implements state.Backend. Open snapshots stay readable.
+func (b *Backend) Close() error {
+	b.tables, b.values = nil, nil
+	b.bytes.Store(0)
+	return nil
+}

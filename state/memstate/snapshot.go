@@ -1,0 +1,313 @@
+package memstate
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/dataflow/codec"
+	"github.com/leatstream/leat/state"
+	"github.com/leatstream/leat/state/statefile"
+)
+
+// snapshot is the state at one moment. It holds page lists that the backend
+// copies before it changes them.
+type snapshot struct {
+	b      *Backend
+	epoch  uint64
+	header statefile.Header
+	tables []frozenTable
+	values []frozenValues
+
+	held int64 // bytes that it alone holds, guarded by b.mu
+
+	mu struct {
+		sync.Mutex
+		writers  int
+		released bool
+	}
+}
+
+type frozenTable struct {
+	layout layout
+	lists  []*pageList
+}
+
+type frozenValues struct {
+	name string
+	vals []groupValue
+}
+
+var _ state.Snapshot = (*snapshot)(nil)
+
+// Snapshot implements state.Backend. It copies a reference for each table and
+// for each name of group values; the next write to a namespace copies its
+// list of pages, the next write to a page copies the page.
+func (b *Backend) Snapshot(cp dataflow.CheckpointID) (state.Snapshot, error) {
+	s := &snapshot{b: b, epoch: b.epoch, header: statefile.Header{
+		Checkpoint: cp, MaxParallelism: b.maxParallelism, Groups: b.groups,
+	}}
+	for _, t := range b.tables {
+		s.header.Tables = append(s.header.Tables, t.d)
+		s.tables = append(s.tables, frozenTable{t.layout, t.lists})
+	}
+	for _, v := range b.values {
+		s.values = append(s.values, frozenValues{v.name, v.vals})
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mu.open = append(b.mu.open, s)
+	b.shared.Store(b.epoch)
+	b.epoch++
+	return s, nil
+}
+
+// Release implements state.Snapshot. A WriteTo that is still running ends
+// with an error soon, and the pages are given up when it has.
+func (s *snapshot) Release() {
+	s.mu.Lock()
+	was := s.mu.released
+	s.mu.released = true
+	idle := s.mu.writers == 0
+	s.mu.Unlock()
+	if idle && !was {
+		s.b.released(s)
+	}
+}
+
+func (b *Backend) released(s *snapshot) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := slices.Index(b.mu.open, s)
+	if i < 0 {
+		return
+	}
+	b.mu.open = slices.Delete(b.mu.open, i, i+1)
+	if i > 0 {
+		b.mu.open[i-1].held += s.held
+	} else {
+		b.mu.held -= s.held
+	}
+	var newest uint64
+	if n := len(b.mu.open); n > 0 {
+		newest = b.mu.open[n-1].epoch
+	}
+	b.shared.Store(newest)
+	s.tables, s.values = nil, nil
+}
+
+var errReleased = errors.New("snapshot was released")
+
+func (s *snapshot) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.released {
+		return errReleased
+	}
+	s.mu.writers++
+	return nil
+}
+
+func (s *snapshot) leave() {
+	s.mu.Lock()
+	s.mu.writers--
+	last := s.mu.released && s.mu.writers == 0
+	s.mu.Unlock()
+	if last {
+		s.b.released(s)
+	}
+}
+
+func (s *snapshot) isReleased() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.released
+}
+
+// WriteTo implements state.Snapshot.
+func (s *snapshot) WriteTo(w io.Writer) (int64, error) {
+	if err := s.enter(); err != nil {
+		return 0, err
+	}
+	defer s.leave()
+	fw, err := statefile.NewWriter(w, s.header)
+	if err != nil {
+		return fw.Bytes(), err
+	}
+	c := &chunker{s: s, w: fw, perGroup: make([]int, s.header.Groups.Len())}
+	err = c.run()
+	return fw.Bytes(), err
+}
+
+// chunker gathers references until they are worth a chunk, orders them by key
+// group, and writes them.
+type chunker struct {
+	s        *snapshot
+	w        *statefile.Writer
+	refs     []groupedRef
+	sorted   []groupedRef
+	perGroup []int // entries by key group, from the first
+	bytes    int   // of the entries in refs
+	entries  int64
+	buf      []byte
+	begun    bool // group values are written
+	err      error
+}
+
+// groupedRef is an entry, by the place of its page list and in the pages.
+type groupedRef struct {
+	table, list uint32
+	ref         reference
+	group       uint16 // minus the first
+}
+
+func (c *chunker) run() error {
+	for t, ft := range c.s.tables {
+		for l, list := range ft.lists {
+			if err := c.addList(uint32(t), uint32(l), ft.layout, list); err != nil {
+				return err
+			}
+		}
+	}
+	if len(c.refs) > 0 || !c.begun {
+		if err := c.flush(); err != nil {
+			return err
+		}
+	}
+	return c.w.Finish(c.entries)
+}
+
+func (c *chunker) addList(t, l uint32, lay layout, list *pageList) error {
+	for p, buf := range list.bufs {
+		lay.eachIn(uint32(p), buf, func(r reference, e []byte) bool {
+			key := lay.key(e)
+			size := lay.size(e)
+			if lay.sub {
+				if word(e, 0)&flagHead == 0 {
+					c.bytes += size // written with its head; counted where it lies
+					return true
+				}
+				key, _ = lay.parts(e)
+			}
+			g := dataflow.KeyGroupOf(codec.HashKey(key), c.s.header.MaxParallelism) - c.s.header.Groups.First
+			if int(g) >= len(c.perGroup) {
+				c.err = fmt.Errorf("state of key %x is of no key group in %d to %d: the operator wrote under a foreign key", key, c.s.header.Groups.First, c.s.header.Groups.Last)
+				return false
+			}
+			c.refs = append(c.refs, groupedRef{table: t, list: l, ref: r, group: uint16(g)})
+			c.perGroup[g]++
+			c.bytes += size
+			return true
+		})
+		if c.err != nil {
+			return c.err
+		}
+		if c.bytes >= statefile.ChunkBytesMax {
+			if err := c.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// flush writes what is gathered as one chunk.
+func (c *chunker) flush() error {
+	if c.s.isReleased() {
+		return errReleased
+	}
+	c.order()
+	ends := make([]int, len(c.perGroup))
+	c.buf = c.buf[:0]
+	rest := c.sorted
+	for g, n := range c.perGroup {
+		if !c.begun {
+			c.appendValues(g)
+		}
+		c.appendGroup(rest[:n])
+		rest = rest[n:]
+		ends[g] = len(c.buf)
+		c.perGroup[g] = 0
+	}
+	var sections []statefile.Section
+	from := 0
+	for g, to := range ends {
+		if to > from {
+			sections = append(sections, statefile.Section{Group: c.s.header.Groups.First + dataflow.KeyGroup(g), Body: c.buf[from:to]})
+		}
+		from = to
+	}
+	c.begun, c.bytes, c.refs = true, 0, c.refs[:0]
+	return c.w.Chunk(sections)
+}
+
+// order sorts refs by key group, stably, in linear time.
+func (c *chunker) order() {
+	next := make([]int, len(c.perGroup))
+	sum := 0
+	for g, n := range c.perGroup {
+		next[g] = sum
+		sum += n
+	}
+	c.sorted = slices.Grow(c.sorted[:0], sum)[:sum]
+	for _, r := range c.refs {
+		c.sorted[next[r.group]] = r
+		next[r.group]++
+	}
+}
+
+func (c *chunker) appendValues(g int) {
+	for _, v := range c.s.values {
+		if b := v.vals[g].b; b != nil {
+			c.buf = statefile.AppendGroupValue(c.buf, v.name, b)
+		}
+	}
+}
+
+// appendGroup writes the entries of one key group, in runs of a namespace.
+func (c *chunker) appendGroup(refs []groupedRef) {
+	for len(refs) > 0 {
+		n := 1
+		for n < len(refs) && refs[n].table == refs[0].table && refs[n].list == refs[0].list {
+			n++
+		}
+		ft := c.s.tables[refs[0].table]
+		list := ft.lists[refs[0].list]
+		if ft.layout.sub {
+			c.appendMaps(ft.layout, list, refs[:n])
+		} else {
+			c.appendEntries(ft.layout, list, refs[:n])
+		}
+		refs = refs[n:]
+	}
+}
+
+func (c *chunker) appendEntries(lay layout, list *pageList, refs []groupedRef) {
+	c.buf = statefile.AppendEntries(c.buf, int(refs[0].table), list.ns, len(refs))
+	for _, r := range refs {
+		e := list.at(r.ref)
+		c.buf = statefile.AppendEntry(c.buf, lay.fixed, lay.key(e), lay.value(e))
+	}
+	c.entries += int64(len(refs))
+}
+
+func (c *chunker) appendMaps(lay layout, list *pageList, refs []groupedRef) {
+	for _, r := range refs {
+		e := list.at(r.ref)
+		key, _ := lay.parts(e)
+		h := loadHead(lay.value(e))
+		c.buf = statefile.AppendSubEntries(c.buf, int(r.table), list.ns, key, int(h.count))
+		for next := h.first; next != 0; {
+			e := list.at(reference(next - 1))
+			_, sub := lay.parts(e)
+			c.buf = statefile.AppendSubEntry(c.buf, sub, lay.value(e))
+			next = word(e, 5)
+		}
+		c.entries += int64(h.count)
+	}
+}
+
+func (l *pageList) at(r reference) []byte { return l.bufs[r.page()][r.off():] }

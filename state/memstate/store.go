@@ -1,0 +1,226 @@
+package memstate
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+const (
+	// pageBytes is the unit of copy-on-write: small, so that the first write
+	// to a page after a snapshot copies for about a microsecond.
+	pageBytes = 16 << 10
+	// pageBytesMin is the first page of a namespace with one small entry.
+	pageBytesMin = 64
+	// jumboBytes is the size from which an entry has a page of its own, so
+	// that the unused tail of a page stays under a quarter.
+	jumboBytes = pageBytes / 4
+	offBits    = 11 // log2(pageBytes / 8): entries start at multiples of 8
+	pagesMax   = 1 << (32 - offBits)
+	// entryBytesMax bounds a key and a value.
+	entryBytesMax = 1 << 29
+)
+
+// pageList is what a snapshot needs of a namespace. It and the pages in it
+// are frozen while an unreleased snapshot shares them.
+type pageList struct {
+	ns   int64
+	bufs [][]byte // nil: free
+}
+
+type pageMeta struct {
+	epoch uint64 // of the backend when the page was made or copied
+	used  uint32 // bytes taken by entries, live and dead
+	dead  uint32 // bytes of dead entries
+}
+
+// store is the pages of one namespace. Entries are appended to the active
+// page. Invariant after each operation: a page that is not active has at
+// least half of its bytes in live entries, so memory follows what is stored.
+type store struct {
+	owner     *table
+	slot      int // in owner.lists
+	pages     *pageList
+	listEpoch uint64
+	meta      []pageMeta
+	free      []uint32 // unused page numbers
+	victims   []uint32 // pages to compact before the operation ends
+	active    int32    // -1: none
+	live      int64    // bytes of live entries
+}
+
+func align8(n int) int { return (n + 7) &^ 7 }
+
+func refOf(page uint32, off int) reference { return reference(page<<offBits | uint32(off>>3)) }
+
+func (r reference) page() uint32 { return uint32(r) >> offBits }
+
+func (r reference) off() int { return int(r&(1<<offBits-1)) << 3 }
+
+// at returns the bytes from an entry's start to the end of its page, for reading.
+func (s *store) at(r reference) []byte { return s.pages.bufs[r.page()][r.off():] }
+
+// own is at for writing: it copies the page first when a snapshot shares it.
+func (s *store) own(r reference) []byte {
+	p := r.page()
+	if s.meta[p].epoch <= s.owner.b.shared.Load() {
+		s.copyPage(p)
+	}
+	return s.pages.bufs[p][r.off():]
+}
+
+func (s *store) copyPage(p uint32) {
+	s.ownList()
+	old := s.pages.bufs[p]
+	buf := make([]byte, len(old))
+	copy(buf, old[:s.meta[p].used])
+	s.pages.bufs[p] = buf
+	s.meta[p].epoch = s.owner.b.epoch
+	s.owner.b.hold(len(old))
+}
+
+// ownList makes the list of pages writable.
+func (s *store) ownList() {
+	if s.listEpoch > s.owner.b.shared.Load() {
+		return
+	}
+	s.pages = &pageList{ns: s.pages.ns, bufs: append(make([][]byte, 0, len(s.pages.bufs)+1), s.pages.bufs...)}
+	s.listEpoch = s.owner.b.epoch
+	s.owner.setList(s.slot, s.pages)
+}
+
+// alloc returns room for an entry of size bytes (a multiple of 8), zeroed.
+func (s *store) alloc(size int) (reference, []byte) {
+	s.live += int64(size)
+	if size >= jumboBytes {
+		p := s.newPage(size)
+		s.meta[p].used = uint32(size)
+		return refOf(p, 0), s.pages.bufs[p]
+	}
+	if s.active < 0 || int(s.meta[s.active].used)+size > len(s.pages.bufs[s.active]) {
+		s.retire()
+		s.active = int32(s.newPage(s.pageSize(size)))
+	}
+	p := uint32(s.active)
+	off := int(s.meta[p].used)
+	r := refOf(p, off)
+	buf := s.own(r)
+	s.meta[p].used += uint32(size)
+	return r, buf[:size]
+}
+
+// pageSize grows the pages with the namespace.
+func (s *store) pageSize(size int) int {
+	want := max(int64(size), s.live, pageBytesMin)
+	if want >= pageBytes {
+		return pageBytes
+	}
+	return 1 << bits.Len64(uint64(want-1))
+}
+
+func (s *store) newPage(size int) uint32 {
+	s.ownList()
+	s.owner.b.bytes.Add(int64(size))
+	m := pageMeta{epoch: s.owner.b.epoch}
+	if n := len(s.free); n > 0 {
+		p := s.free[n-1]
+		s.free = s.free[:n-1]
+		s.pages.bufs[p], s.meta[p] = make([]byte, size), m
+		return p
+	}
+	if len(s.meta) >= pagesMax {
+		panic("memstate: a namespace holds more than 32 GiB; use a backend on disk")
+	}
+	s.pages.bufs = append(s.pages.bufs, make([]byte, size))
+	s.meta = append(s.meta, m)
+	return uint32(len(s.meta) - 1)
+}
+
+// retire ends the active page.
+func (s *store) retire() {
+	if s.active < 0 {
+		return
+	}
+	p := uint32(s.active)
+	s.active = -1
+	s.check(p)
+}
+
+// kill marks the entry dead. The caller has removed it from the index and
+// calls compact before it returns.
+func (s *store) kill(r reference, size int) {
+	buf := s.own(r)
+	binary.LittleEndian.PutUint32(buf, binary.LittleEndian.Uint32(buf)|flagDead)
+	p := r.page()
+	s.meta[p].dead += uint32(size)
+	s.live -= int64(size)
+	s.check(p)
+}
+
+// check schedules a page for compaction when too little of it lives.
+func (s *store) check(p uint32) {
+	live, size := int(s.meta[p].used-s.meta[p].dead), len(s.pages.bufs[p])
+	if int32(p) == s.active {
+		if size == pageBytesMin || live >= size/4 {
+			return
+		}
+		s.active = -1
+	} else if live >= (size+1)/2 {
+		return
+	}
+	for _, v := range s.victims {
+		if v == p {
+			return
+		}
+	}
+	s.victims = append(s.victims, p)
+}
+
+func (s *store) freePage(p uint32) {
+	s.ownList()
+	size := len(s.pages.bufs[p])
+	if s.meta[p].epoch <= s.owner.b.shared.Load() {
+		s.owner.b.hold(size)
+	}
+	s.owner.b.bytes.Add(-int64(size))
+	s.pages.bufs[p] = nil
+	s.meta[p] = pageMeta{}
+	s.free = append(s.free, p)
+	s.trim()
+}
+
+// trim shortens the lists when most page numbers are unused, after a burst.
+func (s *store) trim() {
+	if len(s.free) <= len(s.meta)/4*3 {
+		return
+	}
+	n := len(s.meta)
+	for n > 0 && s.pages.bufs[n-1] == nil {
+		n--
+	}
+	if n == len(s.meta) || n > cap(s.meta)/4 {
+		return
+	}
+	s.pages.bufs = append(make([][]byte, 0, n+1), s.pages.bufs[:n]...)
+	s.meta = append(make([]pageMeta, 0, n+1), s.meta[:n]...)
+	kept := make([]uint32, 0, n)
+	for _, p := range s.free {
+		if int(p) < n {
+			kept = append(kept, p)
+		}
+	}
+	s.free = kept
+}
+
+// release gives all pages back when the namespace is dropped.
+func (s *store) release() {
+	shared := s.owner.b.shared.Load()
+	for p, buf := range s.pages.bufs {
+		if buf == nil {
+			continue
+		}
+		if s.meta[p].epoch <= shared {
+			s.owner.b.hold(len(buf))
+		}
+		s.owner.b.bytes.Add(-int64(len(buf)))
+	}
+}

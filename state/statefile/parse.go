@@ -1,0 +1,124 @@
+package statefile
+
+import (
+	"encoding/binary"
+)
+
+// Visitor is told what a section holds, in the order written. Slices are
+// borrowed until the call returns; an error ends the parse.
+type Visitor interface {
+	Entry(table int, ns int64, key, val []byte) error
+	SubEntry(table int, ns int64, key, sub, val []byte) error
+	GroupValue(name string, val []byte) error
+}
+
+// Parse calls v for all that a section holds, and returns the number of entries.
+func (h Header) Parse(s Section, v Visitor) (entries int64, err error) {
+	c := cursor{b: s.Body}
+	for len(c.b) > 0 && err == nil && !c.bad {
+		kind := c.bytes(1)[0]
+		switch kind {
+		case recordEntries, recordSubEntries:
+			var n int64
+			n, err = h.parseRun(&c, kind, v)
+			entries += n
+		case recordGroupValue:
+			name, val := c.blob(), c.blob()
+			if !c.bad {
+				err = v.GroupValue(string(name), val)
+			}
+		default:
+			return entries, corrupt("key group %d holds a record of unknown kind %d", s.Group, kind)
+		}
+	}
+	if err == nil && c.bad {
+		err = corrupt("records of key group %d do not parse, %d bytes before their end", s.Group, len(c.b))
+	}
+	return entries, err
+}
+
+func (h Header) parseRun(c *cursor, kind byte, v Visitor) (entries int64, err error) {
+	table := int(c.uvarint(tableCountMax))
+	ns := int64(c.uint64())
+	count := int64(c.uvarint(1 << 40))
+	if c.bad || table >= len(h.Tables) || h.Tables[table].Sub != (kind == recordSubEntries) {
+		c.bad = true
+		return 0, nil
+	}
+	var key []byte
+	if kind == recordSubEntries {
+		key = c.blob()
+	}
+	fixed := h.Tables[table].Fixed
+	for ; entries < count; entries++ {
+		first := c.blob()
+		var val []byte
+		if kind == recordEntries && fixed > 0 {
+			val = c.bytes(fixed)
+		} else {
+			val = c.blob()
+		}
+		if c.bad {
+			return entries, nil
+		}
+		if kind == recordEntries {
+			err = v.Entry(table, ns, first, val)
+		} else {
+			err = v.SubEntry(table, ns, key, first, val)
+		}
+		if err != nil {
+			return entries, err
+		}
+	}
+	return entries, nil
+}
+
+// cursor reads from bytes in memory; after a read that does not fit it is bad
+// and returns zeros.
+type cursor struct {
+	b   []byte
+	bad bool
+}
+
+func (c *cursor) bytes(n int) []byte {
+	if c.bad || n < 0 || n > len(c.b) {
+		c.bad = true
+		return nil
+	}
+	b := c.b[:n:n]
+	c.b = c.b[n:]
+	return b
+}
+
+func (c *cursor) uvarint(limit uint64) uint64 {
+	v, n := binary.Uvarint(c.b)
+	if c.bad || n <= 0 || v > limit {
+		c.bad = true
+		return 0
+	}
+	c.b = c.b[n:]
+	return v
+}
+
+func (c *cursor) blob() []byte { return c.bytes(int(c.uvarint(1 << 30))) }
+
+func (c *cursor) uint64() uint64 {
+	if b := c.bytes(8); b != nil {
+		return binary.LittleEndian.Uint64(b)
+	}
+	return 0
+}
+
+func (c *cursor) uint32() uint32 {
+	if b := c.bytes(4); b != nil {
+		return binary.LittleEndian.Uint32(b)
+	}
+	return 0
+}
+
+func (c *cursor) uint16() uint16 {
+	if b := c.bytes(2); b != nil {
+		return binary.LittleEndian.Uint16(b)
+	}
+	return 0
+}

@@ -1,0 +1,111 @@
+package state
+
+// Value is one value for each key and namespace. T of a fixed size is stored
+// in place; any other is encoded on Set and decoded on Get.
+type Value[T any] struct{ cell cell[T] }
+
+// NewValue returns the value state of that name. The error names a field that
+// has no codec, or both schemas when restored data is of another type.
+func NewValue[T any](k *Keyed, name string) (*Value[T], error) {
+	c, err := newCell[T](k, "value", name)
+	if err != nil {
+		return nil, err
+	}
+	return &Value[T]{c}, nil
+}
+
+// Get returns the value under the current key, and whether there is one. The
+// value is the caller's.
+func (s *Value[T]) Get() (v T, ok bool) {
+	ok = s.cell.get(&v)
+	return v, ok
+}
+
+// Set stores v under the current key. What v refers to is copied.
+func (s *Value[T]) Set(v T) { s.cell.set(&v) }
+
+// Clear removes the value under the current key.
+func (s *Value[T]) Clear() { s.cell.clear() }
+
+// Reducing is one value for each key and namespace that Add folds elements
+// into.
+type Reducing[T any] struct {
+	cell   cell[T]
+	reduce func(a, b T) T
+}
+
+// NewReducing returns the reducing state of that name. reduce combines what is
+// stored with what is added, in this order; it must not use this state.
+func NewReducing[T any](k *Keyed, name string, reduce func(a, b T) T) (*Reducing[T], error) {
+	c, err := newCell[T](k, "reducing", name)
+	if err != nil {
+		return nil, err
+	}
+	return &Reducing[T]{c, reduce}, nil
+}
+
+// Add folds v into the value; the first v is the value.
+func (s *Reducing[T]) Add(v T) {
+	var have T
+	if s.cell.get(&have) {
+		v = s.reduce(have, v)
+	}
+	s.cell.set(&v)
+}
+
+// Get returns the value, and whether anything was added.
+func (s *Reducing[T]) Get() (v T, ok bool) {
+	ok = s.cell.get(&v)
+	return v, ok
+}
+
+// Clear removes the value under the current key.
+func (s *Reducing[T]) Clear() { s.cell.clear() }
+
+// Aggregator says how elements become an accumulator and that a result. Its
+// functions must not use the state that they are of.
+type Aggregator[In, Acc, Out any] struct {
+	// Zero returns an accumulator of nothing; nil means the zero Acc.
+	Zero func() Acc
+	// Add folds one element in.
+	Add func(acc *Acc, in In)
+	// Result returns what the accumulator stands for.
+	Result func(acc *Acc) Out
+}
+
+// Aggregating is one accumulator for each key and namespace.
+type Aggregating[In, Acc, Out any] struct {
+	cell cell[Acc]
+	agg  Aggregator[In, Acc, Out]
+}
+
+// NewAggregating returns the aggregating state of that name.
+func NewAggregating[In, Acc, Out any](k *Keyed, name string, agg Aggregator[In, Acc, Out]) (*Aggregating[In, Acc, Out], error) {
+	c, err := newCell[Acc](k, "aggregating", name)
+	if err != nil {
+		return nil, err
+	}
+	return &Aggregating[In, Acc, Out]{c, agg}, nil
+}
+
+// Add folds in into the accumulator under the current key.
+func (s *Aggregating[In, Acc, Out]) Add(in In) {
+	var acc Acc
+	if !s.cell.get(&acc) && s.agg.Zero != nil {
+		acc = s.agg.Zero()
+	}
+	s.agg.Add(&acc, in)
+	s.cell.set(&acc)
+}
+
+// Get returns the result, and whether anything was added.
+func (s *Aggregating[In, Acc, Out]) Get() (out Out, ok bool) {
+	var acc Acc
+	if !s.cell.get(&acc) {
+		return out, false
+	}
+	return s.agg.Result(&acc), true
+}
+
+// Clear removes the accumulator under the current key.
+func (s *Aggregating[In, Acc, Out]) Clear() { s.cell.clear() }
