@@ -5,8 +5,8 @@ SHELL := /usr/bin/env bash
 
 GO ?= go
 export CGO_ENABLED ?= 0
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -s -w -X github.com/leatstream/leat/internal/version.version=$(VERSION)
+
+LDFLAGS := -s -w
 TOOL := $(GO) tool -modfile=tools/go.mod
 ARGS ?=
 SEED ?=
