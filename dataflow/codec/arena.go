@@ -23,6 +23,20 @@ func (a *Arena) Bytes(b []byte) []byte {
 	return a.chunk[from:len(a.chunk):len(a.chunk)]
 }
 
+// Padded copies b like Bytes, followed by pad zero bytes that may be read, up
+// to the capacity of the copy, until the arena's next use.
+func (a *Arena) Padded(b []byte, pad int) []byte {
+	need := len(b) + pad
+	if cap(a.chunk)-len(a.chunk) < need {
+		a.chunk = make([]byte, 0, max(arenaChunkBytes, need))
+	}
+	from := len(a.chunk)
+	a.chunk = append(a.chunk, b...)
+	to := len(a.chunk)
+	clear(a.chunk[to : to+pad])
+	return a.chunk[from:to : to+pad]
+}
+
 // String copies b into the arena and returns it as a string.
 func (a *Arena) String(b []byte) string {
 	if len(b) == 0 {
