@@ -81,12 +81,13 @@ func (s *slots[K, A]) same(x *slot[K, A], key K) bool {
 
 // add makes a slot at a place that find returned.
 func (s *slots[K, A]) add(place int, x slot[K, A]) *slot[K, A] {
-	x.encFrom = len(s.keys)
-	s.keys = s.encode(s.keys, &x.key)
-	x.encTo = len(s.keys)
 	s.list = append(s.list, x)
+	added := &s.list[len(s.list)-1]
+	added.encFrom = len(s.keys)
+	s.keys = s.encode(s.keys, &added.key)
+	added.encTo = len(s.keys)
 	s.index[place] = int32(len(s.list))
-	return &s.list[len(s.list)-1]
+	return added
 }
 
 func (s *slots[K, A]) encoded(x *slot[K, A]) []byte { return s.keys[x.encFrom:x.encTo] }

@@ -140,3 +140,18 @@ func EndOf(b []byte, from int64) (next int64, epoch int32, whole int, err error)
 	}
 	return next, epoch, total - len(b), nil
 }
+
+// CountOf returns the number of records in the whole batches in b, as their
+// headers say: control records and aborted ones count, too.
+func CountOf(b []byte) int {
+	n := 0
+	for len(b) > 0 {
+		h, _, rest, err := ReadHeader(b)
+		if err != nil {
+			break
+		}
+		b = rest
+		n += h.Count
+	}
+	return n
+}
