@@ -62,6 +62,7 @@ type field struct {
 	word0, mask0, word1, mask1 uint64
 	length                     int
 	next                       int32 // the field that followed it last time
+	act                        action
 	off                        uintptr
 	node                       *node
 	text                       string
@@ -180,6 +181,7 @@ func (n *node) addField(f field) {
 	n.names[f.name] = at
 	f.text = string(append(appendString(nil, f.name), ':'))
 	f.length = len(f.text)
+	f.act = f.node.act
 	f.word0, f.mask0 = wordOf(f.text)
 	f.word1, f.mask1 = wordOf(f.text[min(8, len(f.text)):])
 	if at > 0 {

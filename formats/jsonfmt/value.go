@@ -122,28 +122,37 @@ func (r *run) object(n *node, q unsafe.Pointer, i int) int {
 	for {
 		k := *next
 		if int(k) < len(n.fields) && n.fields[k].matches(r, i) {
-			i += n.fields[k].length
-			if r.at(i) <= ' ' {
+			if i += n.fields[k].length; r.at(i) <= ' ' {
 				i = r.space(i)
 			}
 		} else {
 			if k, i = r.name(n, i); i < 0 {
 				return -1
 			}
-			if k >= 0 {
+			if k != skipped {
 				*next = k
 			}
 		}
-		if k < 0 {
+		if k == skipped {
 			i = r.skip(i, 0)
 		} else {
 			f := &n.fields[k]
 			next = &f.next
-			if i = r.value(f.node, unsafe.Add(q, f.off), i); i < 0 {
-				r.within(f.name)
+			end := i
+			if f.act == actString && r.at(i) == '"' {
+				end = r.plainEnd(i + 1)
+			}
+			if end > i && r.at(end) == '"' {
+				*(*string)(unsafe.Add(q, f.off)) = unsafe.String((*byte)(unsafe.Add(r.base, i+1)), end-i-1)
+				i = end + 1
+			} else {
+				i = r.value(f.node, unsafe.Add(q, f.off), i)
 			}
 		}
 		if i < 0 {
+			if k != skipped {
+				r.within(n.fields[k].name)
+			}
 			return -1
 		}
 		if r.at(i) <= ' ' {
@@ -162,6 +171,9 @@ func (r *run) object(n *node, q unsafe.Pointer, i int) int {
 	}
 }
 
+// skipped stands for a field of which nothing is known.
+const skipped = -1
+
 // within adds a step to the path of the failed field.
 func (r *run) within(name string) {
 	if r.path != "" && r.path[0] != '[' {
@@ -177,7 +189,7 @@ const unknownMax = 64
 const unknownBytesMax = 128
 
 // name reads the name at i and the colon, and returns the index of its field,
-// -1 when it is to be skipped.
+// skipped when it has none.
 func (r *run) name(n *node, i int) (k int32, next int) {
 	if r.at(i) != '"' {
 		return 0, r.unexpected(i, "a name")
@@ -196,7 +208,7 @@ func (r *run) name(n *node, i int) (k int32, next int) {
 		return 0, r.fail(i, "the name %q is unknown", s)
 	}
 	if len(n.fields) >= n.known+unknownMax || len(s) > unknownBytesMax {
-		return -1, next
+		return skipped, next
 	}
 	k = int32(len(n.fields))
 	n.addField(field{name: string([]byte(s)), node: &node{act: actSkip}})
