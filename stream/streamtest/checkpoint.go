@@ -1,0 +1,191 @@
+package streamtest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/dataflow/graph"
+	"github.com/leatstream/leat/operators"
+)
+
+// saved is a checkpoint: all bytes of all operators.
+type saved struct {
+	operator    map[dataflow.OperatorID][][]byte
+	keyed       map[dataflow.OperatorID][][]byte
+	coordinator map[dataflow.OperatorID][]byte
+}
+
+// checkpoint snapshots everything between two steps, when nothing is under
+// way, and commits it at once.
+func (r *runner) checkpoint(final bool) error {
+	r.lastID++
+	cp := operators.Checkpoint{ID: r.lastID, Final: final}
+	s := &saved{
+		operator: make(map[dataflow.OperatorID][][]byte), keyed: make(map[dataflow.OperatorID][][]byte),
+		coordinator: make(map[dataflow.OperatorID][]byte),
+	}
+	for _, c := range r.life.coords {
+		b, err := c.op.Snapshot(cp.ID)
+		if err != nil {
+			return err
+		}
+		s.coordinator[c.node.ID] = bytes.Clone(b)
+	}
+	for _, t := range r.life.all {
+		if err := t.snapshot(cp, s); err != nil {
+			return fmt.Errorf("operator %q: %w", t.node.UID, err)
+		}
+	}
+	r.figures.Checkpoints++
+	r.saved = s
+	return r.life.commit(cp.ID)
+}
+
+func (s *subtask) snapshot(cp operators.Checkpoint, to *saved) error {
+	if d, ok := s.op.(operators.SnapshotDecliner); ok {
+		if err := d.CanSnapshot(); err != nil {
+			return err
+		}
+	}
+	if o, ok := s.op.(operators.Snapshotter); ok {
+		b, err := o.Snapshot(cp)
+		if err != nil {
+			return err
+		}
+		to.operator[s.node.ID] = append(to.operator[s.node.ID], bytes.Clone(b))
+	}
+	if s.state == nil {
+		return nil
+	}
+	frozen, err := s.state.Snapshot(cp.ID)
+	if err != nil {
+		return err
+	}
+	defer frozen.Release()
+	var buf bytes.Buffer
+	if _, err := frozen.WriteTo(&buf); err != nil {
+		return err
+	}
+	to.keyed[s.node.ID] = append(to.keyed[s.node.ID], buf.Bytes())
+	return nil
+}
+
+// commit tells the operators and waits until sinks have confirmed.
+func (l *life) commit(id dataflow.CheckpointID) error {
+	for _, s := range l.all {
+		if c, ok := s.op.(operators.CheckpointListener); ok {
+			if err := c.CheckpointCommitted(id); err != nil {
+				return err
+			}
+		}
+	}
+	return l.await(func() bool {
+		for _, s := range l.all {
+			if c, ok := s.op.(operators.Committer); ok && c.Uncommitted() > 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// coordinator is that of one source.
+type coordinator struct {
+	node *graph.Node
+	op   operators.Coordinator
+}
+
+func (l *life) newCoordinator(n *graph.Node, f operators.CoordinatorFactory, from *saved) (*coordinator, error) {
+	subs := l.byNode[n.ID]
+	ctx := &operators.CoordinatorContext{
+		Info:        dataflow.TaskInfo{Job: "test", JobName: l.run.graph.Name, Operator: n.ID, UID: n.UID, Name: n.Name},
+		Parallelism: len(subs), Clock: l.run.clock, Log: l.run.opt.Log, Mail: l.post,
+		Send: func(to int, payload []byte) {
+			p := bytes.Clone(payload)
+			l.post(func() error { return subs[to].source.HandleEvent(p) })
+		},
+		Async: func(fn func() error, done func(error) error) {
+			err := fn()
+			l.post(func() error { return done(err) })
+		},
+		After: func(millis int64, fn func() error) {
+			l.at(l.run.clock.Now().UnixMilli()+millis, fn)
+		},
+	}
+	if from != nil {
+		ctx.Restored = from.coordinator[n.ID]
+	}
+	op, err := f.NewCoordinator(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &coordinator{node: n, op: op}
+	l.coords = append(l.coords, c)
+	return c, nil
+}
+
+func (l *life) toCoordinator(s *subtask, payload []byte) {
+	l.post(func() error {
+		for _, c := range l.coords {
+			if c.node.ID == s.node.ID {
+				return c.op.HandleEvent(s.index, payload)
+			}
+		}
+		return errors.New("event for a coordinator that does not exist")
+	})
+}
+
+// metrics keeps the counters of a subtask.
+type metrics struct {
+	mu       sync.Mutex
+	counters map[string]*counter // guarded by mu
+}
+
+func newMetrics() *metrics { return &metrics{counters: make(map[string]*counter)} }
+
+// Counter implements operators.Metrics.
+func (m *metrics) Counter(name string) operators.Counter {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.counters[name]
+	if c == nil {
+		c = &counter{}
+		m.counters[name] = c
+	}
+	return c
+}
+
+// Gauge implements operators.Metrics.
+func (m *metrics) Gauge(string, func() float64) {}
+
+func (m *metrics) values() map[string]int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make(map[string]int64)
+	for name, c := range m.counters {
+		out[name] = c.Value()
+	}
+	return out
+}
+
+type counter struct {
+	mu sync.Mutex
+	n  int64 // guarded by mu
+}
+
+// Add implements operators.Counter.
+func (c *counter) Add(n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n += n
+}
+
+// Value implements operators.Counter.
+func (c *counter) Value() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.n
+}

@@ -1,0 +1,220 @@
+package streamtest
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/leatstream/leat/columnar"
+	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/dataflow/graph"
+	"github.com/leatstream/leat/internal/clock"
+	"github.com/leatstream/leat/operators"
+)
+
+// life is one attempt: from a start to the end or a crash.
+type life struct {
+	run    *runner
+	all    []*subtask // in topological order
+	byNode map[dataflow.OperatorID][]*subtask
+	coords []*coordinator
+	timers []*timer
+	err    error // the first of any emission
+
+	mu     sync.Mutex
+	mail   []func() error // guarded by mu
+	posted chan struct{}  // has room for one
+}
+
+type timer struct {
+	at   int64
+	fn   func() error
+	gone bool
+}
+
+func newLife(r *runner, parallelism int) (*life, error) {
+	l := &life{run: r, byNode: make(map[dataflow.OperatorID][]*subtask), posted: make(chan struct{}, 1)}
+	for _, n := range r.graph.Nodes {
+		p := parallelism
+		if n.Parallelism > 0 {
+			p = n.Parallelism
+		}
+		f, ok := n.Factory.(operators.Factory)
+		if !ok {
+			return l, fmt.Errorf("operator %q has no factory", n.UID)
+		}
+		for i := range p {
+			s := &subtask{life: l, node: n, index: i, of: p, op: f.New(), metrics: newMetrics(), emitted: dataflow.TimeMin}
+			s.out.sub = s
+			l.all = append(l.all, s)
+			l.byNode[n.ID] = append(l.byNode[n.ID], s)
+		}
+	}
+	for _, e := range r.graph.Edges {
+		if err := l.connect(e); err != nil {
+			return l, err
+		}
+	}
+	return l, nil
+}
+
+// connect makes the channels of an edge.
+func (l *life) connect(e *graph.Edge) error {
+	from, to := l.byNode[e.From], l.byNode[e.To]
+	rows, ok := e.Type.(columnar.RowType)
+	if !ok {
+		return fmt.Errorf("edge %s to %s has no row type", e.From, e.To)
+	}
+	part := e.Partitioning
+	if part == graph.Forward && len(from) != len(to) {
+		part = graph.Rebalance
+	}
+	for i, f := range from {
+		r := &route{edge: e, part: part, rows: rows, max: l.run.graph.MaxParallelism}
+		for _, t := range graph.ChannelTargets(part, i, len(from), len(to)) {
+			to[t].inputs = append(to[t].inputs, &input{wm: dataflow.TimeMin})
+			r.to = append(r.to, target{to[t], len(to[t].inputs) - 1})
+		}
+		f.out.routes = append(f.out.routes, r)
+	}
+	return nil
+}
+
+// open restores and opens all subtasks, the last of the graph first.
+func (l *life) open(from *saved) error {
+	for i := len(l.all) - 1; i >= 0; i-- {
+		if err := l.all[i].open(from); err != nil {
+			return fmt.Errorf("operator %q: %w", l.all[i].node.UID, err)
+		}
+	}
+	for _, n := range l.run.graph.Nodes {
+		f, ok := n.Factory.(operators.CoordinatorFactory)
+		if !ok {
+			continue
+		}
+		c, err := l.newCoordinator(n, f, from)
+		if err != nil {
+			return err
+		}
+		if err := c.op.Start(); err != nil {
+			return err
+		}
+	}
+	return l.runMail()
+}
+
+// step polls each source once. It returns whether one had something, and
+// whether all have ended.
+func (l *life) step() (busy, done bool, err error) {
+	done = true
+	for _, s := range l.all {
+		if s.source == nil || s.ended {
+			continue
+		}
+		status, err := s.source.Poll()
+		if err == nil {
+			err = l.err
+		}
+		if err != nil {
+			return false, false, fmt.Errorf("source %q: %w", s.node.UID, err)
+		}
+		done = false
+		switch status {
+		case operators.PollMore:
+			busy = true
+		case operators.PollFinished:
+			s.end()
+		}
+	}
+	if err := errors.Join(l.err, l.fire()); err != nil {
+		return false, false, err
+	}
+	return busy, done, l.runMail()
+}
+
+func (l *life) post(fn func() error) {
+	l.mu.Lock()
+	l.mail = append(l.mail, fn)
+	l.mu.Unlock()
+	select {
+	case l.posted <- struct{}{}:
+	default:
+	}
+}
+
+func (l *life) runMail() error {
+	for {
+		l.mu.Lock()
+		mail := l.mail
+		l.mail = nil
+		l.mu.Unlock()
+		if len(mail) == 0 {
+			return l.err
+		}
+		for _, fn := range mail {
+			if err := fn(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// await runs mail until done holds.
+func (l *life) await(done func() bool) error {
+	for {
+		if err := l.runMail(); err != nil {
+			return err
+		}
+		if done() {
+			return nil
+		}
+		select {
+		case <-l.posted:
+		case <-l.run.ctx.Done():
+			return l.run.ctx.Err()
+		}
+	}
+}
+
+// fire runs the timers that are due.
+func (l *life) fire() error {
+	for {
+		now := clock.Millis(l.run.clock)
+		var due *timer
+		for _, t := range l.timers {
+			if !t.gone && t.at < now && (due == nil || t.at < due.at) {
+				due = t
+			}
+		}
+		if due == nil {
+			return nil
+		}
+		due.gone = true
+		if err := due.fn(); err != nil {
+			return err
+		}
+	}
+}
+
+func (l *life) at(millis int64, fn func() error) func() {
+	t := &timer{at: millis, fn: fn}
+	l.timers = append(l.timers, t)
+	return func() { t.gone = true }
+}
+
+func (l *life) close() error {
+	var errs []error
+	for _, c := range l.coords {
+		errs = append(errs, c.op.Close())
+	}
+	for _, s := range l.all {
+		if !s.opened {
+			continue
+		}
+		errs = append(errs, s.op.Close())
+		if s.state != nil {
+			errs = append(errs, s.state.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
