@@ -21,6 +21,19 @@ import (
 // JobPrefix is where a job's objects lie in the object store.
 func JobPrefix(job dataflow.JobID) string { return "jobs/" + string(job) + "/" }
 
+// IsURI tells a store's URI ("s3://bucket/key", "mem:key") from a key: it has
+// a colon before the first slash.
+func IsURI(object string) bool {
+	i := strings.IndexAny(object, ":/")
+	return i > 0 && object[i] == ':'
+}
+
+// URIBase is what a store's URIs have before the key.
+func URIBase(objects store.Store) string {
+	const probe = "probe"
+	return strings.TrimSuffix(objects.URI(probe), probe)
+}
+
 // CheckObjectKey refuses keys that could leave the job's prefix or that no
 // store takes.
 func CheckObjectKey(key string) error {
@@ -47,7 +60,7 @@ func (s *TaskManagerServer) place(token, key string, reading bool) (string, erro
 	if !ok {
 		return "", status.Error(codes.Unauthenticated, "no worker with this token runs here")
 	}
-	if strings.Contains(key, "://") {
+	if IsURI(key) {
 		return s.placeForeign(token, key, reading)
 	}
 	if err := CheckObjectKey(key); err != nil {
@@ -65,12 +78,6 @@ func (s *TaskManagerServer) placeForeign(token, uri string, reading bool) (strin
 		return "", status.Errorf(codes.FailedPrecondition, "object %s is not in the cluster's object store %s", uri, s.uriBase)
 	}
 	return key, nil
-}
-
-// uriBase is what a store's URIs have before the key.
-func uriBase(objects store.Store) string {
-	const probe = "probe"
-	return strings.TrimSuffix(objects.URI(probe), probe)
 }
 
 // PutObject implements the TaskManager service. The object is collected

@@ -54,7 +54,7 @@ var _ controlv1.TaskManagerServer = (*TaskManagerServer)(nil)
 // in spoolDir.
 func NewTaskManagerServer(host WorkerHost, objects store.Store, spoolDir string, c clock.Clock, log *slog.Logger) *TaskManagerServer {
 	return &TaskManagerServer{
-		host: host, objects: objects, uriBase: uriBase(objects), spoolDir: spoolDir,
+		host: host, objects: objects, uriBase: URIBase(objects), spoolDir: spoolDir,
 		clock: c, log: log, puts: make(chan struct{}, putsMax),
 	}
 }

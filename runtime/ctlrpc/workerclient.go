@@ -13,11 +13,11 @@ import (
 
 	"github.com/leatstream/leat/internal/release"
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
-	"github.com/leatstream/leat/runtime/worker"
 )
 
 // WorkerClient is a worker's way to its taskmanager: its link to the
-// jobmaster and its part of the object store.
+// jobmaster (worker.Link) and its part of the object store (worker.Objects).
+// It does not import those contracts, so that a taskmanager links no engine.
 type WorkerClient struct {
 	// Welcome is what the taskmanager answered.
 	Welcome *controlv1.Welcome
@@ -30,11 +30,6 @@ type WorkerClient struct {
 	in      chan *controlv1.WorkerCommand
 	helpers sync.WaitGroup
 }
-
-var (
-	_ worker.Link    = (*WorkerClient)(nil)
-	_ worker.Objects = (*WorkerClient)(nil)
-)
 
 // DialTaskManager opens a worker's session on the taskmanager's unix socket.
 // The link lives until Close or until the taskmanager is gone.

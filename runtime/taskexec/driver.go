@@ -3,9 +3,9 @@ package taskexec
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
+	"github.com/leatstream/leat/runtime/ctlrpc"
 )
 
 // apply steps the core and carries out its commands. What cannot be carried
@@ -161,7 +161,7 @@ func (e *Executor) deliverTo(c cmdDeliver) event {
 // nothing else, to the worker.
 func (a *admission) noteReadable(c *controlv1.WorkerCommand) {
 	for _, h := range c.GetDeploy().GetRestore().GetHandles() {
-		if strings.Contains(h.GetObject(), "://") {
+		if ctlrpc.IsURI(h.GetObject()) {
 			if a.readable == nil {
 				a.readable = make(map[string]struct{})
 			}

@@ -7,14 +7,16 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/leatstream/leat/checkpoint/store"
+	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/internal/release"
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
-	"github.com/leatstream/leat/runtime/worker"
+	"github.com/leatstream/leat/runtime/ctlrpc"
 )
 
 // inProcessQueueMax bounds the commands that wait for an in-process worker.
@@ -28,8 +30,8 @@ type InProcessWorker struct {
 	Bundle  *controlv1.BundleRef
 	Inputs  *controlv1.ProgramInputs
 	Dir     string
-	Link    worker.Link
-	Objects worker.Objects
+	Link    *MemoryLink // a worker.Link
+	Objects *JobObjects // its worker.Objects
 }
 
 // InProcessConfig says how the roles are played in one process.
@@ -41,8 +43,6 @@ type InProcessConfig struct {
 	Plan func(ctx context.Context, in *controlv1.ProgramInputs) (graph []byte, fingerprint string, err error)
 	// Objects is the cluster's object store.
 	Objects store.Store
-	// Prefix returns where a job's objects lie ("jobs/<id>/").
-	Prefix func(job string) string
 }
 
 // InProcessLauncher runs workers as goroutines, for one-process clusters and
@@ -59,7 +59,7 @@ func NewInProcessLauncher(cfg InProcessConfig) *InProcessLauncher {
 
 // Start implements Launcher.
 func (l *InProcessLauncher) Start(_ context.Context, s Spec) (Process, error) {
-	link := &memoryLink{
+	link := &MemoryLink{
 		host: s.Host, id: s.Start.GetWorkerId(),
 		commands: make(chan *controlv1.WorkerCommand, inProcessQueueMax), cut: make(chan struct{}),
 	}
@@ -70,7 +70,7 @@ func (l *InProcessLauncher) Start(_ context.Context, s Spec) (Process, error) {
 }
 
 // work attaches and runs one worker; a panic becomes its exit.
-func (l *InProcessLauncher) work(ctx context.Context, s Spec, link *memoryLink) (exit Exit) {
+func (l *InProcessLauncher) work(ctx context.Context, s Spec, link *MemoryLink) (exit Exit) {
 	defer link.end("the worker has ended")
 	defer func() {
 		if r := recover(); r != nil {
@@ -87,7 +87,7 @@ func (l *InProcessLauncher) work(ctx context.Context, s Spec, link *memoryLink) 
 	defer s.Host.Detach(link.id)
 	err = l.cfg.Work(ctx, InProcessWorker{
 		ID: link.id, Welcome: welcome, Bundle: s.Start.GetBundle(), Inputs: s.Start.GetInputs(), Dir: s.Dir, Link: link,
-		Objects: prefixed{objects: l.cfg.Objects, prefix: l.cfg.Prefix(s.Start.GetJobId()), cut: link.cut},
+		Objects: &JobObjects{objects: l.cfg.Objects, prefix: ctlrpc.JobPrefix(dataflow.JobID(s.Start.GetJobId())), cut: link.cut},
 	})
 	select {
 	case <-link.killed():
@@ -111,7 +111,7 @@ func (l *InProcessLauncher) Plan(ctx context.Context, req *controlv1.PlanRequest
 
 // inProcess is a worker on goroutines.
 type inProcess struct {
-	link   *memoryLink
+	link   *MemoryLink
 	cancel context.CancelFunc
 	exit   chan Exit
 }
@@ -136,9 +136,9 @@ func (p *inProcess) Wait() Exit { return <-p.exit }
 // Memory implements Process: goroutines cannot be told apart.
 func (p *inProcess) Memory() int64 { return 0 }
 
-// memoryLink joins a worker in this process to its taskmanager. Messages are
+// MemoryLink joins a worker in this process to its taskmanager. Messages are
 // copied, so that neither side sees the other's later changes.
-type memoryLink struct {
+type MemoryLink struct {
 	host     Host
 	id       string
 	commands chan *controlv1.WorkerCommand
@@ -149,11 +149,9 @@ type memoryLink struct {
 	dead bool   // guarded by mu; killed
 }
 
-var _ worker.Link = (*memoryLink)(nil)
-
 var errCut = errors.New("link to the taskmanager has ended")
 
-func (l *memoryLink) end(reason string) {
+func (l *MemoryLink) end(reason string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.why == "" {
@@ -162,7 +160,7 @@ func (l *memoryLink) end(reason string) {
 	}
 }
 
-func (l *memoryLink) kill() {
+func (l *MemoryLink) kill() {
 	l.mu.Lock()
 	l.dead = true
 	l.mu.Unlock()
@@ -170,7 +168,7 @@ func (l *memoryLink) kill() {
 }
 
 // killed returns a closed channel once kill was called, else one that blocks.
-func (l *memoryLink) killed() <-chan struct{} {
+func (l *MemoryLink) killed() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.dead {
@@ -179,7 +177,7 @@ func (l *memoryLink) killed() <-chan struct{} {
 	return nil
 }
 
-func (l *memoryLink) push(c *controlv1.WorkerCommand) error {
+func (l *MemoryLink) push(c *controlv1.WorkerCommand) error {
 	c = proto.CloneOf(c)
 	select {
 	case <-l.cut:
@@ -196,7 +194,7 @@ func (l *memoryLink) push(c *controlv1.WorkerCommand) error {
 }
 
 // Send implements worker.Link.
-func (l *memoryLink) Send(ev *controlv1.WorkerEvent) error {
+func (l *MemoryLink) Send(ev *controlv1.WorkerEvent) error {
 	select {
 	case <-l.cut:
 		return errCut
@@ -207,7 +205,7 @@ func (l *memoryLink) Send(ev *controlv1.WorkerEvent) error {
 }
 
 // Recv implements worker.Link.
-func (l *memoryLink) Recv(ctx context.Context) (*controlv1.WorkerCommand, error) {
+func (l *MemoryLink) Recv(ctx context.Context) (*controlv1.WorkerCommand, error) {
 	select {
 	case c := <-l.commands:
 		return c, nil
@@ -218,17 +216,15 @@ func (l *memoryLink) Recv(ctx context.Context) (*controlv1.WorkerCommand, error)
 	}
 }
 
-// prefixed is a job's part of a store, for a worker in this process.
-type prefixed struct {
+// JobObjects is a job's part of a store, for a worker in this process.
+type JobObjects struct {
 	objects store.Store
 	prefix  string
 	cut     <-chan struct{}
 }
 
-var _ worker.Objects = prefixed{}
-
 // Put implements worker.Objects.
-func (p prefixed) Put(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
+func (p *JobObjects) Put(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
 	select {
 	case <-p.cut:
 		return errCut
@@ -238,7 +234,7 @@ func (p prefixed) Put(ctx context.Context, key string, r io.ReadSeeker, size int
 }
 
 // Get implements worker.Objects.
-func (p prefixed) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
+func (p *JobObjects) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
 	select {
 	case <-p.cut:
 		return nil, errCut
@@ -248,12 +244,9 @@ func (p prefixed) Get(ctx context.Context, key string, offset, length int64) (io
 }
 
 // place maps keys as ctlrpc does: absolute URIs are those of the store.
-func (p prefixed) place(key string) string {
-	const probe = "probe"
-	base := p.objects.URI(probe)
-	base = base[:len(base)-len(probe)]
-	if len(base) > 0 && len(key) > len(base) && key[:len(base)] == base {
-		return key[len(base):]
+func (p *JobObjects) place(key string) string {
+	if ctlrpc.IsURI(key) {
+		return strings.TrimPrefix(key, ctlrpc.URIBase(p.objects))
 	}
 	return p.prefix + key
 }
