@@ -127,7 +127,7 @@ var externals = []ExternalRule{
 	{"github.com/minio/minio-go", []string{"checkpoint/store/s3store", "connectors/files"}, "one store owns it"},
 	{"go.etcd.io/etcd/client", []string{"runtime/ha/etcdha", "internal/devetcd"}, "one coordination owns it"},
 	{"go.etcd.io/etcd/server", []string{"internal/devetcd"}, "bundles and servers do not carry an etcd server"},
-	{"github.com/twmb/franz-go", []string{"internal/devbroker", "connectors/kafka", "test"}, "the engine has its own client; this is the broker and the reader of proofs"},
+	{"github.com/twmb/franz-go", []string{"internal/devbroker", "connectors/kafka", "cmd/flinkctl", "test"}, "the engine has its own client; this is the broker, the reader of proofs and flinkctl's look at transactions"},
 	{"github.com/versity/versitygw", []string{"internal/devs3"}, "a server for tests"},
 	{"google.golang.org/grpc", []string{"runtime/ctlrpc", "runtime/exchange/exchangegrpc", "proto", "cmd"}, "transport stays at the edge"},
 }
