@@ -30,7 +30,7 @@ func clicks() []click {
 func from(env *stream.Env) *stream.DataStream[click] {
 	return stream.From(env, collection.Slice(clicks()...), stream.UID("clicks"),
 		stream.Timestamps(func(c click) time.Time { return c.At }),
-		stream.Watermarks(stream.Monotonous()))
+		stream.Watermarks(stream.Monotonous().PerRow()))
 }
 
 // show runs the job and prints what came out, sorted.

@@ -1,0 +1,96 @@
+package stream
+
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/leatstream/leat/dataflow/graph"
+	"github.com/leatstream/leat/operators"
+	"github.com/leatstream/leat/operators/rowop"
+	"github.com/leatstream/leat/state"
+)
+
+// KeyedProcessor is user code over the rows of a keyed stream, with state and
+// timers: Open makes the state, Process handles a row. One that sets timers
+// has OnTimer too (TimerProcessor).
+type KeyedProcessor[K comparable, T, R any] = rowop.Processor[K, T, R]
+
+// TimerProcessor is a KeyedProcessor that sets timers.
+type TimerProcessor[K comparable, R any] = rowop.TimerProcessor[K, R]
+
+// ProcessContext is what a KeyedProcessor may use: the key, times, state,
+// timers and the output.
+type ProcessContext[K comparable, R any] = rowop.Context[K, R]
+
+// Timer is a timer that is due.
+type Timer = rowop.Timer
+
+// Process runs a processor over the rows of each key. processor is a pointer
+// to a struct; each subtask works on a copy of its own, made before Open. It
+// is stateful.
+func Process[K comparable, T, R any](k *KeyedStream[K, T], processor KeyedProcessor[K, T, R], opts ...Option) *DataStream[R] {
+	return process(k, "process", callSite(), processor, opts)
+}
+
+func process[K comparable, T, R any](k *KeyedStream[K, T], op, where string, processor KeyedProcessor[K, T, R], opts []Option) *DataStream[R] {
+	in := k.stream
+	out := rowTypeOf[R](in.env, where)
+	v := reflect.ValueOf(processor)
+	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
+		in.env.fail(where, "processor %T is no pointer to a struct: each subtask needs a copy of it", processor)
+	}
+	var f operators.Factory
+	if k.codec != nil {
+		cfg := rowop.ProcessConfig[K, T]{Key: k.key, Hasher: k.hasher, KeyCodec: k.codec}
+		f = rowop.Process(cfg, func() rowop.Processor[K, T, R] {
+			c := reflect.New(v.Type().Elem())
+			c.Elem().Set(v.Elem())
+			return c.Interface().(KeyedProcessor[K, T, R])
+		})
+	}
+	s := step{op: op, kind: graph.KindOperator, factory: f, stateful: true, keyed: true, out: out, where: where, detail: fmt.Sprintf("%T", processor)}
+	return then[R](in.env, in.env.add(s, in.ports, in.typ, opts), out, in.untimed)
+}
+
+// Reduce combines the rows of each key, two at a time, and emits the result
+// so far after each row. It is stateful.
+func (k *KeyedStream[K, T]) Reduce(combine func(a, b T) T, opts ...Option) *DataStream[T] {
+	return process(k, "reduce", callSite(), KeyedProcessor[K, T, T](&reducer[K, T]{combine: combine}), opts)
+}
+
+// reducer keeps the result so far.
+type reducer[K comparable, T any] struct {
+	combine func(a, b T) T
+	sum     *state.Reducing[T]
+}
+
+// Open implements KeyedProcessor.
+func (r *reducer[K, T]) Open(ctx *ProcessContext[K, T]) (err error) {
+	r.sum, err = state.NewReducing(ctx.State(), "sum", r.combine)
+	return err
+}
+
+// Process implements KeyedProcessor.
+func (r *reducer[K, T]) Process(ctx *ProcessContext[K, T], v T) error {
+	r.sum.Add(v)
+	sum, _ := r.sum.Get()
+	ctx.Emit(sum)
+	return nil
+}
+
+// Tag names a side output of rows of type S.
+type Tag[S any] struct{ name string }
+
+// SideTag returns the tag of that name.
+func SideTag[S any](name string) Tag[S] { return Tag[S]{name: name} }
+
+// EmitSide adds a row to a side output of a processor, with the time of the
+// row or timer in work. It is dropped when Side has no consumer.
+func EmitSide[K comparable, R, S any](ctx *ProcessContext[K, R], tag Tag[S], v S) {
+	rowop.EmitSide(ctx, tag.name, v)
+}
+
+// Side returns a side output of the operator that a stream comes from.
+func Side[T, S any](d *DataStream[T], tag Tag[S]) *DataStream[S] {
+	return side[S](d, tag.name, callSite())
+}

@@ -1,0 +1,89 @@
+package stream_test
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/leatstream/leat/connectors/collection"
+	"github.com/leatstream/leat/state"
+	"github.com/leatstream/leat/stream"
+)
+
+// sessions counts the clicks of a user and tells of it once the user has been
+// quiet for half a minute.
+type sessions struct {
+	count *state.Value[int64]
+	until *state.Value[int64]
+}
+
+var large = stream.SideTag[string]("large")
+
+func (s *sessions) Open(ctx *stream.ProcessContext[string, string]) (err error) {
+	if s.count, err = state.NewValue[int64](ctx.State(), "count"); err != nil {
+		return err
+	}
+	s.until, err = state.NewValue[int64](ctx.State(), "until")
+	return err
+}
+
+func (s *sessions) Process(ctx *stream.ProcessContext[string, string], c click) error {
+	if c.N > 20 {
+		stream.EmitSide(ctx, large, fmt.Sprint(ctx.Key(), " ", c.N))
+	}
+	n, _ := s.count.Get()
+	s.count.Set(n + 1)
+	if old, ok := s.until.Get(); ok {
+		ctx.ClearTimer(time.UnixMilli(old))
+	}
+	end := c.At.Add(30 * time.Second)
+	s.until.Set(end.UnixMilli())
+	ctx.SetTimer(end)
+	return nil
+}
+
+func (s *sessions) OnTimer(ctx *stream.ProcessContext[string, string], t stream.Timer) error {
+	n, _ := s.count.Get()
+	ctx.Emit(fmt.Sprintf("%s %s: %d", t.At.Format("15:04:05"), ctx.Key(), n))
+	s.count.Clear()
+	s.until.Clear()
+	return nil
+}
+
+func ExampleProcess() {
+	env := stream.NewEnv()
+	byUser := stream.KeyBy(from(env), func(c click) string { return c.User })
+	show(env, stream.Process(byUser, &sessions{}, stream.UID("sessions")))
+	// Output:
+	// 00:00:35 ann: 1
+	// 00:00:40 bob: 1
+	// 00:01:31 ann: 2
+	// 00:02:29 bob: 1
+	// 00:02:40 ann: 1
+}
+
+func ExampleSide() {
+	env := stream.NewEnv()
+	byUser := stream.KeyBy(from(env), func(c click) string { return c.User })
+	ends := stream.Process(byUser, &sessions{}, stream.UID("sessions"))
+	ends.To(collection.NewCollector[string](), stream.UID("ends"))
+	show(env, stream.Side(ends, large))
+	// Output:
+	// ann 32
+}
+
+func ExampleKeyedStream_Reduce() {
+	env := stream.NewEnv()
+	byUser := stream.KeyBy(from(env), func(c click) string { return c.User })
+	sums := byUser.Reduce(func(a, b click) click {
+		a.N += b.N
+		return a
+	}, stream.UID("sums"))
+	show(env, stream.Map(sums, func(c click) string { return fmt.Sprintf("%s %02d", c.User, c.N) }))
+	// Output:
+	// ann 01
+	// ann 05
+	// ann 13
+	// ann 45
+	// bob 02
+	// bob 18
+}
