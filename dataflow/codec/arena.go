@@ -34,7 +34,7 @@ func (a *Arena) Padded(b []byte, pad int) []byte {
 	a.chunk = append(a.chunk, b...)
 	to := len(a.chunk)
 	clear(a.chunk[to : to+pad])
-	return a.chunk[from:to : to+pad]
+	return a.chunk[from : to : to+pad]
 }
 
 // String copies b into the arena and returns it as a string.

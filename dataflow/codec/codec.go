@@ -102,6 +102,18 @@ func (c *Codec[T]) FixedStore(dst []byte, v *T) {
 	c.row.append(dst[:0], unsafe.Pointer(v))
 }
 
+// InPlace returns the row form at the start of src as a T that may be read and
+// changed where it lies. ok is false when the memory of a T is not its row
+// form or src is not aligned for it; FixedLoad and FixedStore always work.
+func (c *Codec[T]) InPlace(src []byte) (v *T, ok bool) {
+	src = src[:c.row.min]
+	if !c.row.plain() {
+		return nil, false
+	}
+	p := unsafe.Pointer(unsafe.SliceData(src))
+	return (*T)(p), uintptr(p)%unsafe.Alignof(*v) == 0
+}
+
 // AppendColumns appends the column form of rows, which may be empty.
 func (c *Codec[T]) AppendColumns(dst []byte, rows []T) []byte {
 	if uint64(len(rows)) > math.MaxUint32 {
