@@ -30,22 +30,30 @@ func (s *sessions) Process(ctx *stream.ProcessContext[string, string], c click) 
 	if c.N > 20 {
 		stream.EmitSide(ctx, large, fmt.Sprint(ctx.Key(), " ", c.N))
 	}
+	if old, ok := s.until.Get(); ok {
+		end := time.UnixMilli(old).UTC()
+		ctx.ClearTimer(end)
+		if !c.At.Before(end) { // the timer was due, but the watermark is not there yet
+			s.close(ctx, end)
+		}
+	}
 	n, _ := s.count.Get()
 	s.count.Set(n + 1)
-	if old, ok := s.until.Get(); ok {
-		ctx.ClearTimer(time.UnixMilli(old))
-	}
 	end := c.At.Add(30 * time.Second)
 	s.until.Set(end.UnixMilli())
 	ctx.SetTimer(end)
 	return nil
 }
 
-func (s *sessions) OnTimer(ctx *stream.ProcessContext[string, string], t stream.Timer) error {
+func (s *sessions) close(ctx *stream.ProcessContext[string, string], end time.Time) {
 	n, _ := s.count.Get()
-	ctx.Emit(fmt.Sprintf("%s %s: %d", t.At.Format("15:04:05"), ctx.Key(), n))
+	ctx.Emit(fmt.Sprintf("%s %s: %d", end.Format("15:04:05"), ctx.Key(), n))
 	s.count.Clear()
 	s.until.Clear()
+}
+
+func (s *sessions) OnTimer(ctx *stream.ProcessContext[string, string], t stream.Timer) error {
+	s.close(ctx, t.At)
 	return nil
 }
 
