@@ -22,3 +22,8 @@ func TestAgainstReference(t *testing.T) {
 		})
 	}
 }
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	statetest.Run(t, factory)
+}

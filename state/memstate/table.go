@@ -249,23 +249,6 @@ func (t *table) upsert(s *space, k state.Key) ([]byte, bool) {
 	return s.value(e), true
 }
 
-// UpsertBatch implements state.BatchUpserter.
-func (t *table) UpsertBatch(ns int64, keys []state.Key, vals [][]byte, created []bool) {
-	t.require(t.d.Fixed > 0, "UpsertBatch")
-	if len(keys) == 0 {
-		return
-	}
-	s := t.obtain(ns)
-	s.compact()
-	for i := range keys {
-		v, isNew := t.upsert(s, keys[i])
-		vals[i] = v
-		if created != nil {
-			created[i] = isNew
-		}
-	}
-}
-
 // Namespaces implements state.Table.
 func (t *table) Namespaces() []int64 {
 	if len(t.order) != len(t.spaces) {
