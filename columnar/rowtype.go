@@ -3,7 +3,6 @@ package columnar
 import (
 	"fmt"
 	"reflect"
-	"slices"
 
 	"github.com/leatstream/leat/dataflow/codec"
 )
@@ -34,12 +33,19 @@ func (t *rowType[T]) Slice(rows any, from, to int) any { return rows.([]T)[from:
 
 func (t *rowType[T]) Gather(dst, src any, idx []int32) any {
 	from := src.([]T)
-	var to []T
+	var old []T
 	if dst != nil {
-		to = dst.([]T)
+		old = dst.([]T)
 	}
-	n := len(to)
-	to = slices.Grow(to, len(idx))[:n+len(idx)]
+	n := len(old)
+	var to []T
+	if cap(old)-n >= len(idx) {
+		to = old[:n+len(idx)]
+	} else {
+		// Not slices.Grow, which clears fresh memory a second time.
+		to = make([]T, n+len(idx), max(n+len(idx), 2*n))
+		copy(to, old)
+	}
 	out := to[n:]
 	for i, at := range idx {
 		out[i] = from[at]
