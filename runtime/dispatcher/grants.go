@@ -1,0 +1,104 @@
+package dispatcher
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/runtime/jobmaster"
+)
+
+// waiter is a job that waits for slots.
+type waiter struct {
+	job    dataflow.JobID
+	n      int
+	reason string // last one told
+}
+
+// AcquireSlots implements jobmaster.Cluster.
+func (d *Dispatcher) AcquireSlots(job dataflow.JobID, n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.forgetWaiterLocked(job)
+	d.waiting = append(d.waiting, waiter{job: job, n: n})
+	d.grantLocked()
+}
+
+// ReleaseSlots implements jobmaster.Cluster.
+func (d *Dispatcher) ReleaseSlots(job dataflow.JobID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.forgetWaiterLocked(job)
+	d.pool.Release(job)
+	d.grantLocked()
+}
+
+func (d *Dispatcher) forgetWaiterLocked(job dataflow.JobID) {
+	d.waiting = slices.DeleteFunc(d.waiting, func(w waiter) bool { return w.job == job })
+}
+
+// grantLocked gives slots to the jobs that wait, the one that waits longest
+// first; a later one that fits goes before one that does not. It is called
+// after every change of the pool.
+func (d *Dispatcher) grantLocked() {
+	for again := true; again; {
+		again = false
+		var still []waiter
+		for _, w := range d.waiting {
+			j := d.jobs[w.job]
+			if j == nil || !j.live() {
+				continue
+			}
+			free := d.pool.Free()
+			shares, short := d.pool.Acquire(w.job, w.n)
+			if short == nil {
+				j.driver.Post(jobmaster.SlotsGranted{Shares: shares})
+				continue
+			}
+			// A job that waits gives back what it held: those before it in the
+			// queue may fit now.
+			again = again || d.pool.Free() > free
+			if reason := short.String() + d.holdersLocked(w.job); reason != w.reason {
+				w.reason = reason
+				j.driver.Post(jobmaster.SlotsShort{Reason: reason})
+			}
+			still = append(still, w)
+		}
+		d.waiting = still
+	}
+}
+
+// holdersMax bounds the jobs named to one that waits.
+const holdersMax = 3
+
+// holdersLocked names the jobs that hold most slots.
+func (d *Dispatcher) holdersLocked(except dataflow.JobID) string {
+	type holder struct {
+		name string
+		n    int
+	}
+	var all []holder
+	for id, j := range d.jobs {
+		n := 0
+		for _, s := range d.pool.Held(id) {
+			n += s.Slots
+		}
+		if n > 0 && id != except {
+			all = append(all, holder{j.name(), n})
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	slices.SortFunc(all, func(a, b holder) int { return cmp.Or(cmp.Compare(b.n, a.n), cmp.Compare(a.name, b.name)) })
+	var names []string
+	for _, h := range all[:min(len(all), holdersMax)] {
+		names = append(names, fmt.Sprintf("%s %d", h.name, h.n))
+	}
+	if len(all) > holdersMax {
+		names = append(names, fmt.Sprintf("%d others", len(all)-holdersMax))
+	}
+	return "; in use by " + strings.Join(names, ", ")
+}
