@@ -40,7 +40,7 @@ type InProcessConfig struct {
 	// Terminate or Kill; after Kill its link is dead, as after a crash.
 	Work func(ctx context.Context, w InProcessWorker) error
 	// Plan builds the graph: controlv1.PlanResult's graph and fingerprint.
-	Plan func(ctx context.Context, in *controlv1.ProgramInputs) (graph []byte, fingerprint string, err error)
+	Plan func(ctx context.Context, ref *controlv1.BundleRef, in *controlv1.ProgramInputs) (graph []byte, fingerprint string, err error)
 	// Objects is the cluster's object store.
 	Objects store.Store
 }
@@ -102,7 +102,7 @@ func (l *InProcessLauncher) work(ctx context.Context, s Spec, link *MemoryLink) 
 
 // Plan implements Launcher.
 func (l *InProcessLauncher) Plan(ctx context.Context, req *controlv1.PlanRequest, _ string) *controlv1.PlanResult {
-	g, fingerprint, err := l.cfg.Plan(ctx, req.GetInputs())
+	g, fingerprint, err := l.cfg.Plan(ctx, req.GetBundle(), req.GetInputs())
 	if err != nil {
 		return &controlv1.PlanResult{Error: errorInfo(err, CodePlanFailed, "the job graph could not be built")}
 	}

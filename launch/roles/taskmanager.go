@@ -1,0 +1,92 @@
+package roles
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/leatstream/leat/checkpoint/store"
+	"github.com/leatstream/leat/internal/clock"
+	"github.com/leatstream/leat/runtime/bundle"
+	"github.com/leatstream/leat/runtime/ctlrpc"
+	"github.com/leatstream/leat/runtime/ha"
+	"github.com/leatstream/leat/runtime/taskexec"
+)
+
+// TaskManager is a taskmanager process with real workers.
+type TaskManager struct {
+	// Executor describes it; Run fills Launcher, Clock and Log.
+	Executor taskexec.Config
+	// JobManagers are control addresses; Watch follows the elected leader
+	// (either is enough).
+	JobManagers []string
+	Watch       func(ctx context.Context) <-chan *ha.Leader
+	Store       store.Store
+	// CacheBytesMax bounds the bundles kept on disk; 0: the default.
+	CacheBytesMax int64
+	// PassEnv names variables of the environment that workers get.
+	PassEnv []string
+	Clock   clock.Clock
+	Log     *slog.Logger
+}
+
+// Run works until ctx ends; then its workers are ended.
+func (cfg TaskManager) Run(ctx context.Context) error {
+	dir := cfg.Executor.Dir
+	if err := os.MkdirAll(filepath.Join(dir, "spool"), 0o755); err != nil {
+		return fmt.Errorf("working folder: %w", err)
+	}
+	if cfg.CacheBytesMax == 0 {
+		cfg.CacheBytesMax = bundle.CacheBytesMaxDefault
+	}
+	cache, err := bundle.NewCache(filepath.Join(dir, "bundles"), cfg.Store, cfg.CacheBytesMax)
+	if err != nil {
+		return err
+	}
+	sockets := cfg.Executor.SocketDir
+	if sockets == "" {
+		sockets = dir
+	}
+	socket := filepath.Join(sockets, "tm.sock")
+	launcher := taskexec.NewProcessLauncher(taskexec.ProcessConfig{Cache: cache, Socket: socket, PassEnv: cfg.PassEnv, Clock: cfg.Clock})
+	defer launcher.Close()
+	ec := cfg.Executor
+	ec.Launcher, ec.Clock, ec.Log = launcher, cfg.Clock, cfg.Log
+	executor, err := taskexec.New(ec)
+	if err != nil {
+		return err
+	}
+	service := ctlrpc.NewTaskManagerServer(executor, cfg.Store, filepath.Join(dir, "spool"), cfg.Clock, cfg.Log)
+	serving, err := ctlrpc.ServeWorkers(socket, service)
+	if err != nil {
+		return err
+	}
+	defer serving.Stop(cfg.Clock, 0)
+	return cfg.work(ctx, executor)
+}
+
+// work runs the executor and its session side by side; the end of one ends
+// the other.
+func (cfg TaskManager) work(ctx context.Context, e *taskexec.Executor) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	client := ctlrpc.NewClient(ctlrpc.ClientConfig{Addresses: cfg.JobManagers, Watch: cfg.Watch, Clock: cfg.Clock, Log: cfg.Log})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := client.Run(ctx, e); err != nil && ctx.Err() == nil {
+			cfg.Log.Error("session with the jobmanager", "error", err)
+		}
+		cancel()
+	})
+	err := e.Run(ctx)
+	cancel()
+	wg.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
