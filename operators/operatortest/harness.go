@@ -64,13 +64,12 @@ type Harness struct {
 	Clock *clock.Manual
 	part  columnar.Partitioner
 
-	mu       sync.Mutex
-	mail     []func() error // guarded by mu
-	arrived  chan struct{}  // has room for one
-	timers   []*timer
-	turn     int
-	asked    int
-	restored *Snapshot
+	mu      sync.Mutex
+	mail    []func() error // guarded by mu
+	arrived chan struct{}  // has room for one
+	timers  []*timer
+	turn    int
+	asked   int
 	// Events are what subtasks sent to their coordinator.
 	Events []Event
 	// FromSavepoint is given to the operators at the next Restore.
@@ -385,4 +384,63 @@ func (h *Harness) Close() {
 	h.mu.Lock()
 	h.mail = nil
 	h.mu.Unlock()
+}
+
+// Poll polls a source's subtask once.
+func (h *Harness) Poll(subtask int) operators.PollStatus {
+	h.tb.Helper()
+	s := h.Subs[subtask]
+	h.mu.Lock()
+	s.Woken = 0
+	h.mu.Unlock()
+	status, err := s.Operator.(operators.SourceOperator).Poll()
+	h.check(err)
+	return status
+}
+
+// PollAll polls a source's subtask until it has nothing, and returns why.
+func (h *Harness) PollAll(subtask int) operators.PollStatus {
+	h.tb.Helper()
+	for range callsMax {
+		if s := h.Poll(subtask); s != operators.PollMore {
+			return s
+		}
+	}
+	h.tb.Fatalf("the source is not done after %d polls", callsMax)
+	return 0
+}
+
+// Send gives a source's subtask a message of its coordinator.
+func (h *Harness) Send(subtask int, payload []byte) {
+	h.tb.Helper()
+	h.check(h.Subs[subtask].Operator.(operators.SourceOperator).HandleEvent(payload))
+}
+
+// NewCoordinator makes the coordinator of the source, whose messages reach
+// the subtasks at once and whose slow work runs at once. What subtasks send is
+// delivered by Deliver.
+func (h *Harness) NewCoordinator(restored []byte) operators.Coordinator {
+	h.tb.Helper()
+	c, err := h.cfg.Factory.(operators.CoordinatorFactory).NewCoordinator(&operators.CoordinatorContext{
+		Info: dataflow.TaskInfo{UID: "op"}, Parallelism: h.cfg.Parallelism, Restored: restored, Clock: h.Clock,
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Send: h.Send, Mail: h.post,
+		Async: func(fn func() error, done func(error) error) {
+			err := fn()
+			h.post(func() error { return done(err) })
+		},
+		After: func(millis int64, fn func() error) { h.at(clock.Millis(h.Clock)+millis, fn) },
+	})
+	h.check(err)
+	h.tb.Cleanup(func() { h.check(c.Close()) })
+	return c
+}
+
+// Deliver gives the coordinator what subtasks have sent.
+func (h *Harness) Deliver(c operators.Coordinator) {
+	h.tb.Helper()
+	events := h.Events
+	h.Events = nil
+	for _, e := range events {
+		h.check(c.HandleEvent(e.Subtask, e.Payload))
+	}
 }
