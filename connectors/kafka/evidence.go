@@ -9,6 +9,7 @@ import (
 	"github.com/leatstream/leat/connectors"
 	"github.com/leatstream/leat/connectors/kafka/krecord"
 	"github.com/leatstream/leat/connectors/kafka/kwire"
+	"github.com/leatstream/leat/internal/clock"
 )
 
 // fate is what became of a transaction.
@@ -27,13 +28,15 @@ const (
 	// evidenceFetchesMax bounds the search: the marker follows the last record
 	// within the transaction time-out, so 4 GiB of one partition is ample.
 	evidenceFetchesMax = 1024
+	// markerTriesMax bounds the wait for a marker, about 25 s.
+	markerTriesMax = 20
 )
 
 // commit commits a sealed transaction and returns when that is certain. The
 // coordinator's refusal alone proves nothing: the same codes come for a
 // transaction that was committed and whose id went on, and for one that the
 // broker aborted. The log itself decides.
-func (s *sealedTxn) commit(ctx context.Context, cl *kwire.Client) error {
+func (s *sealedTxn) commit(ctx context.Context, cl *kwire.Client, clk clock.Clock) error {
 	err := s.endTxn(ctx, cl)
 	if err == nil || ctx.Err() != nil {
 		return err
@@ -43,7 +46,7 @@ func (s *sealedTxn) commit(ctx context.Context, cl *kwire.Client) error {
 	default:
 		return fatalAuth(err)
 	}
-	f, ferr := s.findMarker(ctx, cl)
+	f, ferr := s.awaitMarker(ctx, cl, clk)
 	switch {
 	case f == fateCommitted:
 		return nil
@@ -75,6 +78,19 @@ func (s *sealedTxn) endTxn(ctx context.Context, cl *kwire.Client) error {
 			return err
 		}
 	}
+}
+
+// awaitMarker is findMarker until there is one: the coordinator writes markers
+// after it has decided.
+func (s *sealedTxn) awaitMarker(ctx context.Context, cl *kwire.Client, clk clock.Clock) (fate, error) {
+	f, err := s.findMarker(ctx, cl)
+	for n := 0; f == fateOpen && n < markerTriesMax; n++ {
+		if err := kwire.Sleep(ctx, clk, kwire.DefaultBackoff().Wait(n)); err != nil {
+			return fateUnknown, err
+		}
+		f, err = s.findMarker(ctx, cl)
+	}
+	return f, err
 }
 
 // findMarker looks in the log for the marker that ended the transaction: the

@@ -70,7 +70,7 @@ func start(t *testing.T, cfg kafka.SourceConfig, enumState []byte, splits []conn
 	if r.enum, err = r.src.NewEnumerator(&connectors.EnumeratorContext{Restored: enumState, Clock: clock.Real{}}); err != nil {
 		t.Fatal(err)
 	}
-	found, err := r.enum.Discover(t.Context())
+	found, err := discover(t, r.enum)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,5 +224,18 @@ func TestGoesOnFromEverySnapshot(t *testing.T) {
 	}
 	if len(seen) != 10000 {
 		t.Fatalf("%d records, want 10000", len(seen))
+	}
+}
+
+// discover discovers as the engine does: an error is retried.
+func discover(t *testing.T, e connectors.Enumerator) ([]connectors.Split, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for {
+		splits, err := e.Discover(ctx)
+		if err == nil || ctx.Err() != nil {
+			return splits, err
+		}
 	}
 }

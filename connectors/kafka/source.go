@@ -212,6 +212,13 @@ func (s *Source[T]) Check(ctx context.Context, _ connectors.CheckInfo) error {
 
 func checkTopics(ctx context.Context, cl *kwire.Client, topics []string, does string) error {
 	got, err := cl.Metadata(ctx, topics)
+	for n := 0; err == nil && n < unknownTriesMax && slices.ContainsFunc(got, isUnknown); n++ {
+		// A topic that was created just now is not known to every broker at once.
+		if err := kwire.Sleep(ctx, clock.Real{}, kwire.DefaultBackoff().Wait(n)); err != nil {
+			return err
+		}
+		got, err = cl.Metadata(ctx, topics)
+	}
 	if err != nil {
 		return fatalAuth(err)
 	}
@@ -234,3 +241,5 @@ func checkTopics(ctx context.Context, cl *kwire.Client, topics []string, does st
 	}
 	return nil
 }
+
+func isUnknown(t kwire.Topic) bool { return t.Code == kwire.UnknownTopicOrPartition }

@@ -26,6 +26,8 @@ const (
 	// topicWait bounds the wait for the metadata of a topic that a record
 	// names for the first time, and for a transactional id.
 	topicWait = 60 * time.Second
+	// unknownTriesMax bounds the looks for a topic that may be new, about 3 s.
+	unknownTriesMax = 7
 	// closeWait bounds what Close does for readers of the topic.
 	closeWait = 2 * time.Second
 	// recoverMax bounds the transactions and ids that Recover works on at once.
@@ -87,7 +89,7 @@ func (w *writer[T]) transactional() bool { return w.cfg.Delivery == ExactlyOnce 
 // Recover implements connectors.Writer.
 func (w *writer[T]) Recover(ctx context.Context, prepared []connectors.Committable) error {
 	if w.cfg.Topic != "" {
-		t, err := w.producer.Topic(ctx, w.cfg.Topic)
+		t, err := w.findTopic(ctx, w.cfg.Topic)
 		if err != nil {
 			return unknownTopic(w.cfg.Topic, err)
 		}
@@ -101,6 +103,20 @@ func (w *writer[T]) Recover(ctx context.Context, prepared []connectors.Committab
 		return w.producer.Begin(kproduce.Identity{Producer: p})
 	}
 	return w.recover(ctx, prepared)
+}
+
+// findTopic asks for a topic a few times: one that was created just now is not
+// known to every broker at once.
+func (w *writer[T]) findTopic(ctx context.Context, name string) (*kproduce.Topic, error) {
+	for n := 0; ; n++ {
+		t, err := w.producer.Topic(ctx, name)
+		if err == nil || kwire.CodeOf(err) != kwire.UnknownTopicOrPartition || n == unknownTriesMax {
+			return t, err
+		}
+		if err := kwire.Sleep(ctx, w.clk, kwire.DefaultBackoff().Wait(n)); err != nil {
+			return nil, err
+		}
+	}
 }
 
 func unknownTopic(topic string, err error) error {
@@ -300,7 +316,7 @@ func (w *writer[T]) partition(a kproduce.Appender, t *kproduce.Topic, key []byte
 func (w *writer[T]) learn(topic string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), topicWait)
 	defer cancel()
-	t, err := w.producer.Topic(ctx, topic)
+	t, err := w.findTopic(ctx, topic)
 	if err != nil {
 		return unknownTopic(topic, err)
 	}
@@ -394,7 +410,7 @@ func (w *writer[T]) commitAll(ctx context.Context, list []connectors.Committable
 		if err != nil {
 			return err
 		}
-		if err := t.commit(ctx, w.client); err != nil {
+		if err := t.commit(ctx, w.client, w.clk); err != nil {
 			return fmt.Errorf("commit %v: %w", &t, err)
 		}
 		if w.slots != nil {

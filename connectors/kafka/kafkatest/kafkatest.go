@@ -5,15 +5,16 @@ package kafkatest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/internal/devbroker"
 )
 
@@ -44,16 +45,16 @@ func Embedded(t testing.TB, cfg devbroker.Config) *devbroker.Broker {
 	return b
 }
 
-// names makes the topics of one run distinct.
-var names atomic.Int64
-
 // Topic creates a topic with a fresh name.
 func Topic(t testing.TB, brokers []string, partitions int) string {
 	t.Helper()
-	name := fmt.Sprintf("test-%d-%d-%d", os.Getpid(), time.Now().UnixNano(), names.Add(1))
+	name := Name()
 	Create(t, brokers, name, partitions, nil)
 	return name
 }
+
+// Name returns a name that no other test uses.
+func Name() string { return "test-" + string(dataflow.NewJobID())[:16] }
 
 // Create creates a topic.
 func Create(t testing.TB, brokers []string, name string, partitions int, settings map[string]string) {
@@ -102,6 +103,27 @@ func Produce(t testing.TB, brokers []string, topic string, partition int32, pref
 	if err := cl.ProduceSync(t.Context(), recs...).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Settle waits until no transaction is open in a topic.
+func Settle(t testing.TB, brokers []string, topic string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	stable, end := Ends(t, brokers, topic, 1), Ends(t, brokers, topic, 0)
+	for !maps.Equal(stable, end) {
+		if ctx.Err() != nil {
+			t.Fatalf("a transaction is open in %q: stable ends %v, ends %v", topic, stable, end)
+		}
+		stable, end = Ends(t, brokers, topic, 1), Ends(t, brokers, topic, 0)
+	}
+}
+
+// ReadSettled is Settle, then ReadAll of what is committed.
+func ReadSettled(t testing.TB, brokers []string, topic string) []*kgo.Record {
+	t.Helper()
+	Settle(t, brokers, topic)
+	return ReadAll(t, brokers, topic, true)
 }
 
 // ReadAll returns what a topic holds up to the ends of its partitions now, as
