@@ -1,0 +1,71 @@
+package exchangegrpc
+
+import (
+	"fmt"
+	"sync"
+
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/mem"
+)
+
+// message is what travels: buffers on the way out, one slice on the way in.
+type message struct {
+	out mem.BufferSlice
+	in  []byte
+}
+
+// rawCodec passes bytes through. It is given to each connection, never
+// registered: a registry would be shared with the user's code.
+type rawCodec struct{}
+
+var _ encoding.CodecV2 = rawCodec{}
+
+// Marshal implements encoding.CodecV2: the transport frees the buffers.
+func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
+	m, ok := v.(*message)
+	if !ok {
+		return nil, fmt.Errorf("exchange codec: cannot send a %T", v)
+	}
+	return m.out, nil
+}
+
+// Unmarshal implements encoding.CodecV2. The bytes are copied into memory of
+// their own: decoded batches alias it for as long as they live, which no pool
+// could follow.
+func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	m, ok := v.(*message)
+	if !ok {
+		return fmt.Errorf("exchange codec: cannot receive a %T", v)
+	}
+	m.in = data.Materialize()
+	return nil
+}
+
+// Name implements encoding.CodecV2.
+func (rawCodec) Name() string { return "leat-exchange" }
+
+// pooledMax is the capacity above which a buffer is left to the collector.
+const pooledMax = 1 << 20
+
+// bufferPool keeps the buffers of encoded batches between uses.
+type bufferPool struct{ pool sync.Pool }
+
+var _ mem.BufferPool = (*bufferPool)(nil)
+
+// Get implements mem.BufferPool. The capacity is what the last user left.
+func (p *bufferPool) Get(length int) *[]byte {
+	b, ok := p.pool.Get().(*[]byte)
+	if !ok || cap(*b) < length {
+		fresh := make([]byte, length)
+		return &fresh
+	}
+	*b = (*b)[:length]
+	return b
+}
+
+// Put implements mem.BufferPool.
+func (p *bufferPool) Put(b *[]byte) {
+	if cap(*b) <= pooledMax {
+		p.pool.Put(b)
+	}
+}

@@ -1,0 +1,103 @@
+package exchange
+
+import (
+	"fmt"
+
+	"github.com/leatstream/leat/columnar"
+	"github.com/leatstream/leat/dataflow"
+)
+
+// scatter sorts the rows of a batch by channel; its slices are used again for
+// each batch.
+type scatter struct {
+	to     []uint16 // channel of each row
+	starts []int32  // starts[c] is where the rows of c begin in rows
+	rows   []int32
+	all    []int32 // 0, 1, 2, ...
+}
+
+// sort counts the rows of each channel and lays their numbers side by side,
+// in order within a channel.
+func (s *scatter) sort(channels int) {
+	if len(s.starts) != channels+1 {
+		s.starts = make([]int32, channels+1)
+	}
+	clear(s.starts)
+	for _, c := range s.to {
+		s.starts[c+1]++
+	}
+	for c := 1; c <= channels; c++ {
+		s.starts[c] += s.starts[c-1]
+	}
+	if cap(s.rows) < len(s.to) {
+		s.rows = make([]int32, len(s.to))
+	}
+	s.rows = s.rows[:len(s.to)]
+	for i, c := range s.to {
+		s.rows[s.starts[c]] = int32(i)
+		s.starts[c]++
+	}
+	copy(s.starts[1:], s.starts[:channels])
+	s.starts[0] = 0
+}
+
+// rowsOf returns the rows of a channel after sort.
+func (s *scatter) rowsOf(channel int) []int32 {
+	return s.rows[s.starts[channel]:s.starts[channel+1]]
+}
+
+// identity returns 0 to n-1.
+func (s *scatter) identity(n int) []int32 {
+	for i := len(s.all); i < n; i++ {
+		s.all = append(s.all, int32(i))
+	}
+	return s.all[:n]
+}
+
+// hashRouter sends each row to the owner of its key group.
+type hashRouter struct {
+	key            columnar.KeyHasher
+	maxParallelism uint64
+	owner          []uint16 // subtask of each key group
+	hashes         []uint64
+}
+
+func newHashRouter(key columnar.KeyHasher, maxParallelism, parallelism int) *hashRouter {
+	r := &hashRouter{key: key, maxParallelism: uint64(maxParallelism), owner: make([]uint16, maxParallelism)}
+	for g := range r.owner {
+		r.owner[g] = uint16(dataflow.SubtaskOf(dataflow.KeyGroup(g), maxParallelism, parallelism))
+	}
+	return r
+}
+
+func (r *hashRouter) route(dst []uint16, b *columnar.Batch, _ int) ([]uint16, error) {
+	r.hashes = r.key.HashRows(r.hashes[:0], b.Rows)
+	if r.maxParallelism&(r.maxParallelism-1) == 0 {
+		mask := r.maxParallelism - 1 // the same as modulo, for powers of two
+		for _, h := range r.hashes {
+			dst = append(dst, r.owner[h&mask])
+		}
+		return dst, nil
+	}
+	for _, h := range r.hashes {
+		dst = append(dst, r.owner[h%r.maxParallelism])
+	}
+	return dst, nil
+}
+
+// customRouter asks the user's function for each row.
+type customRouter struct {
+	fn          func(rows any, i, parallelism int) int
+	parallelism int
+}
+
+func (r customRouter) route(dst []uint16, b *columnar.Batch, n int) ([]uint16, error) {
+	for i := range n {
+		c := r.fn(b.Rows, i, r.parallelism)
+		if c < 0 || c >= r.parallelism {
+			return nil, fmt.Errorf("the partitioning function returned subtask %d of %d: return 0 to %d", c, r.parallelism, r.parallelism-1)
+		}
+		dst = append(dst, uint16(c))
+	}
+	return dst, nil
+}

@@ -1,0 +1,345 @@
+package task
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"time"
+
+	"github.com/leatstream/leat/checkpoint/barrier"
+	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/operators"
+	controlv1 "github.com/leatstream/leat/proto/control/v1"
+	"github.com/leatstream/leat/runtime/exchange"
+	"github.com/leatstream/leat/state"
+)
+
+// runTriggers acts on the checkpoints announced by the worker, when no wave
+// is under way. A source takes them at once, before its next poll; others
+// need them only once all their channels have ended.
+func (t *Task) runTriggers() (progress bool) {
+	for len(t.triggers) > 0 && len(t.waves) == 0 && t.err == nil {
+		tr := t.triggers[0]
+		progress = true
+		if t.source != nil && tr.Drain && !t.finished {
+			if !t.draining {
+				t.draining = true
+				t.endInput()
+			}
+			continue // taken after the end, by the next look
+		}
+		t.triggers = t.triggers[:copy(t.triggers, t.triggers[1:])]
+		if t.source == nil {
+			t.remember(tr.Barrier)
+			t.align(barrier.Event{Kind: barrier.EventTriggered, ID: tr.Barrier.ID})
+			continue
+		}
+		t.checkpoint(tr.Barrier, 0)
+		t.stopped = t.stopped || tr.Barrier.Stop
+	}
+	return progress
+}
+
+// remember keeps a barrier's options until its snapshot.
+func (t *Task) remember(b exchange.Barrier) {
+	if len(t.barriers) >= BarriersMax {
+		oldest := b.ID
+		for id := range t.barriers {
+			oldest = min(oldest, id)
+		}
+		delete(t.barriers, oldest)
+	}
+	t.barriers[b.ID] = b
+}
+
+func (t *Task) barrier(channel int, b *exchange.Barrier) {
+	t.remember(*b)
+	t.align(barrier.Event{Kind: barrier.EventBarrier, Channel: channel, ID: b.ID})
+}
+
+// align tells the aligner and does what it says.
+func (t *Task) align(ev barrier.Event) {
+	ev.Now = t.since()
+	for _, a := range t.aligner.Step(ev) {
+		switch a.Kind {
+		case barrier.ActionBlock:
+			t.gate.Block(a.Channel)
+		case barrier.ActionUnblock:
+			t.gate.Unblock(a.Channel)
+		case barrier.ActionAligned:
+			b, ok := t.barriers[a.ID]
+			if !ok {
+				b = exchange.Barrier{ID: a.ID}
+			}
+			t.checkpoint(b, a.Alignment)
+			delete(t.barriers, a.ID)
+		case barrier.ActionAbort:
+			delete(t.barriers, a.ID)
+		}
+	}
+}
+
+// abort gives up a checkpoint that was not yet taken.
+func (t *Task) abort(id dataflow.CheckpointID) {
+	kept := t.triggers[:0]
+	for _, tr := range t.triggers {
+		if tr.Barrier.ID != id {
+			kept = append(kept, tr)
+		}
+	}
+	t.triggers = kept
+	if t.aligner != nil {
+		t.align(barrier.Event{Kind: barrier.EventAborted, ID: id})
+	}
+	for _, n := range t.nodes {
+		n.commits.forget(id)
+	}
+}
+
+// checkpoint takes the snapshot of all operators, forwards the barrier and
+// leaves the slow half to Async.
+func (t *Task) checkpoint(b exchange.Barrier, alignment time.Duration) {
+	if t.err != nil {
+		return
+	}
+	start := t.cfg.Clock.Now()
+	s := &Snapshot{ID: b.ID, Finished: t.finished, Alignment: alignment}
+	if b.TimestampMillis > 0 {
+		s.StartDelay = max(0, start.Sub(time.UnixMilli(b.TimestampMillis)))
+	}
+	reason := t.declines()
+	var frozen []frozenPart
+	if reason == "" {
+		frozen = t.freeze(b, s)
+	}
+	if !t.finished {
+		for _, o := range t.cfg.Outputs {
+			o.Control(exchange.Element{Kind: exchange.KindBarrier, Barrier: &b})
+		}
+	}
+	switch {
+	case t.err != nil:
+		release(frozen)
+		return
+	case reason != "":
+		t.cfg.Reporter.Declined(b.ID, reason)
+		return
+	}
+	s.Sync = t.cfg.Clock.Since(start)
+	clk, report := t.cfg.Clock, t.cfg.Reporter.Snapshot
+	t.cfg.Async(func() {
+		began := clk.Now()
+		s.serialise(frozen)
+		s.Async = clk.Since(began)
+		report(s)
+	})
+}
+
+// declines asks the operators whether they can take part.
+func (t *Task) declines() (reason string) {
+	for _, n := range t.nodes {
+		if n.decline == nil {
+			continue
+		}
+		if err := n.decline.CanSnapshot(); err != nil {
+			return fmt.Sprintf("%s: %v", n.spec.Name, err)
+		}
+	}
+	return ""
+}
+
+// frozenPart is a part whose bytes are there, or keyed state to be written.
+type frozenPart struct {
+	part  Part
+	keyed state.Snapshot
+}
+
+func release(frozen []frozenPart) {
+	for _, f := range frozen {
+		if f.keyed != nil {
+			f.keyed.Release()
+		}
+	}
+}
+
+// freeze collects the state of all operators, in the order of the chain.
+func (t *Task) freeze(b exchange.Barrier, s *Snapshot) (frozen []frozenPart) {
+	cp := operators.Checkpoint{ID: b.ID, Savepoint: b.Savepoint, Final: b.Final || b.Stop}
+	var stateBytes int64
+	for _, n := range t.nodes {
+		t.current = n
+		n.commits.before(n.committer)
+		if n.snapshot != nil {
+			data, err := n.snapshot.Snapshot(cp)
+			if err != nil {
+				t.fail(n, fmt.Errorf("snapshot for checkpoint %d: %w", b.ID, err))
+				return frozen
+			}
+			frozen = append(frozen, frozenPart{part: Part{Operator: n.spec.ID, Kind: controlv1.StateKind_STATE_KIND_OPERATOR, Data: data}})
+		}
+		if n.state != nil {
+			k, err := n.state.Snapshot(b.ID)
+			if err != nil {
+				t.fail(n, fmt.Errorf("keyed snapshot for checkpoint %d: %w", b.ID, err))
+				return frozen
+			}
+			stateBytes += n.state.Bytes()
+			frozen = append(frozen, frozenPart{keyed: k, part: Part{
+				Operator: n.spec.ID, Kind: controlv1.StateKind_STATE_KIND_KEYED, Groups: n.state.KeyGroups(),
+			}})
+		}
+		s.Committables += n.commits.after(n.committer, b.ID)
+	}
+	t.current = nil
+	t.figures.stateBytes.Store(stateBytes)
+	return append(frozen, frozenPart{part: Part{
+		Operator: t.cfg.Vertex.ID, Kind: controlv1.StateKind_STATE_KIND_TASK,
+		Data: taskState{watermark: t.merger.out, finished: t.finished}.encode(),
+	}})
+}
+
+// serialise writes keyed state; it runs on Async's goroutine.
+func (s *Snapshot) serialise(frozen []frozenPart) {
+	table := crc32.MakeTable(crc32.Castagnoli)
+	for i := range frozen {
+		f := &frozen[i]
+		if f.keyed != nil {
+			var buf bytes.Buffer
+			if _, err := f.keyed.WriteTo(&buf); err != nil && s.Err == nil {
+				s.Err = fmt.Errorf("writing keyed state of operator %s: %w", f.part.Operator, err)
+			}
+			f.keyed.Release()
+			f.part.Data = buf.Bytes()
+		}
+		f.part.CRC32C = crc32.Checksum(f.part.Data, table)
+		s.Parts = append(s.Parts, f.part)
+	}
+}
+
+// taskState is the task's own part of a checkpoint (docs/internals/dataplane.md).
+type taskState struct {
+	watermark int64
+	finished  bool
+}
+
+const (
+	taskStateVersion = 1
+	taskStateLen     = 10
+)
+
+func (s taskState) encode() []byte {
+	b := make([]byte, 2, taskStateLen)
+	b[0] = taskStateVersion
+	if s.finished {
+		b[1] = 1
+	}
+	return binary.LittleEndian.AppendUint64(b, uint64(s.watermark))
+}
+
+func decodeTaskState(b []byte) (taskState, error) {
+	if len(b) != taskStateLen || b[0] != taskStateVersion {
+		return taskState{}, fmt.Errorf("task state of %d bytes is not of version %d", len(b), taskStateVersion)
+	}
+	return taskState{finished: b[1]&1 != 0, watermark: int64(binary.LittleEndian.Uint64(b[2:]))}, nil
+}
+
+// committed tells the operators that a checkpoint was committed.
+func (t *Task) committed(id dataflow.CheckpointID) error {
+	for _, n := range t.nodes {
+		if n.listener == nil {
+			continue
+		}
+		t.current = n
+		if err := n.listener.CheckpointCommitted(id); err != nil {
+			return fmt.Errorf("committing checkpoint %d: %w", id, err)
+		}
+	}
+	t.current = nil
+	if len(t.commits) == BarriersMax {
+		t.commits = t.commits[:copy(t.commits, t.commits[1:])] // a later one says more
+	}
+	t.commits = append(t.commits, id)
+	t.checkCommits()
+	return nil
+}
+
+// checkCommits reports the committed checkpoints whose effects, and those of
+// all before, are confirmed.
+func (t *Task) checkCommits() {
+	for len(t.commits) > 0 {
+		id := t.commits[0]
+		for _, n := range t.nodes {
+			if !n.commits.confirmed(n.committer, id) {
+				return
+			}
+		}
+		t.commits = t.commits[:copy(t.commits, t.commits[1:])]
+		t.cfg.Reporter.Committed(id)
+	}
+}
+
+// commitLog follows one operator's prepared effects. They are prepared by
+// Snapshot and confirmed in the order in which they were prepared, so those of
+// a checkpoint are confirmed when as many are as had been prepared by then.
+type commitLog struct {
+	prepared int64 // in all, since Open
+	last     int64 // Uncommitted before Snapshot
+	marks    []commitMark
+}
+
+type commitMark struct {
+	id       dataflow.CheckpointID
+	prepared int64
+}
+
+// opened counts what the operator has from the checkpoint.
+func (l *commitLog) opened(c operators.Committer) {
+	if c != nil {
+		l.prepared = int64(c.Uncommitted())
+	}
+}
+
+func (l *commitLog) before(c operators.Committer) {
+	if c != nil {
+		l.last = int64(c.Uncommitted())
+	}
+}
+
+// after books what Snapshot prepared and returns what is not confirmed.
+func (l *commitLog) after(c operators.Committer, id dataflow.CheckpointID) int64 {
+	if c == nil {
+		return 0
+	}
+	now := int64(c.Uncommitted())
+	l.prepared += max(0, now-l.last)
+	if len(l.marks) == BarriersMax {
+		l.marks = l.marks[:copy(l.marks, l.marks[1:])]
+	}
+	l.marks = append(l.marks, commitMark{id: id, prepared: l.prepared})
+	return now
+}
+
+func (l *commitLog) forget(id dataflow.CheckpointID) {
+	kept := l.marks[:0]
+	for _, m := range l.marks {
+		if m.id != id {
+			kept = append(kept, m)
+		}
+	}
+	l.marks = kept
+}
+
+func (l *commitLog) confirmed(c operators.Committer, id dataflow.CheckpointID) bool {
+	if c == nil {
+		return true
+	}
+	left := int64(c.Uncommitted())
+	want := l.prepared // no mark: all that there is
+	for _, m := range l.marks {
+		if m.id <= id {
+			want = m.prepared
+		}
+	}
+	return left == 0 || l.prepared-left >= want
+}

@@ -1,0 +1,93 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/leatstream/leat/connectors"
+	controlv1 "github.com/leatstream/leat/proto/control/v1"
+)
+
+// StackMax bounds the stack trace that is reported.
+const StackMax = 8 << 10
+
+// fail records the first error of the task and where it happened. n is the
+// operator in work, nil for the task itself.
+func (t *Task) fail(n *node, err error) {
+	if t.err != nil {
+		return
+	}
+	t.err = err
+	t.failure = &controlv1.Failure{Error: ErrorInfo(err), Fatal: isFatal(err)}
+	t.locate(n)
+}
+
+// panicked records a panic caught on the task's goroutine.
+func (t *Task) panicked(r any) {
+	if t.err != nil {
+		return
+	}
+	t.err = fmt.Errorf("panic: %v", r)
+	stack := debug.Stack()
+	t.failure = &controlv1.Failure{
+		Error: ErrorInfo(t.err), Panic: true, Stack: string(stack[:min(len(stack), StackMax)]),
+	}
+	t.locate(t.current)
+}
+
+// locate names the operator and the row in work: as exact as the operator or
+// one before it in the chain knows.
+func (t *Task) locate(n *node) {
+	f := t.failure
+	if n == nil {
+		f.Error.Where = t.cfg.Vertex.Name
+		return
+	}
+	f.OperatorId, f.OperatorName = string(n.spec.ID), n.spec.Name
+	f.Error.Where = n.spec.Name
+	if n.spec.Where != "" {
+		f.Error.Where += " (" + n.spec.Where + ")"
+	}
+	for at := n; at != nil && f.Record == ""; at = at.parent {
+		f.Record = at.record()
+	}
+}
+
+// record asks for the row in work, or else tells the range of the batch. An
+// operator that has just failed may fail again.
+func (n *node) record() (pos string) {
+	defer func() {
+		if recover() != nil {
+			pos = ""
+		}
+	}()
+	if n.position != nil {
+		if pos = n.position.Position(); pos != "" {
+			return pos
+		}
+	}
+	if b := n.inWork; b != nil && b.Origin != nil {
+		return fmt.Sprintf("%s from %d", b.Origin.Split, b.Origin.At(0))
+	}
+	return ""
+}
+
+// ErrorInfo is the wire form of an error, with the code and the remedy when
+// it has them.
+func ErrorInfo(err error) *controlv1.ErrorInfo {
+	var fatal *connectors.FatalError
+	if !errors.As(err, &fatal) {
+		return &controlv1.ErrorInfo{What: err.Error()}
+	}
+	info := &controlv1.ErrorInfo{Code: fatal.Code, What: fatal.What, Why: fatal.Why}
+	if fatal.Fix != "" {
+		info.Fix = []string{fatal.Fix}
+	}
+	return info
+}
+
+func isFatal(err error) bool {
+	var fatal *connectors.FatalError
+	return errors.As(err, &fatal)
+}

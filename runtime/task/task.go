@@ -1,0 +1,217 @@
+// Package task runs one subtask of a vertex: its chain of operators, input
+// gate, watermarks, barriers, timers and snapshots, as a step machine that one
+// goroutine drives. It does not move bytes between processes, store snapshots
+// or talk to the jobmaster: results go to a Reporter.
+package task
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/leatstream/leat/checkpoint/barrier"
+	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/dataflow/graph"
+	"github.com/leatstream/leat/internal/clock"
+	controlv1 "github.com/leatstream/leat/proto/control/v1"
+	"github.com/leatstream/leat/runtime/exchange"
+	"github.com/leatstream/leat/runtime/mailbox"
+	"github.com/leatstream/leat/state"
+)
+
+// Config is what a task is made of. All fields are required unless they say
+// otherwise.
+type Config struct {
+	Job     dataflow.JobID
+	JobName string
+	Attempt dataflow.Attempt
+	Plan    *graph.Plan
+	Vertex  *graph.Vertex
+	Subtask int
+
+	// Mailbox wakes the task; the gate's and the outputs' wake-ups lead to it.
+	Mailbox *mailbox.Mailbox
+	// Gate holds the input channels; nil for a source.
+	Gate *exchange.Gate
+	// Outputs are those of Vertex.Outputs, in that order.
+	Outputs []*exchange.Output
+
+	NewBackend func(groups dataflow.KeyGroupRange, maxParallelism int) (state.Backend, error)
+	// Restored is nil at a fresh start.
+	Restored Restored
+	// FromSavepoint: Restored belongs to another life of the job.
+	FromSavepoint  bool
+	CheckpointsOff bool
+	Incarnation    dataflow.Incarnation
+	// Pools holds the number of transactional ids of each sink; may be nil.
+	Pools map[dataflow.OperatorID]int
+
+	Clock clock.Clock
+	Log   *slog.Logger
+	// Async runs the slow half of a snapshot on another goroutine, a bounded
+	// number at a time. It always runs what it is given.
+	Async    func(func())
+	Reporter Reporter
+}
+
+// Restored reads the checkpoint that the attempt starts from. Its methods may
+// block and are safe for concurrent use.
+type Restored interface {
+	// Keyed calls fn for each keyed snapshot of the operator that overlaps the
+	// groups.
+	Keyed(ctx context.Context, op dataflow.OperatorID, groups dataflow.KeyGroupRange, fn func(io.Reader) error) error
+	// Operator returns the operator's snapshots of all old subtasks, in order.
+	Operator(ctx context.Context, op dataflow.OperatorID) ([][]byte, error)
+	// Task returns the task-level state of all old subtasks, in order.
+	Task(ctx context.Context, vertex dataflow.OperatorID) ([][]byte, error)
+	// Finished reports whether all old subtasks of the operator had reached
+	// the end of their input.
+	Finished(op dataflow.OperatorID) bool
+}
+
+// Reporter takes what a task has to tell. Its methods do not block for long;
+// Snapshot is called from Async's goroutine, the others from the task's.
+type Reporter interface {
+	Snapshot(s *Snapshot)
+	Declined(id dataflow.CheckpointID, reason string)
+	// Committed says that all side effects up to id are confirmed.
+	Committed(id dataflow.CheckpointID)
+	// Finished says that the end of input was reached and forwarded.
+	Finished()
+	// Event goes to the coordinator of a source.
+	Event(op dataflow.OperatorID, payload []byte)
+}
+
+// Snapshot is one subtask's part of a checkpoint.
+type Snapshot struct {
+	ID           dataflow.CheckpointID
+	Parts        []Part
+	Alignment    time.Duration
+	Sync         time.Duration
+	Async        time.Duration
+	StartDelay   time.Duration
+	Finished     bool
+	Committables int64
+	// Err says why the snapshot could not be written; the checkpoint is then
+	// declined and nothing fails.
+	Err error
+}
+
+// Part is a piece of state.
+type Part struct {
+	Operator dataflow.OperatorID
+	Kind     controlv1.StateKind
+	Groups   dataflow.KeyGroupRange // of keyed state
+	Data     []byte
+	CRC32C   uint32 // of Data
+}
+
+// Trigger tells a task of a checkpoint.
+type Trigger struct {
+	Barrier exchange.Barrier
+	// Drain: sources act as if their input had ended.
+	Drain bool
+}
+
+// Task is one subtask. Apart from the methods that say otherwise it belongs
+// to one goroutine: Open, then Step until it says Done, then Close.
+//
+//	Open ──▶ running ──(all inputs ended, waves done)──▶ finished
+//	            │  error                                    │ error
+//	            └──────────────▶ failed ◀───────────────────┘
+//
+// A finished task still answers checkpoints, until it is closed.
+type Task struct {
+	cfg     Config
+	ctx     context.Context //nolint:containedctx // the task's life: Open to Close
+	nodes   []*node
+	source  *sourceHead // nil unless the head is one
+	gate    *exchange.Gate
+	aligner *barrier.Aligner
+	merger  *merger
+	mail    []mailbox.Mail // taken, from mailAt on not yet run
+	mailAt  int
+	timers  timers
+
+	waves    []*wave
+	current  *node // the operator in work, for failures
+	ends     []int // channels whose end the aligner is still to be told of
+	stalls   int   // calls of the first wave in a row that did nothing
+	triggers []Trigger
+	barriers map[dataflow.CheckpointID]exchange.Barrier
+	idle     bool // the output is idle
+	finished bool
+	stopped  bool // a source after the barrier of stop
+	draining bool // a source that was told to end its input
+	failure  *controlv1.Failure
+	err      error
+
+	now      time.Time
+	class    class // of the last step
+	flushDue time.Time
+	commits  []dataflow.CheckpointID // committed, not yet confirmed
+	figures  figures
+	metrics  metricSet
+	epoch    time.Time // for monotonic readings
+	mailLost atomic.Pointer[error]
+}
+
+// BarriersMax bounds the checkpoints whose options a task remembers between
+// the barrier and the snapshot.
+const BarriersMax = 16
+
+// New makes a task and its operators; nothing is opened. Wrong factories and
+// edges are an error.
+func New(cfg Config) (*Task, error) {
+	t := &Task{cfg: cfg, gate: cfg.Gate, barriers: make(map[dataflow.CheckpointID]exchange.Barrier)}
+	t.timers.wake = cfg.Mailbox.Wake
+	t.merger = newMerger(0)
+	if t.gate != nil {
+		t.aligner = barrier.New(t.gate.Len())
+		t.merger = newMerger(t.gate.Len())
+	}
+	return t, t.buildChain()
+}
+
+// deliver queues a control message as mail; safe from any goroutine. A task
+// that has ended drops it.
+func (t *Task) deliver(fn func() error) {
+	if err := t.cfg.Mailbox.Put(fn); err != nil && !isClosed(err) {
+		t.cfg.Log.Error("mail of the worker was dropped", "err", err)
+	}
+}
+
+// Trigger announces a checkpoint; safe from any goroutine.
+func (t *Task) Trigger(tr Trigger) {
+	t.deliver(func() error {
+		t.triggers = append(t.triggers, tr)
+		return nil
+	})
+}
+
+// Abort gives up a checkpoint; safe from any goroutine.
+func (t *Task) Abort(id dataflow.CheckpointID) {
+	t.deliver(func() error {
+		t.abort(id)
+		return nil
+	})
+}
+
+// Commit says that a checkpoint was committed; safe from any goroutine.
+func (t *Task) Commit(id dataflow.CheckpointID) {
+	t.deliver(func() error { return t.committed(id) })
+}
+
+// Event delivers a message of the source's coordinator; safe from any
+// goroutine.
+func (t *Task) Event(payload []byte) {
+	t.deliver(func() error { return t.event(payload) })
+}
+
+// Failure tells why the task failed, after Step said Done.
+func (t *Task) Failure() *controlv1.Failure { return t.failure }
+
+// Info names the task.
+func (t *Task) Info() (vertex, subtask int) { return t.cfg.Vertex.Index, t.cfg.Subtask }

@@ -1,0 +1,180 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/leatstream/leat/dataflow"
+	controlv1 "github.com/leatstream/leat/proto/control/v1"
+	"github.com/leatstream/leat/runtime/task"
+)
+
+// restorer reads the state of a checkpoint by its handles. Keyed state is
+// fetched by each subtask that overlaps; the rest once for all subtasks of
+// this worker. It is safe for concurrent use.
+type restorer struct {
+	objects  Objects
+	handles  map[handleKey][]*controlv1.StateHandle // in order of the old subtasks
+	finished map[dataflow.OperatorID]bool
+
+	mu    sync.Mutex
+	cache map[handleKey]*fetched // guarded by mu
+}
+
+type handleKey struct {
+	operator dataflow.OperatorID
+	kind     controlv1.StateKind
+}
+
+// fetched is state that is being fetched, or was.
+type fetched struct {
+	once sync.Once
+	data [][]byte
+	err  error
+}
+
+var _ task.Restored = (*restorer)(nil)
+
+// newRestorer returns nil for a fresh start.
+func newRestorer(objects Objects, r *controlv1.Restore) *restorer {
+	if r == nil {
+		return nil
+	}
+	out := &restorer{
+		objects: objects, handles: make(map[handleKey][]*controlv1.StateHandle),
+		finished: make(map[dataflow.OperatorID]bool), cache: make(map[handleKey]*fetched),
+	}
+	for _, h := range r.GetHandles() {
+		k := handleKey{operator: dataflow.OperatorID(h.GetOperatorId()), kind: h.GetKind()}
+		out.handles[k] = append(out.handles[k], h)
+	}
+	for _, hs := range out.handles {
+		slices.SortStableFunc(hs, func(a, b *controlv1.StateHandle) int { return int(a.GetSubtask() - b.GetSubtask()) })
+	}
+	for _, id := range r.GetFinishedOperators() {
+		out.finished[dataflow.OperatorID(id)] = true
+	}
+	return out
+}
+
+// Finished implements task.Restored.
+func (r *restorer) Finished(op dataflow.OperatorID) bool { return r.finished[op] }
+
+// Operator implements task.Restored.
+func (r *restorer) Operator(ctx context.Context, op dataflow.OperatorID) ([][]byte, error) {
+	return r.all(ctx, handleKey{operator: op, kind: controlv1.StateKind_STATE_KIND_OPERATOR})
+}
+
+// Task implements task.Restored.
+func (r *restorer) Task(ctx context.Context, vertex dataflow.OperatorID) ([][]byte, error) {
+	return r.all(ctx, handleKey{operator: vertex, kind: controlv1.StateKind_STATE_KIND_TASK})
+}
+
+func (r *restorer) all(ctx context.Context, k handleKey) ([][]byte, error) {
+	r.mu.Lock()
+	f := r.cache[k]
+	if f == nil {
+		f = &fetched{}
+		r.cache[k] = f
+	}
+	r.mu.Unlock()
+	f.once.Do(func() {
+		for _, h := range r.handles[k] {
+			b, err := r.fetch(ctx, h)
+			if err != nil {
+				f.err = err
+				return
+			}
+			f.data = append(f.data, b)
+		}
+	})
+	return f.data, f.err
+}
+
+func (r *restorer) fetch(ctx context.Context, h *controlv1.StateHandle) (out []byte, err error) {
+	err = r.read(ctx, h, func(rd io.Reader) error {
+		out = make([]byte, h.GetLength())
+		_, err := io.ReadFull(rd, out)
+		return err
+	})
+	return out, err
+}
+
+// Keyed implements task.Restored.
+func (r *restorer) Keyed(ctx context.Context, op dataflow.OperatorID, groups dataflow.KeyGroupRange, fn func(io.Reader) error) error {
+	for _, h := range r.handles[handleKey{operator: op, kind: controlv1.StateKind_STATE_KIND_KEYED}] {
+		held := dataflow.KeyGroupRange{First: dataflow.KeyGroup(h.GetKeyGroupFirst()), Last: dataflow.KeyGroup(h.GetKeyGroupLast())}
+		if held.Intersect(groups).Len() == 0 {
+			continue
+		}
+		if err := r.read(ctx, h, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read gives fn the bytes of a handle and checks their length and checksum.
+// Damage is found at the end of what fn reads, so the caller drops what fn
+// made of it when there is an error.
+func (r *restorer) read(ctx context.Context, h *controlv1.StateHandle, fn func(io.Reader) error) error {
+	where := h.GetObject()
+	var src io.Reader
+	switch {
+	case where == "":
+		where = "the manifest"
+		src = bytes.NewReader(h.GetInline())
+	case h.GetLength() == 0:
+		src = bytes.NewReader(nil)
+	default:
+		body, err := r.objects.Get(ctx, where, h.GetOffset(), h.GetLength())
+		if err != nil {
+			return fmt.Errorf("reading %d bytes at %d of %q: %w", h.GetLength(), h.GetOffset(), where, err)
+		}
+		defer func() { _ = body.Close() }() // only read
+		src = body
+	}
+	sum := &summer{r: io.LimitReader(src, h.GetLength()), table: crc32.MakeTable(crc32.Castagnoli)}
+	err := fn(sum)
+	if err == nil {
+		_, err = io.Copy(io.Discard, sum)
+	}
+	switch {
+	case sum.err != nil:
+		return fmt.Errorf("reading %q: %w", where, sum.err)
+	case err != nil && sum.n < h.GetLength() && ctx.Err() != nil:
+		return ctx.Err()
+	case sum.n == h.GetLength() && sum.crc != h.GetCrc32C():
+		return fmt.Errorf("state of operator %s, subtask %d, at %d of %q is damaged: checksum %08x, want %08x", h.GetOperatorId(), h.GetSubtask(), h.GetOffset(), where, sum.crc, h.GetCrc32C())
+	case err != nil:
+		return fmt.Errorf("state of operator %s, subtask %d, at %d of %q: %w", h.GetOperatorId(), h.GetSubtask(), h.GetOffset(), where, err)
+	case sum.n != h.GetLength():
+		return fmt.Errorf("state of operator %s, subtask %d, at %d of %q has %d bytes, want %d", h.GetOperatorId(), h.GetSubtask(), h.GetOffset(), where, sum.n, h.GetLength())
+	}
+	return nil
+}
+
+// summer sums what is read through it.
+type summer struct {
+	r     io.Reader
+	table *crc32.Table
+	crc   uint32
+	n     int64
+	err   error // of r, other than the end
+}
+
+// Read implements io.Reader.
+func (s *summer) Read(b []byte) (int, error) {
+	n, err := s.r.Read(b)
+	s.crc = crc32.Update(s.crc, s.table, b[:n])
+	s.n += int64(n)
+	if err != nil && err != io.EOF { //nolint:errorlint // Read's contract is io.EOF itself
+		s.err = err
+	}
+	return n, err
+}
