@@ -1,0 +1,100 @@
+// Command orders adds up the revenue of each region in windows of five
+// minutes: JSON orders from one Kafka topic, results to another exactly once,
+// late orders and records that are no orders to topics of their own. Without
+// brokers it makes orders up and prints what comes out.
+//
+//	go run ./examples/orders --local
+//	go run ./examples/orders --local --brokers localhost:9092
+package main
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+
+	"github.com/leatstream/leat/connectors"
+	"github.com/leatstream/leat/connectors/console"
+	"github.com/leatstream/leat/connectors/kafka"
+	"github.com/leatstream/leat/formats"
+	"github.com/leatstream/leat/formats/jsonfmt"
+	"github.com/leatstream/leat/launch"
+	"github.com/leatstream/leat/stream"
+)
+
+func main() { launch.Main(build) }
+
+// flags are the program's arguments.
+type flags struct {
+	brokers []string
+	topics  string
+	bounded bool
+}
+
+func parse(args []string) (flags, error) {
+	var f flags
+	var brokers string
+	set := flag.NewFlagSet("orders", flag.ContinueOnError)
+	set.StringVar(&brokers, "brokers", "", "Kafka brokers, host:port, separated by commas; none: made-up orders to the console")
+	set.StringVar(&f.topics, "topics", "", "prefix of the names of all topics")
+	set.BoolVar(&f.bounded, "bounded", false, "end at the offsets that are the latest when the job starts")
+	set.Bool("local", false, "run in this process")
+	if err := set.Parse(args); err != nil {
+		return f, err
+	}
+	if set.NArg() > 0 {
+		return f, fmt.Errorf("argument %q is not understood: all arguments are flags", set.Arg(0))
+	}
+	if brokers != "" {
+		f.brokers = strings.Split(brokers, ",")
+	}
+	return f, nil
+}
+
+func build(env *stream.Env) error {
+	f, err := parse(env.Args())
+	if err != nil {
+		return err
+	}
+	env.Set(stream.JobName("orders"))
+	if f.brokers == nil {
+		Build(env, generated(f.bounded), Sinks{
+			Revenue:  console.New(encoder[Revenue]),
+			Late:     console.New(encoder[Order]).Prefix("late: "),
+			Rejected: console.New(encoder[Rejected]).Prefix("rejected: "),
+		})
+		return nil
+	}
+	return buildKafka(env, f)
+}
+
+func buildKafka(env *stream.Env, f flags) error {
+	at := kafka.Connection{Brokers: f.brokers}
+	read := kafka.SourceConfig{Connection: at, Topics: []string{f.topics + "orders"}, Group: f.topics + "orders-job"}
+	if f.bounded {
+		read.Stop = kafka.StopLatest()
+	}
+	orders, err := kafka.NewSource(read, decoder[Order])
+	if err != nil {
+		return err
+	}
+	var to Sinks
+	if to.Revenue, err = sink(at, f.topics+"revenue", revenueEncoder); err != nil {
+		return err
+	}
+	if to.Late, err = sink(at, f.topics+"orders.late", encoder[Order]); err != nil {
+		return err
+	}
+	if to.Rejected, err = sink(at, f.topics+"orders.dlq", encoder[Rejected]); err != nil {
+		return err
+	}
+	Build(env, orders, to)
+	return nil
+}
+
+func sink[T any](at kafka.Connection, topic string, enc func() (formats.Encoder[T], error)) (connectors.SinkOf[T], error) {
+	return kafka.NewSink(kafka.SinkConfig{Connection: at, Topic: topic}, enc)
+}
+
+func decoder[T any]() (formats.Decoder[T], error) { return jsonfmt.NewDecoder[T]() }
+
+func encoder[T any]() (formats.Encoder[T], error) { return jsonfmt.NewEncoder[T]() }
