@@ -18,6 +18,7 @@ import (
 	"github.com/leatstream/leat/checkpoint/store"
 	"github.com/leatstream/leat/internal/clock"
 	"github.com/leatstream/leat/internal/release"
+	controlv1 "github.com/leatstream/leat/proto/control/v1"
 	"github.com/leatstream/leat/runtime/bundle"
 	"github.com/leatstream/leat/runtime/ctlrpc"
 	"github.com/leatstream/leat/runtime/dispatcher"
@@ -180,7 +181,7 @@ func (j *jobManager) reign(ctx context.Context, l ha.Leadership, me ha.Leader) e
 	cfg.Clock, cfg.Log, cfg.Leader, cfg.Version = j.Clock, j.Log, me, release.Version
 	d := dispatcher.New(cfg)
 	j.setControl(d)
-	j.control.Lead(d)
+	j.control.Lead(sessions{d})
 	err := d.Run(ctx)
 	j.setControl(nil)
 	j.control.Retire("this jobmanager no longer leads")
@@ -194,4 +195,15 @@ func (j *jobManager) setControl(c *dispatcher.Dispatcher) {
 	if c != nil {
 		j.leads = c
 	}
+}
+
+// sessions hands the sessions of ctlrpc to the dispatcher: the two packages
+// do not know each other.
+type sessions struct{ *dispatcher.Dispatcher }
+
+var _ ctlrpc.TaskManagers = sessions{}
+
+// Connect implements ctlrpc.TaskManagers.
+func (s sessions) Connect(reg *controlv1.Register, session ctlrpc.Session) (*controlv1.Registered, error) {
+	return s.Dispatcher.Connect(reg, session)
 }

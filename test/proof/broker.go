@@ -186,3 +186,43 @@ func lastStable(ctx context.Context, brokers, topic string) (map[int32]int64, er
 	}
 	return out, nil
 }
+
+// GroupOffsets returns the sum of the offsets that a consumer group has
+// committed in a topic: what the job reports as its committed position.
+func GroupOffsets(ctx context.Context, brokers, group, topic string) (int64, error) {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers))
+	if err != nil {
+		return 0, err
+	}
+	defer cl.Close()
+	req := kmsg.NewPtrOffsetFetchRequest()
+	req.Group = group
+	rt := kmsg.NewOffsetFetchRequestTopic()
+	rt.Topic = topic
+	rt.Partitions = []int32{0, 1, 2}
+	req.Topics = append(req.Topics, rt)
+	rg := kmsg.NewOffsetFetchRequestGroup()
+	rg.Group = group
+	gt := kmsg.NewOffsetFetchRequestGroupTopic()
+	gt.Topic, gt.Partitions = topic, []int32{0, 1, 2}
+	rg.Topics = append(rg.Topics, gt)
+	req.Groups = append(req.Groups, rg)
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil {
+		return 0, fmt.Errorf("offsets of group %s: %w", group, err)
+	}
+	var sum int64
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			sum += max(0, p.Offset)
+		}
+	}
+	for _, g := range resp.Groups {
+		for _, t := range g.Topics {
+			for _, p := range t.Partitions {
+				sum += max(0, p.Offset)
+			}
+		}
+	}
+	return sum, nil
+}

@@ -1,0 +1,433 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leatstream/leat/runtime/restapi"
+)
+
+// pollInterval is the time between two looks at something that is awaited.
+const pollInterval = 100 * time.Millisecond
+
+func (a *app) jobCommands() *cobra.Command {
+	c := &cobra.Command{Use: "job", Short: "List, look at, stop and cancel jobs"}
+	c.AddCommand(a.jobList(), a.jobGet(), a.jobGraph(), a.jobStop(), a.jobCancel(), a.jobExceptions(), a.jobWait())
+	return c
+}
+
+// findJob resolves a name, an id or a unique prefix of an id. Of several jobs
+// with one name the only one that has not ended wins.
+func (a *app) findJob(ctx context.Context, ref string) (restapi.JobOverview, error) {
+	jobs, err := a.client().Jobs(ctx)
+	if err != nil {
+		return restapi.JobOverview{}, err
+	}
+	var byName, live, byID []restapi.JobOverview
+	for _, j := range jobs {
+		if j.Name == ref {
+			byName = append(byName, j)
+			if !terminal(j.State) {
+				live = append(live, j)
+			}
+		}
+		if strings.HasPrefix(j.ID, strings.ToLower(ref)) {
+			byID = append(byID, j)
+		}
+	}
+	for _, set := range [][]restapi.JobOverview{live, byName, byID} {
+		if len(set) == 1 {
+			return set[0], nil
+		}
+		if len(set) > 1 {
+			return restapi.JobOverview{}, exitWith(exitConflict, ambiguous(ref, set))
+		}
+	}
+	return restapi.JobOverview{}, exitWith(exitNotFound, coded("LEAT0404", fmt.Sprintf("no job is named %q, nor does an id begin so", ref), "flinkctl job list"))
+}
+
+func ambiguous(ref string, set []restapi.JobOverview) error {
+	e := coded("LEAT0409", fmt.Sprintf("%q is the name or prefix of %d jobs", ref, len(set)))
+	for _, j := range set {
+		e.Fix = append(e.Fix, fmt.Sprintf("%s  (%s, %s)", j.ID, j.Name, j.State))
+	}
+	return e
+}
+
+func terminal(state string) bool {
+	return state == "FINISHED" || state == "FAILED" || state == "CANCELED"
+}
+
+func (a *app) jobList() *cobra.Command {
+	var running bool
+	c := &cobra.Command{
+		Use: "list", Aliases: []string{"ls"}, Short: "List the jobs", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			jobs, err := a.client().Jobs(c.Context())
+			if err != nil {
+				return err
+			}
+			if running {
+				jobs = slices.DeleteFunc(jobs, func(j restapi.JobOverview) bool { return terminal(j.State) })
+			}
+			slices.SortStableFunc(jobs, func(x, y restapi.JobOverview) int { return int(y.StartTime - x.StartTime) })
+			return a.print(jobs, func() table { return jobTable(jobs) })
+		},
+	}
+	c.Flags().BoolVarP(&running, "running", "r", false, "only jobs that have not ended")
+	return c
+}
+
+func jobTable(jobs []restapi.JobOverview) table {
+	t := table{
+		header: []string{"NAME", "ID", "STATE", "PAR", "RESTARTS", "CKPT", "AGE", "REASON"},
+		empty:  "No jobs. Submit one: flinkctl run BUNDLE",
+	}
+	for _, j := range jobs {
+		cp := "–"
+		if j.LastCheckpoint > 0 {
+			cp = fmt.Sprintf("%d (%s)", j.LastCheckpoint, span(j.CheckpointAge))
+		}
+		t.rows = append(t.rows, []string{j.Name, short(j.ID), j.State, fmt.Sprint(j.Parallelism), fmt.Sprint(j.Restarts), cp, ago(j.StartTime), dash(j.StateReason)})
+		t.names = append(t.names, j.ID)
+	}
+	return t
+}
+
+func (a *app) jobGet() *cobra.Command {
+	return &cobra.Command{
+		Use: "get JOB", Short: "Describe a job", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := a.findJob(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			j, err := a.client().Job(c.Context(), o.ID)
+			if err != nil {
+				return err
+			}
+			return a.print(j, func() table { return jobDetails(j) })
+		},
+	}
+}
+
+func jobDetails(j restapi.Job) table {
+	t := table{header: []string{"FIELD", "VALUE"}}
+	add := func(k, v string) { t.rows = append(t.rows, []string{k, v}) }
+	add("name", j.Name)
+	add("id", j.ID)
+	add("state", j.State)
+	if j.StateReason != "" {
+		add("reason", j.StateReason)
+	}
+	if j.Failure != nil {
+		add("failure", j.Failure.Error())
+	}
+	add("parallelism", fmt.Sprintf("%d (at most %d)", j.Parallelism, j.MaxParallelism))
+	add("attempt", fmt.Sprintf("%d, %d restarts", j.Attempt, j.Restarts))
+	if j.RestoredFrom > 0 {
+		add("restored from", fmt.Sprintf("checkpoint %d", j.RestoredFrom))
+	}
+	add("bundle", dash(short(j.Bundle)))
+	add("age", ago(j.StartTime))
+	for _, v := range j.Vertices {
+		add("vertex "+v.Name, fmt.Sprintf("%s ×%d  in %d  out %d", v.Status, v.Parallelism, v.Metrics.ReadRecords, v.Metrics.WriteRecords))
+	}
+	return t
+}
+
+func (a *app) jobGraph() *cobra.Command {
+	return &cobra.Command{
+		Use: "graph JOB", Short: "Show the vertices and streams of a job", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := a.findJob(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			j, err := a.client().Job(c.Context(), o.ID)
+			if err != nil {
+				return err
+			}
+			return a.print(j.Plan, func() table { return graphTable(j) })
+		},
+	}
+}
+
+func graphTable(j restapi.Job) table {
+	t := table{header: []string{"VERTEX", "PAR", "STATUS", "IN", "OUT", "BUSY", "BP", "INPUTS"}, empty: "The job is not planned yet."}
+	name := make(map[string]string)
+	for _, v := range j.Vertices {
+		name[v.ID] = v.Name
+	}
+	for _, v := range j.Vertices {
+		var in []string
+		for _, n := range j.Plan.Nodes {
+			if n.ID == v.ID {
+				for _, i := range n.Inputs {
+					in = append(in, strings.ToLower(i.ShipStrategy)+" ← "+name[i.ID])
+				}
+			}
+		}
+		total := max(1, v.Metrics.Busy+v.Metrics.Idle+v.Metrics.BackPressured)
+		t.rows = append(t.rows, []string{
+			v.Name, fmt.Sprint(v.Parallelism), v.Status, fmt.Sprint(v.Metrics.ReadRecords), fmt.Sprint(v.Metrics.WriteRecords),
+			fmt.Sprintf("%d%%", v.Metrics.Busy*100/total), fmt.Sprintf("%d%%", v.Metrics.BackPressured*100/total), dash(strings.Join(in, ", ")),
+		})
+		t.names = append(t.names, v.ID)
+	}
+	return t
+}
+
+func (a *app) jobExceptions() *cobra.Command {
+	return &cobra.Command{
+		Use: "exceptions JOB", Short: "Show why a job failed or restarted", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := a.findJob(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			e, err := a.client().Exceptions(c.Context(), o.ID)
+			if err != nil {
+				return err
+			}
+			if a.output == "table" && len(e.History.Entries) > 0 {
+				a.printExceptions(e)
+				return nil
+			}
+			return a.print(e.History.Entries, func() table { return exceptionTable(e) })
+		},
+	}
+}
+
+func exceptionTable(e restapi.Exceptions) table {
+	t := table{header: []string{"AGE", "CODE", "TASK", "RECORD", "MESSAGE"}, empty: "No failures."}
+	for _, x := range e.History.Entries {
+		first, _, _ := strings.Cut(x.Stacktrace, "\n")
+		t.rows = append(t.rows, []string{ago(x.Timestamp), x.Name, dash(x.TaskName), dash(x.Record), first})
+	}
+	return t
+}
+
+func (a *app) printExceptions(e restapi.Exceptions) {
+	for _, x := range e.History.Entries {
+		fmt.Fprintf(a.out, "%s ago, attempt %d, %s\n", ago(x.Timestamp), x.Attempt, map[bool]string{true: "restarted", false: "not restarted"}[x.Restarted])
+		for _, f := range [][2]string{{"task", x.TaskName}, {"operator", x.Operator}, {"record", x.Record}, {"taskmanager", x.TaskManagerID}} {
+			if f[1] != "" {
+				fmt.Fprintf(a.out, "  %s: %s\n", f[0], f[1])
+			}
+		}
+		stack := x.Stacktrace
+		if first, rest, _ := strings.Cut(stack, "\n"); !a.verbose && strings.Count(rest, "\n") > 12 {
+			lines := strings.Split(rest, "\n")
+			stack = first + "\n" + strings.Join(lines[:12], "\n") + fmt.Sprintf("\n… %d more lines (-v shows them)", len(lines)-12)
+		}
+		fmt.Fprintf(a.out, "  %s\n\n", strings.ReplaceAll(stack, "\n", "\n  "))
+	}
+}
+
+func (a *app) jobCancel() *cobra.Command {
+	return &cobra.Command{
+		Use: "cancel JOB", Short: "End a job without a savepoint; what the last checkpoint holds is committed first", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := a.findJob(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			price := "its progress since the last checkpoint"
+			if o.CheckpointAge < 0 {
+				price = "all its progress: it has no checkpoint"
+			}
+			if err := a.ask(fmt.Sprintf("Cancel job %s (%s)? It loses %s.", o.Name, short(o.ID), price)); err != nil {
+				return err
+			}
+			if err := a.client().Cancel(c.Context(), o.ID); err != nil {
+				return err
+			}
+			return a.awaitEnd(c.Context(), o, "CANCELED")
+		},
+	}
+}
+
+// ask wants a yes for something that loses progress.
+func (a *app) ask(question string) error {
+	if a.yes {
+		return nil
+	}
+	if !a.interactive {
+		return exitWith(exitUsage, coded("LEAT0003", question, "there is no terminal to ask at: say --yes"))
+	}
+	fmt.Fprintf(a.err, "%s [y/N] ", question)
+	var answer string
+	if _, err := fmt.Fscanln(a.in, &answer); err != nil || !strings.EqualFold(strings.TrimSpace(answer), "y") && !strings.EqualFold(answer, "yes") {
+		return exitWith(exitFailed, coded("LEAT0004", "not confirmed: nothing was done"))
+	}
+	return nil
+}
+
+// awaitEnd waits until a job has ended, in the given state.
+func (a *app) awaitEnd(ctx context.Context, o restapi.JobOverview, want string) error {
+	for {
+		j, err := a.client().Job(ctx, o.ID)
+		if err != nil {
+			return err
+		}
+		if terminal(j.State) {
+			if j.State != want {
+				return exitWith(exitFailed, coded("LEAT3102", fmt.Sprintf("job %s ended %s, not %s", o.Name, j.State, want)))
+			}
+			return a.print(map[string]string{"job": o.ID, "state": j.State}, func() table {
+				return table{header: []string{"JOB", "STATE"}, rows: [][]string{{o.Name, j.State}}}
+			})
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func pause(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return context.Canceled
+	case <-time.After(pollInterval):
+		return nil
+	}
+}
+
+func (a *app) jobStop() *cobra.Command {
+	var req restapi.StopRequest
+	c := &cobra.Command{
+		Use: "stop JOB", Short: "Stop a job with a savepoint", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := a.findJob(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			t, err := a.client().Stop(c.Context(), o.ID, req)
+			if err != nil {
+				return err
+			}
+			return a.awaitSavepoint(c.Context(), o, t.RequestID)
+		},
+	}
+	c.Flags().BoolVar(&req.Drain, "drain", false, "end the input first: all windows fire, and the job cannot be resumed as if nothing happened")
+	c.Flags().StringVarP(&req.TargetDirectory, "savepoint-path", "p", "", "where the savepoint goes (a URI); default: the job's folder in the checkpoint storage")
+	return c
+}
+
+func (a *app) jobWait() *cobra.Command {
+	var target string
+	var timeout time.Duration
+	c := &cobra.Command{
+		Use: "wait JOB", Short: "Wait until a job runs, has a checkpoint, or has finished", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if !slices.Contains([]string{"running", "checkpoint", "finished"}, target) {
+				return usagef("--for %q is not one of running, checkpoint, finished", target)
+			}
+			o, err := a.findJob(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.waitFor(c.Context(), o.ID, target, timeout)
+		},
+	}
+	c.Flags().StringVar(&target, "for", "finished", "running, checkpoint or finished")
+	c.Flags().DurationVar(&timeout, "timeout", 0, "give up after this time (0: never)")
+	return c
+}
+
+// waitFor returns when the job has reached the target. A job that ended
+// otherwise is exit code 8, a time-out 4.
+func (a *app) waitFor(ctx context.Context, id, target string, timeout time.Duration) error {
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout, errWaited)
+		defer cancel()
+	}
+	last := ""
+	for {
+		j, err := a.client().Job(ctx, id)
+		if ctx.Err() == nil && err != nil {
+			return err
+		}
+		if err == nil {
+			done, err := a.reached(ctx, j, target)
+			if done || err != nil {
+				return err
+			}
+			last = j.State
+			if j.StateReason != "" {
+				last += ": " + j.StateReason
+			}
+		}
+		if err := pause(ctx); err != nil {
+			if context.Cause(ctx) == errWaited {
+				return exitWith(exitNotReached, coded("LEAT3103", fmt.Sprintf("job %s did not reach %q within %s", short(id), target, timeout), "it is "+last))
+			}
+			return err
+		}
+	}
+}
+
+// errWaited marks the end of a wait's time.
+var errWaited = fmt.Errorf("waited long enough")
+
+func (a *app) reached(ctx context.Context, j restapi.Job, target string) (bool, error) {
+	switch {
+	case target == "finished" && j.State == "FINISHED", target == "running" && (j.State == "RUNNING" || j.State == "FINISHED") && allRunning(j):
+		return true, nil
+	case terminal(j.State) && j.State != "FINISHED":
+		return false, exitWith(exitJobFailed, jobFailure(j))
+	case target == "checkpoint":
+		s, err := a.client().Checkpoints(ctx, j.ID)
+		return err == nil && s.Latest.Completed != nil, err
+	}
+	return false, nil
+}
+
+func allRunning(j restapi.Job) bool {
+	for _, v := range j.Vertices {
+		if v.Status != "RUNNING" && v.Status != "FINISHED" {
+			return false
+		}
+	}
+	return len(j.Vertices) > 0
+}
+
+func jobFailure(j restapi.Job) error {
+	e := coded("LEAT3100", fmt.Sprintf("job %q is %s", j.Name, j.State), "flinkctl job exceptions "+short(j.ID))
+	if j.Failure != nil {
+		e.Why = j.Failure.Error()
+		e.Where = j.Failure.Where
+		e.Fix = append(j.Failure.Fix, e.Fix...)
+	}
+	return e
+}
+
+func (a *app) infoCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "info BUNDLE", Short: "Show the plan of a bundle, as the cluster makes it", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			up, err := a.upload(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			var p restapi.PlanBody
+			if err := a.client().Get(c.Context(), "/jars/"+up.ID+"/plan", &p); err != nil {
+				return err
+			}
+			return a.print(p.Plan, func() table {
+				t := table{header: []string{"VERTEX", "PAR", "OPERATORS"}}
+				for _, n := range p.Plan.Nodes {
+					t.rows = append(t.rows, []string{short(n.ID), fmt.Sprint(n.Parallelism), strings.TrimSuffix(strings.ReplaceAll(n.Description, "<br/>", " "), " ")})
+				}
+				return t
+			})
+		},
+	}
+}

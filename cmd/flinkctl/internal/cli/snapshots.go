@@ -1,0 +1,207 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leatstream/leat/runtime/restapi"
+)
+
+func (a *app) checkpointCommands() *cobra.Command {
+	c := &cobra.Command{Use: "checkpoint", Short: "List, look at and trigger checkpoints"}
+	c.AddCommand(a.checkpointList(), a.checkpointGet(), a.checkpointTrigger())
+	return c
+}
+
+func (a *app) checkpointList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list JOB", Aliases: []string{"ls"}, Short: "List the newest checkpoints of a job", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := a.checkpointsOf(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.print(s.History, func() table { return checkpointTable(s.History, "No checkpoint yet.") })
+		},
+	}
+}
+
+func (a *app) checkpointsOf(ctx context.Context, job string) (restapi.Checkpoints, error) {
+	o, err := a.findJob(ctx, job)
+	if err != nil {
+		return restapi.Checkpoints{}, err
+	}
+	return a.client().Checkpoints(ctx, o.ID)
+}
+
+func checkpointTable(list []restapi.Checkpoint, empty string) table {
+	t := table{header: []string{"ID", "TYPE", "STATUS", "AGE", "DURATION", "SIZE", "ACKED", "PATH"}, empty: empty}
+	for _, cp := range list {
+		where := cp.ExternalPath
+		if cp.FailureMessage != "" {
+			where = cp.FailureMessage
+		}
+		t.rows = append(t.rows, []string{
+			strconv.FormatInt(cp.ID, 10), cp.Type, cp.Status, ago(cp.TriggerTimestamp), span(cp.Duration), size(cp.StateSize),
+			fmt.Sprintf("%d/%d", cp.Acknowledged, cp.Subtasks), dash(where),
+		})
+	}
+	return t
+}
+
+func (a *app) checkpointGet() *cobra.Command {
+	return &cobra.Command{
+		Use: "get JOB ID|last", Short: "Describe one checkpoint", Args: cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := a.checkpointsOf(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			for _, cp := range s.History {
+				if strconv.FormatInt(cp.ID, 10) == args[1] || args[1] == "last" && cp.Status == "COMPLETED" {
+					return a.print(cp, func() table { return checkpointTable([]restapi.Checkpoint{cp}, "") })
+				}
+			}
+			return exitWith(exitNotFound, coded("LEAT0404", fmt.Sprintf("checkpoint %s is not in the job's history", args[1]), "flinkctl checkpoint list "+args[0]))
+		},
+	}
+}
+
+func (a *app) checkpointTrigger() *cobra.Command {
+	return &cobra.Command{
+		Use: "trigger JOB", Short: "Take a checkpoint now", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := a.findJob(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			t, err := a.client().Checkpoint(c.Context(), o.ID)
+			if err != nil {
+				return err
+			}
+			op, err := a.await(c.Context(), func() (restapi.OperationStatus, error) {
+				return a.client().CheckpointStatus(c.Context(), o.ID, t.RequestID)
+			})
+			if err != nil {
+				return err
+			}
+			return a.print(op, func() table {
+				return table{header: []string{"JOB", "CHECKPOINT"}, rows: [][]string{{o.Name, strconv.FormatInt(op.CheckpointID, 10)}}}
+			})
+		},
+	}
+}
+
+// await polls an operation until it is done.
+func (a *app) await(ctx context.Context, poll func() (restapi.OperationStatus, error)) (*restapi.Operation, error) {
+	for {
+		s, err := poll()
+		if err != nil {
+			return nil, err
+		}
+		if s.Status.ID == "COMPLETED" {
+			if s.Operation.Error != nil {
+				return nil, s.Operation.Error
+			}
+			return s.Operation, nil
+		}
+		if err := pause(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (a *app) savepointCommands() *cobra.Command {
+	c := &cobra.Command{Use: "savepoint", Short: "Create, list, inspect and delete savepoints"}
+	c.AddCommand(a.savepointCreate(), a.savepointList(), a.savepointInspect(), a.savepointDelete())
+	return c
+}
+
+func (a *app) savepointCreate() *cobra.Command {
+	var req restapi.SavepointRequest
+	c := &cobra.Command{
+		Use: "create JOB", Short: "Take a savepoint; the job goes on", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := a.findJob(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			t, err := a.client().Savepoint(c.Context(), o.ID, req)
+			if err != nil {
+				return err
+			}
+			return a.awaitSavepoint(c.Context(), o, t.RequestID)
+		},
+	}
+	c.Flags().StringVarP(&req.TargetDirectory, "savepoint-path", "p", "", "where it goes (a URI); default: the job's folder in the checkpoint storage")
+	return c
+}
+
+func (a *app) awaitSavepoint(ctx context.Context, o restapi.JobOverview, request string) error {
+	op, err := a.await(ctx, func() (restapi.OperationStatus, error) { return a.client().SavepointStatus(ctx, o.ID, request) })
+	if err != nil {
+		return err
+	}
+	return a.print(op, func() table {
+		return table{header: []string{"JOB", "SAVEPOINT"}, rows: [][]string{{o.Name, op.Location}}, names: []string{op.Location}}
+	})
+}
+
+func (a *app) savepointList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list JOB", Aliases: []string{"ls"}, Short: "List the savepoints of a job", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := a.findJob(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			list, err := a.client().Savepoints(c.Context(), o.ID)
+			if err != nil {
+				return err
+			}
+			return a.print(list, func() table {
+				t := checkpointTable(list, "No savepoints.")
+				for _, s := range list {
+					t.names = append(t.names, s.ExternalPath)
+				}
+				return t
+			})
+		},
+	}
+}
+
+func (a *app) savepointDelete() *cobra.Command {
+	return &cobra.Command{
+		Use: "delete PATH", Aliases: []string{"dispose"}, Short: "Delete a savepoint for good", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := a.askName("Delete the savepoint for good? Its state is lost.", args[0]); err != nil {
+				return err
+			}
+			if err := a.client().DeleteSavepoint(c.Context(), args[0]); err != nil {
+				return err
+			}
+			return a.print(map[string]string{"deleted": args[0]}, func() table {
+				return table{header: []string{"DELETED"}, rows: [][]string{{args[0]}}}
+			})
+		},
+	}
+}
+
+// askName wants the name of what loses its state: typed, or by --confirm.
+func (a *app) askName(question, name string) error {
+	if a.yes && a.confirm == name {
+		return nil
+	}
+	if !a.interactive || a.yes {
+		return exitWith(exitUsage, coded("LEAT0003", question, "say --yes --confirm "+name))
+	}
+	fmt.Fprintf(a.err, "%s Type its name (%s): ", question, name)
+	var answer string
+	if _, err := fmt.Fscanln(a.in, &answer); err != nil || answer != name {
+		return exitWith(exitFailed, coded("LEAT0004", "not confirmed: nothing was done"))
+	}
+	return nil
+}
