@@ -85,6 +85,16 @@ type RowType interface {
 	DecodeBatch(src []byte) (*Batch, error)
 }
 
+// RowBuffers is implemented by row types whose slices can be made ahead and
+// used again, as those of TypeOf.
+type RowBuffers interface {
+	// MakeRows returns an empty slice with room for n rows.
+	MakeRows(n int) any
+	// ReuseRows returns rows emptied, with its room. What the rows refer to
+	// stays referred to until they are overwritten.
+	ReuseRows(rows any) any
+}
+
 // KeyHasher computes the hash of the key of each row: codec.HashKey of the
 // canonical encoding of the key.
 type KeyHasher interface {

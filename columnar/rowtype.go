@@ -21,7 +21,10 @@ type rowType[T any] struct {
 	codec *codec.Codec[T]
 }
 
-var _ RowType = (*rowType[int])(nil)
+var (
+	_ RowType    = (*rowType[int])(nil)
+	_ RowBuffers = (*rowType[int])(nil)
+)
 
 func (t *rowType[T]) Name() string { return reflect.TypeFor[T]().String() }
 
@@ -52,6 +55,10 @@ func (t *rowType[T]) Gather(dst, src any, idx []int32) any {
 	}
 	return to
 }
+
+func (t *rowType[T]) MakeRows(n int) any { return make([]T, 0, n) }
+
+func (t *rowType[T]) ReuseRows(rows any) any { return rows.([]T)[:0] }
 
 func (t *rowType[T]) AppendBatch(dst []byte, b *Batch) []byte {
 	rows := b.Rows.([]T)
