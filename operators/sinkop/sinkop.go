@@ -6,6 +6,7 @@ package sinkop
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/connectors"
@@ -53,6 +54,7 @@ type writer struct {
 	// confirmed, oldest first.
 	sealed    []sealed
 	committer *committer
+	figure    atomic.Int64 // Uncommitted, for the gauge
 }
 
 var (
@@ -68,6 +70,7 @@ var (
 // what the checkpoint holds.
 func (o *writer) Open(ctx *operators.Context) error {
 	o.ctx = ctx
+	ctx.Metrics.Gauge(MetricUncommitted, func() float64 { return float64(o.figure.Load()) })
 	w, err := o.sink.NewWriter(&connectors.WriterContext{
 		Info: ctx.Info, Clock: ctx.Clock, Log: ctx.Log, Wake: ctx.Wake,
 		Counter:     func(name string) func(int64) { return ctx.Metrics.Counter(name).Add },
@@ -142,6 +145,7 @@ func (o *writer) Snapshot(cp operators.Checkpoint) ([]byte, error) {
 	}
 	if len(items) > 0 {
 		o.sealed = append(o.sealed, sealed{id: cp.ID, items: items})
+		o.figure.Store(int64(o.Uncommitted()))
 	}
 	return encodeSealed(o.sealed), nil
 }
@@ -169,6 +173,7 @@ func (o *writer) confirmed(id dataflow.CheckpointID, err error) error {
 	for i := range o.sealed {
 		if o.sealed[i].id == id {
 			o.sealed = append(o.sealed[:i], o.sealed[i+1:]...)
+			o.figure.Store(int64(o.Uncommitted()))
 			return nil
 		}
 	}
