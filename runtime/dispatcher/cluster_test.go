@@ -153,7 +153,7 @@ type fakeTM struct {
 	mu      sync.Mutex
 	session *fakeSession
 	workers map[string]*fakeWorker
-	mute    bool // sends no heartbeats
+	mute    bool // says nothing any more
 	// onStart, if set, may take over what a worker does instead of running.
 	onStart func(w *fakeWorker) bool
 	// bounded tasks end their input right after they run.
@@ -241,18 +241,20 @@ func (tm *fakeTM) run(d *dispatcher.Dispatcher, s *fakeSession, beat time.Durati
 	defer d.Disconnect(tm.id, instance)
 	timer := time.NewTimer(beat)
 	defer timer.Stop()
-	send := func(m *controlv1.TaskManagerMessage) { d.Receive(tm.id, instance, m) }
+	send := func(m *controlv1.TaskManagerMessage) {
+		tm.mu.Lock()
+		mute := tm.mute
+		tm.mu.Unlock()
+		if !mute {
+			d.Receive(tm.id, instance, m)
+		}
+	}
 	for {
 		select {
 		case <-s.closed:
 			return
 		case <-timer.C:
-			tm.mu.Lock()
-			mute := tm.mute
-			tm.mu.Unlock()
-			if !mute {
-				send(&controlv1.TaskManagerMessage{Body: &controlv1.TaskManagerMessage_Heartbeat{Heartbeat: &controlv1.Heartbeat{Sequence: 1}}})
-			}
+			send(&controlv1.TaskManagerMessage{Body: &controlv1.TaskManagerMessage_Heartbeat{Heartbeat: &controlv1.Heartbeat{Sequence: 1}}})
 			timer.Reset(beat)
 		case <-s.wake:
 			s.mu.Lock()
@@ -442,6 +444,8 @@ func (b *bundles) Ref(ctx context.Context, sha string) (*controlv1.BundleRef, er
 	return &controlv1.BundleRef{Sha256: sha, Key: "bundles/" + sha, Size: 1}, nil
 }
 
-func (*bundles) List(context.Context) ([]jobview.Bundle, error) { return []jobview.Bundle{{SHA256: "b1"}}, nil }
+func (*bundles) List(context.Context) ([]jobview.Bundle, error) {
+	return []jobview.Bundle{{SHA256: "b1"}}, nil
+}
 
 func (*bundles) Delete(context.Context, string) error { return nil }

@@ -115,7 +115,7 @@ type Dispatcher struct {
 
 	mu         sync.Mutex
 	ctx        context.Context // of Run: jobs live in it; nil before; guarded by mu
-	recovered  bool            // guarded by mu
+	ready      chan struct{}   // closed once all jobs are known
 	over       bool            // the leadership has ended; guarded by mu
 	pool       *slots.Pool     // guarded by mu
 	beats      *heartbeat.Monitor
@@ -149,7 +149,7 @@ func New(cfg Config) *Dispatcher {
 		pool: slots.New(cfg.Slots), beats: heartbeat.New(cfg.HeartbeatTimeout),
 		tms: make(map[string]*taskManager), superseded: make(map[sessionID]int),
 		jobs: make(map[dataflow.JobID]*job), submits: make(map[string]*submission),
-		logs: make(map[string]chan<- logAnswer), removing: make(map[dataflow.JobID]struct{}),
+		ready: make(chan struct{}), logs: make(map[string]chan<- logAnswer), removing: make(map[dataflow.JobID]struct{}),
 	}
 }
 
@@ -220,6 +220,31 @@ func (d *Dispatcher) tick() {
 	}
 	for _, s := range sends {
 		s()
+	}
+}
+
+// Ready is closed once the jobs of the former leaders are known; what needs
+// them waits for it.
+func (d *Dispatcher) Ready() <-chan struct{} { return d.ready }
+
+func (d *Dispatcher) isReady() bool {
+	select {
+	case <-d.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// awaitReady waits until jobs may be submitted.
+func (d *Dispatcher) awaitReady(ctx context.Context) error {
+	select {
+	case <-d.ready:
+		return nil
+	case <-ctx.Done():
+		return errUnavailable("the jobs of the former leader are still being read")
+	case <-d.cfg.Leadership.Done():
+		return errUnavailable("the leadership has ended")
 	}
 }
 

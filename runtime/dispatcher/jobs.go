@@ -31,7 +31,12 @@ type job struct {
 // live reports whether the job takes events.
 func (j *job) live() bool { return j.driver != nil && !j.ended }
 
-func (j *job) name() string { return cmp.Or(j.record.Name, string(j.id)) }
+func (j *job) name() string {
+	if j.driver != nil {
+		return j.driver.Name()
+	}
+	return cmp.Or(j.record.Name, string(j.id))
+}
 
 // liveLocked returns the jobs that take events, in order of id.
 func (d *Dispatcher) liveLocked() []*job {
@@ -180,6 +185,9 @@ func (d *Dispatcher) find(id dataflow.JobID) (*job, error) {
 	defer d.mu.Unlock()
 	if j := d.jobs[id]; j != nil {
 		return j, nil
+	}
+	if !d.isReady() {
+		return nil, errUnavailable("the jobs of the former leader are still being read")
 	}
 	return nil, errNoJob(id)
 }

@@ -197,6 +197,9 @@ func (d *Dispatcher) failPlansLocked(why string) {
 
 // PlanBundle implements jobview.Control.
 func (d *Dispatcher) PlanBundle(ctx context.Context, s jobview.Submission) (*graph.Plan, error) {
+	if err := d.awaitReady(ctx); err != nil {
+		return nil, err
+	}
 	ref, err := d.cfg.Bundles.Ref(ctx, s.BundleSHA)
 	if err != nil {
 		return nil, coded(err, "LEAT1213", "the bundle cannot be read")
@@ -213,7 +216,7 @@ func (d *Dispatcher) PlanBundle(ctx context.Context, s jobview.Submission) (*gra
 	}
 	d.mu.Lock()
 	switch {
-	case d.over || !d.recovered:
+	case d.over:
 		err = errUnavailable("the leadership is just changing")
 	case len(d.plans) >= plansMax:
 		err = errUnavailable(fmt.Sprintf("%d programs are being planned already", len(d.plans)))

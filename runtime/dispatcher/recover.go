@@ -49,7 +49,7 @@ func (d *Dispatcher) recover(ctx context.Context) error {
 		}
 		d.recoverLocked(ctx, rec, stored[jobmaster.PointerKey(id)])
 	}
-	d.recovered = true
+	close(d.ready)
 	d.cfg.Log.Info("leads", "epoch", d.cfg.Leadership.Epoch(), "jobs", len(d.jobs))
 	return nil
 }

@@ -29,6 +29,9 @@ type submission struct {
 // whether its program can be planned shows later. A repeated RequestID
 // returns the first one's job, also after a change of the leader.
 func (d *Dispatcher) Submit(ctx context.Context, s jobview.Submission) (dataflow.JobID, error) {
+	if err := d.awaitReady(ctx); err != nil {
+		return "", err
+	}
 	if s.RequestID == "" {
 		return d.submit(ctx, s)
 	}
@@ -96,7 +99,7 @@ func (k *knownJob) Error() string { return "the request was made before: job " +
 func (d *Dispatcher) admissible(requestID string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.over || !d.recovered {
+	if d.over {
 		return errUnavailable("the leadership is just changing")
 	}
 	live := 0

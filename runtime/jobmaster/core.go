@@ -242,7 +242,7 @@ func (c *Core) applyPlanning(ev Event) {
 func (c *Core) begin() {
 	switch {
 	case c.plan != nil:
-		c.push(scheduler.Planned{Plan: c.plan, Fingerprint: c.rec.Fingerprint})
+		c.push(scheduler.Planned{Name: c.rec.Name, Plan: c.plan, Fingerprint: c.rec.Fingerprint})
 	case c.sched.Goal() == scheduler.GoalCancel:
 		c.push(scheduler.Cancel{})
 	default:
@@ -361,5 +361,5 @@ func (c *Core) graphStored() {
 	c.graphBytes, c.planReason = nil, ""
 	c.rec.Graph = ObjectPrefix(c.rec.ID) + "graph.json"
 	c.touch()
-	c.push(scheduler.Planned{Plan: c.plan, Fingerprint: c.rec.Fingerprint})
+	c.push(scheduler.Planned{Name: c.rec.Name, Plan: c.plan, Fingerprint: c.rec.Fingerprint})
 }

@@ -234,6 +234,13 @@ func (d *Driver) Operation(id string) (jobview.Operation, bool) {
 	return op, slices.Contains(d.accepted, id)
 }
 
+// Name returns the job's name: the program's once it is planned.
+func (d *Driver) Name() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.core.rec.Name
+}
+
 // Record returns the job's record.
 func (d *Driver) Record() Record {
 	d.mu.Lock()

@@ -18,6 +18,7 @@ type Event interface{ event() }
 type (
 	// Planned brings the plan; the job then asks for slots.
 	Planned struct {
+		Name        string // of the job, now that the program has been asked
 		Plan        *graph.Plan
 		Fingerprint string
 	}

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -189,7 +190,7 @@ func (s *Scheduler) planned(now time.Time, ev Planned) {
 	if s.plan != nil {
 		return
 	}
-	s.plan, s.fingerprint = ev.Plan, ev.Fingerprint
+	s.plan, s.fingerprint, s.cfg.Name = ev.Plan, ev.Fingerprint, cmp.Or(ev.Name, s.cfg.Name)
 	s.restart.cfg = ev.Plan.Graph.Config.Restart
 	if s.state == Created {
 		s.proceed(now)
