@@ -38,7 +38,7 @@ func NewDecoder[T any](opts ...DecoderOption) (*Decoder[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := plan(c.Type())
+	root, err := plan(c.Type(), reading)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package jsonfmt
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +31,15 @@ func newDecoder[T any](t testing.TB, opts ...DecoderOption) *Decoder[T] {
 		t.Fatal(err)
 	}
 	return d
+}
+
+func newEncoder[T any](t testing.TB) *Encoder[T] {
+	t.Helper()
+	e, err := NewEncoder[T]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 func TestDecodeOrder(t *testing.T) {
@@ -116,15 +126,26 @@ func BenchmarkDecodeOrder(b *testing.B) {
 }
 
 func BenchmarkEncodeOrder(b *testing.B) {
-	e, err := NewEncoder[order]()
-	if err != nil {
-		b.Fatal(err)
-	}
+	e := newEncoder[order](b)
 	v := orderWant()
 	var buf []byte
+	var err error
 	b.ReportAllocs()
 	for b.Loop() {
 		if buf, err = e.AppendBytes(buf[:0], &v); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkDecodeOrderEncodingJSON(b *testing.B) {
+	src := []byte(`{"ID":"ORD-00000017","Customer":"CUST-00042","Amount":14950,"Region":"US-EAST","Time":1767225600017}`)
+	for b.Loop() {
+		var got struct {
+			ID, Customer, Region string
+			Amount, Time         int64
+		}
+		if err := json.Unmarshal(src, &got); err != nil {
 			b.Fatal(err)
 		}
 	}

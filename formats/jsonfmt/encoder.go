@@ -32,7 +32,7 @@ func NewEncoder[T any]() (*Encoder[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := plan(c.Type())
+	root, err := plan(c.Type(), writing)
 	if err != nil {
 		return nil, err
 	}
@@ -241,11 +241,7 @@ func (n *node) writeCustom(dst []byte, q unsafe.Pointer) ([]byte, error) {
 		b, err := json.Marshal(v)
 		return append(dst, b...), err
 	}
-	m, ok := v.(encoding.TextMarshaler)
-	if !ok {
-		return dst, fmt.Errorf("%s reads itself from text but has no MarshalText", n.typ.Go)
-	}
-	b, err := m.MarshalText()
+	b, err := v.(encoding.TextMarshaler).MarshalText()
 	return appendString(dst, string(b)), err
 }
 

@@ -70,21 +70,32 @@ type field struct {
 	opts                       codec.JSONOptions
 }
 
-// planner makes nodes.
-type planner struct{ path string }
+// direction is what a plan is for.
+type direction uint8
 
-func plan(t *codec.Type) (*node, error) {
-	p := planner{path: t.Go.String()}
+const (
+	reading direction = iota
+	writing
+)
+
+// planner makes nodes.
+type planner struct {
+	path string
+	dir  direction
+}
+
+func plan(t *codec.Type, dir direction) (*node, error) {
+	p := planner{path: t.Go.String(), dir: dir}
 	return p.node(t, codec.JSONOptions{})
 }
 
 func (p planner) node(t *codec.Type, opts codec.JSONOptions) (*node, error) {
 	n := &node{typ: t, size: t.Size, digits: uint8(t.Digits)}
-	if act := custom(t); act != 0 {
+	act, err := p.custom(t)
+	if act != 0 || err != nil {
 		n.act = act
-		return n, nil
+		return n, err
 	}
-	var err error
 	switch t.Kind {
 	case codec.KindStruct:
 		n.act = actStruct
@@ -95,7 +106,7 @@ func (p planner) node(t *codec.Type, opts codec.JSONOptions) (*node, error) {
 			return nil, err
 		}
 		if n.key.act != actString && n.key.act != actInt && n.key.act != actUint {
-			return nil, fmt.Errorf("jsonfmt: %s: keys of %s cannot be names in JSON: use strings or integers", p.path, t.Go)
+			return nil, fmt.Errorf("jsonfmt: %s: keys of %s cannot be names in JSON: use strings or integers", p.path, t.Key.Go)
 		}
 		n.elem, err = p.node(t.Elem, codec.JSONOptions{})
 		return n, err
@@ -111,19 +122,28 @@ func (p planner) node(t *codec.Type, opts codec.JSONOptions) (*node, error) {
 	return n, p.scalar(n, opts)
 }
 
-// custom returns how a type reads and writes itself, 0 if it does not.
-func custom(t *codec.Type) action {
+// custom returns how a type reads or writes itself, 0 if it does not. One
+// that does the other of the two only is an error: its own form is not known.
+func (p planner) custom(t *codec.Type) (action, error) {
 	if t.Kind == codec.KindTime || t.Kind == codec.KindPointer {
-		return 0
+		return 0, nil
 	}
 	ptr := reflect.PointerTo(t.Go)
-	if ptr.Implements(reflect.TypeFor[json.Unmarshaler]()) || ptr.Implements(reflect.TypeFor[json.Marshaler]()) {
-		return actJSON
+	for _, c := range []struct {
+		act  action
+		does [2]reflect.Type // by direction
+	}{
+		{actJSON, [2]reflect.Type{reading: reflect.TypeFor[json.Unmarshaler](), writing: reflect.TypeFor[json.Marshaler]()}},
+		{actText, [2]reflect.Type{reading: reflect.TypeFor[encoding.TextUnmarshaler](), writing: reflect.TypeFor[encoding.TextMarshaler]()}},
+	} {
+		if ptr.Implements(c.does[p.dir]) {
+			return c.act, nil
+		}
+		if ptr.Implements(c.does[1-p.dir]) {
+			return 0, fmt.Errorf("jsonfmt: %s: %s has a method of %s but none of %s: add it", p.path, t.Go, c.does[1-p.dir], c.does[p.dir])
+		}
 	}
-	if ptr.Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) || ptr.Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
-		return actText
-	}
-	return 0
+	return 0, nil
 }
 
 func (p planner) scalar(n *node, opts codec.JSONOptions) error {
@@ -163,7 +183,7 @@ func (p planner) structNode(n *node) error {
 		if tf.JSON.Skip {
 			continue
 		}
-		below := planner{path: p.path + "." + tf.Name}
+		below := planner{path: p.path + "." + tf.Name, dir: p.dir}
 		fn, err := below.node(tf.Type, tf.JSON)
 		if err != nil {
 			return err

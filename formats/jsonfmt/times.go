@@ -186,15 +186,24 @@ func appendMillis(dst []byte, millis int64) []byte {
 		rest += 86400000
 	}
 	year, month, day := civil(int(days))
-	dst = append(dst, '"')
-	dst = appendDigits(dst, year, 4)
-	dst = appendDigits(append(dst, '-'), month, 2)
-	dst = appendDigits(append(dst, '-'), day, 2)
-	dst = appendDigits(append(dst, 'T'), int(rest/3600000), 2)
-	dst = appendDigits(append(dst, ':'), int(rest/60000%60), 2)
-	dst = appendDigits(append(dst, ':'), int(rest/1000%60), 2)
-	dst = appendDigits(append(dst, '.'), int(rest%1000), 3)
-	return append(dst, 'Z', '"')
+	text := [26]byte{0: '"', 5: '-', 8: '-', 11: 'T', 14: ':', 17: ':', 20: '.', 24: 'Z', 25: '"'}
+	seconds, thousandths := uint32(rest/1000), uint32(rest%1000)
+	putPair(text[1:], uint32(year)/100)
+	putPair(text[3:], uint32(year)%100)
+	putPair(text[6:], uint32(month))
+	putPair(text[9:], uint32(day))
+	putPair(text[12:], seconds/3600)
+	putPair(text[15:], seconds/60%60)
+	putPair(text[18:], seconds%60)
+	text[21] = byte('0' + thousandths/100)
+	putPair(text[22:], thousandths%100)
+	return append(dst, text[:]...)
+}
+
+// putPair writes two digits.
+func putPair(dst []byte, v uint32) {
+	dst[1] = byte('0' + v%10)
+	dst[0] = byte('0' + v/10)
 }
 
 // civil is the inverse of daysSince1970.

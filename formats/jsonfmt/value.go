@@ -350,11 +350,7 @@ func (r *run) readCustom(n *node, q unsafe.Pointer, i int) int {
 		if next < 0 {
 			return -1
 		}
-		u, ok := v.(json.Unmarshaler)
-		if !ok {
-			return r.fail(i, "%s writes itself as JSON but has no UnmarshalJSON", n.typ.Go)
-		}
-		if err := u.UnmarshalJSON(append([]byte(nil), r.text(i, next)...)); err != nil {
+		if err := v.(json.Unmarshaler).UnmarshalJSON(append([]byte(nil), r.text(i, next)...)); err != nil {
 			return r.fail(i, "%w", err)
 		}
 		return next
@@ -363,11 +359,7 @@ func (r *run) readCustom(n *node, q unsafe.Pointer, i int) int {
 	if next < 0 {
 		return -1
 	}
-	u, ok := v.(encoding.TextUnmarshaler)
-	if !ok {
-		return r.fail(i, "%s writes itself as text but has no UnmarshalText", n.typ.Go)
-	}
-	if err := u.UnmarshalText([]byte(s)); err != nil {
+	if err := v.(encoding.TextUnmarshaler).UnmarshalText([]byte(s)); err != nil {
 		return r.fail(i, "%w", err)
 	}
 	return next
