@@ -60,8 +60,8 @@ func (b *Backend) Table(d state.Descriptor) (state.Table, error) {
 
 // table returns the table of a descriptor, made if need be.
 func (b *Backend) table(d state.Descriptor) (*table, error) {
-	if d.Fixed < 0 || d.Fixed >= entryBytesMax {
-		return nil, fmt.Errorf("state table %q: fixed size of %d bytes, at most %d", d.Name, d.Fixed, entryBytesMax-1)
+	if d.Fixed < 0 || d.Fixed >= state.EntryBytesMax {
+		return nil, fmt.Errorf("state table %q: fixed size of %d bytes, at most %d", d.Name, d.Fixed, state.EntryBytesMax-1)
 	}
 	if d.Sub && d.Fixed > 0 {
 		d.Fixed = 0 // a fixed size is of no use to maps; it is part of the schema

@@ -171,7 +171,10 @@ func checkSpace(t *testing.T, s *space, when string) (values int) {
 // After a burst is deleted, in any way, memory is what the rest needs.
 func TestMemoryShrinksAfterABurst(t *testing.T) {
 	t.Parallel()
-	const burst, steady = 300_000, 1000
+	burst, steady := 300_000, 1000
+	if testing.Short() {
+		burst = 60_000
+	}
 	put := map[string]func(b *Backend, tabs []state.Table, i int){
 		"fixed":  func(_ *Backend, tabs []state.Table, i int) { tabs[0].Upsert(0, numbered(i)) },
 		"varied": func(_ *Backend, tabs []state.Table, i int) { tabs[1].Put(0, numbered(i), make([]byte, i%50)) },

@@ -2,8 +2,10 @@ package memstate
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"github.com/leatstream/leat/dataflow/codec"
+	"github.com/leatstream/leat/state"
 )
 
 // space is the entries of one namespace: an index over a store. Namespaces
@@ -53,9 +55,6 @@ func (s *space) matches(e, want []byte) bool {
 
 // create adds an entry with room for a value and returns it, value zeroed.
 func (s *space) create(g *segment, pos, tag uint32, flags uint32, key []byte, room int) (reference, []byte) {
-	if len(key) >= entryBytesMax || room >= entryBytesMax {
-		panic("memstate: a key or value of more than 512 MiB")
-	}
 	size := align8(s.header + len(key) + room)
 	r, e := s.alloc(size)
 	setWord(e, 0, flagUsed|flags|uint32(len(key))<<flagBits)
@@ -65,6 +64,15 @@ func (s *space) create(g *segment, pos, tag uint32, flags uint32, key []byte, ro
 	copy(e[s.header:], key)
 	s.idx.put(g, pos, tag, r)
 	return r, e
+}
+
+// limit panics when something is too large to be stored.
+func limit(sizes ...int) {
+	for _, n := range sizes {
+		if n >= state.EntryBytesMax {
+			panic(fmt.Sprintf("memstate: a key or value of %d bytes, at most %d: keep it in smaller parts", n, state.EntryBytesMax-1))
+		}
+	}
 }
 
 // destroy removes the entry at pos of g.
@@ -88,9 +96,7 @@ func (s *space) setValue(tag uint32, r reference, val []byte) {
 
 // resize moves an entry to where its value has room, and stores val.
 func (s *space) resize(tag uint32, r reference, room int, val []byte) reference {
-	if room >= entryBytesMax {
-		panic("memstate: a value of more than 512 MiB")
-	}
+	limit(len(val))
 	old := s.at(r)
 	size := align8(s.header + keyLen(old) + room)
 	to, e := s.alloc(size)
@@ -115,6 +121,7 @@ func (s *space) moved(tag uint32, from, to reference) {
 func (s *space) appendValue(tag uint32, r reference, val []byte) {
 	e := s.at(r)
 	n := int(word(e, 1))
+	limit(n + len(val))
 	if n+len(val) > s.room(e) {
 		r = s.resize(tag, r, (n+len(val))*3/2, s.value(e))
 	}

@@ -16,8 +16,6 @@ const (
 	jumboBytes = pageBytes / 4
 	offBits    = 11 // log2(pageBytes / 8): entries start at multiples of 8
 	pagesMax   = 1 << (32 - offBits)
-	// entryBytesMax bounds a key and a value.
-	entryBytesMax = 1 << 29
 )
 
 // pageList is what a snapshot needs of a namespace. It and the pages in it

@@ -51,6 +51,7 @@ func (s *space) putSub(keyHash uint64, key, sub, val []byte) bool {
 		s.setValue(tag, r, val)
 		return false
 	}
+	limit(len(key), len(sub), len(val))
 	whole := append(append(s.owner.b.scratch[:0], key...), sub...)
 	s.owner.b.scratch = whole
 	r, e := s.create(g, pos, tag, 0, whole, len(val))

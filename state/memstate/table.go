@@ -171,6 +171,7 @@ func (t *table) Put(ns int64, k state.Key, val []byte) {
 	if ok {
 		s.setValue(tag, r, val)
 	} else {
+		limit(len(k.Bytes), len(val))
 		t.created(s)
 		_, e := s.create(g, pos, tag, 0, k.Bytes, len(val))
 		setWord(e, 1, uint32(len(val)))
@@ -244,6 +245,7 @@ func (t *table) upsert(s *space, k state.Key) ([]byte, bool) {
 		from := s.header + len(k.Bytes)
 		return e[from : from+s.fixed : from+s.fixed], false
 	}
+	limit(len(k.Bytes))
 	t.created(s)
 	_, e := s.create(g, pos, tag, 0, k.Bytes, s.fixed)
 	return s.value(e), true

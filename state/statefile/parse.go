@@ -2,6 +2,8 @@ package statefile
 
 import (
 	"encoding/binary"
+
+	"github.com/leatstream/leat/state"
 )
 
 // Visitor is told what a section holds, in the order written. Slices are
@@ -100,7 +102,7 @@ func (c *cursor) uvarint(limit uint64) uint64 {
 	return v
 }
 
-func (c *cursor) blob() []byte { return c.bytes(int(c.uvarint(1 << 30))) }
+func (c *cursor) blob() []byte { return c.bytes(int(c.uvarint(state.EntryBytesMax - 1))) }
 
 func (c *cursor) uint64() uint64 {
 	if b := c.bytes(8); b != nil {

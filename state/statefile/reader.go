@@ -228,10 +228,11 @@ func parseHeader(b []byte) (Header, error) {
 			break
 		}
 		flags := c.bytes(1)
-		d := state.Descriptor{Fixed: int(c.uvarint(1 << 30))}
+		d := state.Descriptor{Fixed: int(c.uvarint(state.EntryBytesMax - 1))}
 		d.Name, d.Schema = string(c.blob()), string(c.blob())
 		if !c.bad {
-			d.Sub = flags[0]&1 != 0
+			c.bad = flags[0] > 1
+			d.Sub = flags[0] == 1
 			h.Tables = append(h.Tables, d)
 		}
 	}
