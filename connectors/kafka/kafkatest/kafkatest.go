@@ -49,7 +49,7 @@ func Embedded(t testing.TB, cfg devbroker.Config) *devbroker.Broker {
 func Topic(t testing.TB, brokers []string, partitions int) string {
 	t.Helper()
 	name := Name()
-	Create(t, brokers, name, partitions, nil)
+	Create(t, brokers, name, partitions, map[string]string{"retention.ms": "-1"})
 	return name
 }
 
@@ -76,6 +76,30 @@ func Create(t testing.TB, brokers []string, name string, partitions int, setting
 	}
 	if c := res.Topics[0].ErrorCode; c != 0 {
 		t.Fatalf("create topic %q: error %d", name, c)
+	}
+	awaitTopic(t, cl, name, partitions)
+}
+
+// awaitTopic waits until the brokers know the topic's leaders.
+func awaitTopic(t testing.TB, cl *kgo.Client, name string, partitions int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for led := 0; led < partitions; {
+		req := kmsg.NewPtrMetadataRequest()
+		mt := kmsg.NewMetadataRequestTopic()
+		mt.Topic = kmsg.StringPtr(name)
+		req.Topics = append(req.Topics, mt)
+		res, err := req.RequestWith(ctx, cl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		led = 0
+		for _, p := range res.Topics[0].Partitions {
+			if p.ErrorCode == 0 && p.Leader >= 0 {
+				led++
+			}
+		}
 	}
 }
 

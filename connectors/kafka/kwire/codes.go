@@ -40,6 +40,7 @@ const (
 	KafkaStorageError        Code = 56
 	SaslAuthenticationFailed Code = 58
 	UnknownProducerID        Code = 59
+	GroupIDNotFound          Code = 69
 	FencedLeaderEpoch        Code = 74
 	UnknownLeaderEpoch       Code = 75
 	OffsetNotAvailable       Code = 78
@@ -160,7 +161,7 @@ func codeNames() []codeName {
 		{KafkaStorageError, "KAFKA_STORAGE_ERROR", true},
 		{SaslAuthenticationFailed, "SASL_AUTHENTICATION_FAILED", false},
 		{UnknownProducerID, "UNKNOWN_PRODUCER_ID", false},
-		{69, "GROUP_ID_NOT_FOUND", false},
+		{GroupIDNotFound, "GROUP_ID_NOT_FOUND", false},
 		{FencedLeaderEpoch, "FENCED_LEADER_EPOCH", true},
 		{UnknownLeaderEpoch, "UNKNOWN_LEADER_EPOCH", true},
 		{76, "UNSUPPORTED_COMPRESSION_TYPE", false},

@@ -255,6 +255,9 @@ func (c *Client) FetchOffsets(ctx context.Context, group string, parts []TopicPa
 			}
 			return Code(r.ErrorCode)
 		})
+		if CodeOf(err) == GroupIDNotFound {
+			return nil // a group that never committed
+		}
 		if err != nil {
 			return err
 		}
