@@ -3,6 +3,7 @@ package worker
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/leatstream/leat/dataflow"
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
@@ -216,7 +217,7 @@ func (c *core) onTrigger(tr *controlv1.TriggerCheckpoint) {
 		c.act(action{snapshots: id})
 	}
 	if g := c.gather(id); g != nil {
-		g.dir = tr.GetObjectDir()
+		g.dir = strings.TrimSuffix(tr.GetObjectDir(), "/")
 		g.triggered = true
 	}
 	c.act(action{trigger: &task.Trigger{
