@@ -74,6 +74,12 @@ type Sender interface {
 	Ready() bool
 }
 
+// Encoder is implemented by senders that encode a batch within Send: its rows
+// may be used again afterwards.
+type Encoder interface {
+	Encodes() bool
+}
+
 // ChannelID names a channel of the job: subtask From of the stream's sending
 // vertex to subtask To of its receiving one.
 type ChannelID struct {

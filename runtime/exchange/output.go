@@ -2,15 +2,17 @@ package exchange
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/dataflow/graph"
 )
 
-// directRows is the number of rows from which a batch that goes to one
-// channel as a whole is handed over as it is; smaller ones are merged.
-const directRows = columnar.BatchRowsMax / 4
+// directRows is the number of rows from which a piece is sent at once instead
+// of being merged with others: what a batch costs by itself is then less than
+// a few nanoseconds for each row, and to gather it exactly saves a copy.
+const directRows = columnar.BatchRowsMax / 8
 
 // OutputConfig describes what one subtask sends on one stream.
 type OutputConfig struct {
@@ -36,14 +38,16 @@ type Output struct {
 	copies   bool // broadcast: the first builder serves all channels
 	next     int  // round robin
 	rotates  bool
-	buffered int // rows in all builders
+	buffered int    // rows in all builders
+	expect   int    // rows that a builder will hold when it is sent, about
+	keeps    []bool // the channel keeps no batch that it was given
 	scatter  scatter
 	bytes    int64
 }
 
 // router gives each row of a batch the place of its channel in targets.
 type router interface {
-	route(dst []uint16, b *columnar.Batch, n int) ([]uint16, error)
+	route(dst []int32, b *columnar.Batch, n int) ([]int32, error)
 }
 
 // NewOutput makes an output. An edge whose type or key is missing, or of
@@ -54,6 +58,11 @@ func NewOutput(cfg OutputConfig) (*Output, error) {
 		return nil, fmt.Errorf("edge %s to %s has no row type (%T)", cfg.Edge.From, cfg.Edge.To, cfg.Edge.Type)
 	}
 	o := &Output{rowType: rt, targets: cfg.Targets, builders: make([]builder, len(cfg.Targets))}
+	o.keeps = make([]bool, len(cfg.Targets))
+	for i, t := range cfg.Targets {
+		e, ok := t.(Encoder)
+		o.keeps[i] = ok && e.Encodes()
+	}
 	if len(cfg.Targets) == 0 {
 		return nil, fmt.Errorf("edge %s to %s: subtask %d has no channel", cfg.Edge.From, cfg.Edge.To, cfg.From)
 	}
@@ -69,7 +78,7 @@ func NewOutput(cfg OutputConfig) (*Output, error) {
 			return nil, fmt.Errorf("edge %s to %s is partitioned by key but has no key (%T)", cfg.Edge.From, cfg.Edge.To, cfg.Edge.Key)
 		}
 		if len(cfg.Targets) > 1 {
-			o.route = newHashRouter(key, cfg.MaxParallelism, cfg.ToParallelism)
+			o.route = &hashRouter{key: key, owners: columnar.NewKeyTargets(cfg.MaxParallelism, cfg.ToParallelism)}
 		}
 	case graph.Custom:
 		fn, ok := cfg.Edge.Custom.(func(rows any, i, parallelism int) int)
@@ -169,13 +178,24 @@ func (o *Output) spread(b *columnar.Batch, n int) error {
 		idx := o.scatter.rowsOf(i)
 		switch {
 		case len(idx) == 0:
-		case len(idx) == n && o.builders[i].rows == 0 && n >= directRows:
+		case len(idx) < directRows || o.builders[i].rows > 0:
+			o.add(i, b, idx)
+		case len(idx) == n:
 			o.send(i, b)
 		default:
-			o.add(i, b, idx)
+			o.piece(i, b, idx)
 		}
 	}
 	return nil
+}
+
+// piece sends some rows of b as a batch of their own.
+func (o *Output) piece(i int, b *columnar.Batch, idx []int32) {
+	bu := &o.builders[i]
+	bu.reserve(o.rowType, len(idx))
+	bu.add(o.rowType, b, idx)
+	o.buffered += len(idx)
+	o.flush(i)
 }
 
 // add gathers rows into the builder of a channel and sends it each time it is
@@ -184,6 +204,9 @@ func (o *Output) add(i int, b *columnar.Batch, idx []int32) {
 	bu := &o.builders[i]
 	for len(idx) > 0 {
 		k := min(len(idx), columnar.BatchRowsMax-bu.rows)
+		if bu.rows == 0 {
+			bu.reserve(o.rowType, o.expect)
+		}
 		bu.add(o.rowType, b, idx[:k])
 		o.buffered += k
 		idx = idx[k:]
@@ -199,7 +222,13 @@ func (o *Output) flush(i int) {
 		return
 	}
 	o.buffered -= bu.rows
-	o.send(i, bu.take())
+	if bu.rows > o.expect {
+		o.expect = bu.rows
+	} else {
+		o.expect -= (o.expect - bu.rows) / 8
+	}
+	o.send(i, bu.batch())
+	bu.sent(o.rowType, o.keeps[i])
 }
 
 func (o *Output) send(i int, b *columnar.Batch) {
@@ -221,6 +250,7 @@ type builder struct {
 	data  any // a []T, or nil
 	times []int64
 	rows  int
+	spare []int64 // memory for times
 }
 
 func (bu *builder) add(rt columnar.RowType, b *columnar.Batch, idx []int32) {
@@ -235,24 +265,49 @@ func (bu *builder) addTimes(b *columnar.Batch, idx []int32) {
 		return
 	}
 	if bu.times == nil {
-		bu.times = make([]int64, bu.rows, max(len(idx), bu.rows)+len(idx))
-		for i := range bu.times {
-			bu.times[i] = dataflow.TimeNone
-		}
+		bu.times = bu.spare[:0]
+		bu.times = appendNone(bu.times, bu.rows)
 	}
 	if b.Times == nil {
-		for range idx {
-			bu.times = append(bu.times, dataflow.TimeNone)
-		}
+		bu.times = appendNone(bu.times, len(idx))
 		return
 	}
-	for _, i := range idx {
-		bu.times = append(bu.times, b.Times[i])
+	n := len(bu.times)
+	bu.times = slices.Grow(bu.times, len(idx))[:n+len(idx)]
+	for i, at := range idx {
+		bu.times[n+i] = b.Times[at]
 	}
 }
 
-func (bu *builder) take() *columnar.Batch {
-	b := &columnar.Batch{Rows: bu.data, Times: bu.times}
-	*bu = builder{}
-	return b
+func appendNone(times []int64, n int) []int64 {
+	for range n {
+		times = append(times, dataflow.TimeNone)
+	}
+	return times
+}
+
+// reserve makes room for n rows in an empty builder.
+func (bu *builder) reserve(rt columnar.RowType, n int) {
+	if bu.data == nil {
+		if m, ok := rt.(columnar.RowBuffers); ok {
+			bu.data = m.MakeRows(n)
+		}
+	}
+}
+
+func (bu *builder) batch() *columnar.Batch {
+	return &columnar.Batch{Rows: bu.data, Times: bu.times}
+}
+
+// sent empties the builder; its memory is used again when nobody else has it.
+func (bu *builder) sent(rt columnar.RowType, keep bool) {
+	m, ok := rt.(columnar.RowBuffers)
+	if !keep || !ok {
+		*bu = builder{}
+		return
+	}
+	bu.data, bu.rows = m.ReuseRows(bu.data), 0
+	if bu.times != nil {
+		bu.spare, bu.times = bu.times[:0], nil
+	}
 }

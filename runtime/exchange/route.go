@@ -4,14 +4,13 @@ import (
 	"fmt"
 
 	"github.com/leatstream/leat/columnar"
-	"github.com/leatstream/leat/dataflow"
 )
 
 // scatter sorts the rows of a batch by channel; its slices are used again for
 // each batch.
 type scatter struct {
-	to     []uint16 // channel of each row
-	starts []int32  // starts[c] is where the rows of c begin in rows
+	to     []int32 // channel of each row
+	starts []int32 // starts[c] is where the rows of c begin in rows
 	rows   []int32
 	all    []int32 // 0, 1, 2, ...
 }
@@ -56,33 +55,14 @@ func (s *scatter) identity(n int) []int32 {
 
 // hashRouter sends each row to the owner of its key group.
 type hashRouter struct {
-	key            columnar.KeyHasher
-	maxParallelism uint64
-	owner          []uint16 // subtask of each key group
-	hashes         []uint64
+	key    columnar.KeyHasher
+	owners *columnar.KeyTargets
+	hashes []uint64
 }
 
-func newHashRouter(key columnar.KeyHasher, maxParallelism, parallelism int) *hashRouter {
-	r := &hashRouter{key: key, maxParallelism: uint64(maxParallelism), owner: make([]uint16, maxParallelism)}
-	for g := range r.owner {
-		r.owner[g] = uint16(dataflow.SubtaskOf(dataflow.KeyGroup(g), maxParallelism, parallelism))
-	}
-	return r
-}
-
-func (r *hashRouter) route(dst []uint16, b *columnar.Batch, _ int) ([]uint16, error) {
+func (r *hashRouter) route(dst []int32, b *columnar.Batch, _ int) ([]int32, error) {
 	r.hashes = r.key.HashRows(r.hashes[:0], b.Rows)
-	if r.maxParallelism&(r.maxParallelism-1) == 0 {
-		mask := r.maxParallelism - 1 // the same as modulo, for powers of two
-		for _, h := range r.hashes {
-			dst = append(dst, r.owner[h&mask])
-		}
-		return dst, nil
-	}
-	for _, h := range r.hashes {
-		dst = append(dst, r.owner[h%r.maxParallelism])
-	}
-	return dst, nil
+	return r.owners.Append(dst, r.hashes), nil
 }
 
 // customRouter asks the user's function for each row.
@@ -91,13 +71,13 @@ type customRouter struct {
 	parallelism int
 }
 
-func (r customRouter) route(dst []uint16, b *columnar.Batch, n int) ([]uint16, error) {
+func (r customRouter) route(dst []int32, b *columnar.Batch, n int) ([]int32, error) {
 	for i := range n {
 		c := r.fn(b.Rows, i, r.parallelism)
 		if c < 0 || c >= r.parallelism {
 			return nil, fmt.Errorf("the partitioning function returned subtask %d of %d: return 0 to %d", c, r.parallelism, r.parallelism-1)
 		}
-		dst = append(dst, uint16(c))
+		dst = append(dst, int32(c))
 	}
 	return dst, nil
 }

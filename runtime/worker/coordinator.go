@@ -243,7 +243,8 @@ func (c *coordinator) fail(err error) {
 	if errors.As(err, &p) {
 		f.Panic, f.Stack = true, string(p.stack[:min(len(p.stack), stackMax)])
 	}
-	c.d.w.post(event{failed: f})
+	// Not here: the worker's loop itself may have come this way.
+	c.d.w.goDo(func() { c.d.w.post(event{failed: f}) })
 }
 
 // stackMax bounds the stack trace that is reported.

@@ -2,7 +2,9 @@ package exchangegrpc
 
 import (
 	"fmt"
+	"strings"
 	"sync"
+	"unsafe"
 
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
@@ -37,8 +39,19 @@ func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	if !ok {
 		return fmt.Errorf("exchange codec: cannot receive a %T", v)
 	}
-	m.in = data.Materialize()
+	m.in = fresh(data)
 	return nil
+}
+
+// fresh copies buffers into new memory. A strings.Builder gives memory that is
+// not cleared before it is written, which make does not.
+func fresh(data mem.BufferSlice) []byte {
+	var b strings.Builder
+	b.Grow(data.Len())
+	for _, buf := range data {
+		b.Write(buf.ReadOnlyData())
+	}
+	return unsafe.Slice(unsafe.StringData(b.String()), b.Len())
 }
 
 // Name implements encoding.CodecV2.

@@ -59,7 +59,10 @@ type outChannel struct {
 	ended  bool            // the end is on the stream; guarded by conn.mu
 }
 
-var _ exchange.Sender = (*outChannel)(nil)
+var (
+	_ exchange.Sender  = (*outChannel)(nil)
+	_ exchange.Encoder = (*outChannel)(nil)
+)
 
 // outElement is an encoded element.
 type outElement struct {
@@ -137,6 +140,9 @@ func (c *outChannel) Send(el exchange.Element) (wireBytes int) {
 	c.put(outElement{kind: el.Kind, length: len(*data), data: data})
 	return 0
 }
+
+// Encodes implements exchange.Encoder.
+func (c *outChannel) Encodes() bool { return true }
 
 // sendBatch cuts a batch so that the pieces stay below elementBytesMax and
 // half the window.
