@@ -202,5 +202,6 @@ func (WriteManifest) command()   {}
 func (MovePointer) command()     {}
 func (ReserveIDs) command()      {}
 func (ReadPointer) command()     {}
-func (Discard) command()         {}
-func (Sweep) command()           {}
+
+func (Discard) command() {}
+func (Sweep) command()   {}
