@@ -92,8 +92,10 @@ func (t *Task) advance() {
 // endInput starts the last two waves: the maximum watermark and the end.
 func (t *Task) endInput() {
 	t.wakeOutput()
-	t.merger.out = dataflow.TimeMax
-	t.start(wave{kind: exchange.KindWatermark, time: dataflow.TimeMax, end: len(t.nodes)})
+	if t.merger.out < dataflow.TimeMax {
+		t.merger.out = dataflow.TimeMax
+		t.start(wave{kind: exchange.KindWatermark, time: dataflow.TimeMax, end: len(t.nodes)})
+	}
 	t.start(wave{kind: exchange.KindEnd, end: len(t.nodes)})
 }
 
