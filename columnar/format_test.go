@@ -161,3 +161,23 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("splitting a batch: %v allocations", n)
 	}
 }
+
+// Each form is used up to the last spread of times that it holds.
+func TestTimeForms(t *testing.T) {
+	t.Parallel()
+	rt := orderType(t)
+	for _, c := range []struct {
+		width uint64
+		form  timeForm
+	}{
+		{0, timesSame}, {1, timesOff16}, {1<<16 - 1, timesOff16}, {1 << 16, timesOff32}, {1<<32 - 1, timesOff32}, {1 << 32, timesWhole}, {1<<64 - 1, timesWhole},
+	} {
+		least := int64(-1 << 63)
+		b := NewBatch(make([]order, 2), []int64{int64(uint64(least) + c.width), least})
+		wire := rt.AppendBatch(nil, b)
+		got, err := rt.DecodeBatch(wire)
+		if timeForm(wire[1]) != c.form || err != nil || !reflect.DeepEqual(got.Times, b.Times) {
+			t.Errorf("width %d: form %d, read as %v, %v", c.width, wire[1], got, err)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package jsonfmt
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -148,5 +149,34 @@ func BenchmarkDecodeOrderEncodingJSON(b *testing.B) {
 		if err := json.Unmarshal(src, &got); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// The order of the fields, unknown ones too, is learned from one text.
+func TestOrderIsLearned(t *testing.T) {
+	t.Parallel()
+	d := newDecoder[order](t)
+	text := []byte(`{"ts":1,"note":[],"region":"r","amount":1,"x":{},"order_id":"o"}`)
+	for range 2 {
+		if err := d.DecodeBytes(text, new(order), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for k, n := d.root.first, 0; n < 6; n++ {
+		got = append(got, d.root.fields[k].name)
+		k = d.root.fields[k].next
+	}
+	if want := "ts note region amount x order_id"; strings.Join(got, " ") != want {
+		t.Errorf("expected next time: %v, want %s", got, want)
+	}
+	// Names without number are skipped, and remembered up to a limit.
+	for i := range 1000 {
+		if err := d.DecodeBytes(fmt.Appendf(nil, `{"new%d":1,"ts":2}`, i), new(order), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(d.root.fields); n != 5+unknownMax {
+		t.Errorf("%d names are remembered", n)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/big"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -223,6 +224,65 @@ func TestStringsOutliveTheSource(t *testing.T) {
 	for i, o := range all {
 		if o.ID != fmt.Sprintf("ORD-%d", i) || o.Customer != fmt.Sprintf("C-%d", i) || o.Region != "r" {
 			t.Fatalf("row %d is %+v", i, o)
+		}
+	}
+}
+
+// Names that are alike in their first 16 bytes are told apart, also where one
+// was expected and the other comes.
+func TestLongNames(t *testing.T) {
+	t.Parallel()
+	type long struct {
+		A int `json:"a_name_of_many_bytes_1"`
+		B int `json:"a_name_of_many_bytes_2"`
+		C int `json:"a_name_of_man"`
+	}
+	d := newDecoder[long](t)
+	for range 2 {
+		for text, want := range map[string]long{
+			`{"a_name_of_many_bytes_1":1,"a_name_of_many_bytes_2":2,"a_name_of_man":3}`: {1, 2, 3},
+			`{"a_name_of_many_bytes_2":2,"a_name_of_man":3,"a_name_of_many_bytes_1":1}`: {1, 2, 3},
+			`{"a_name_of_many_bytes_3":5,"a_name_of_many":6,"a_name_of_many_bytes_":7}`: {},
+			`{"a_name_of_man":4}`: {0, 0, 4},
+		} {
+			var got long
+			if err := d.DecodeBytes([]byte(text), &got, nil); err != nil || got != want {
+				t.Errorf("%s: got %+v, %v", text, got, err)
+			}
+		}
+	}
+}
+
+// Floats are those of package strconv, bit for bit.
+func TestFloatsAreThoseOfStrconv(t *testing.T) {
+	t.Parallel()
+	type floats struct {
+		F float64
+		S float32
+	}
+	d, e := newDecoder[floats](t), newEncoder[floats](t)
+	r := rand.New(rand.NewPCG(3, 3))
+	for i := range 20000 {
+		text := randomNumber(r)
+		if i%2 == 0 {
+			text = strconv.FormatFloat(math.Float64frombits(r.Uint64()), 'g', 1+r.IntN(18), 64)
+		}
+		f, err := strconv.ParseFloat(text, 64)
+		f32, err32 := strconv.ParseFloat(text, 32)
+		if math.IsNaN(f) || math.IsInf(f, 0) || err != nil || err32 != nil {
+			continue
+		}
+		var got floats
+		if err := d.DecodeBytes([]byte(`{"F":`+text+`,"S":`+text+`}`), &got, nil); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if math.Float64bits(got.F) != math.Float64bits(f) || math.Float32bits(got.S) != math.Float32bits(float32(f32)) {
+			t.Fatalf("%s: got %v and %v, want %v and %v", text, got.F, got.S, f, f32)
+		}
+		out, err := e.AppendBytes(nil, &got)
+		var back floats
+		if err != nil || d.DecodeBytes(out, &back, nil) != nil || back != got {
+			t.Fatalf("%+v is written as %s, %v, and read as %+v", got, out, err, back)
 		}
 	}
 }
