@@ -44,6 +44,7 @@ type sourceHead struct {
 	op       operators.SourceOperator
 	wanted   wanted
 	deferred []deferred
+	over     bool // it said that no more input comes
 }
 
 // target is where an output leads: to an operator of the chain or to a stream.

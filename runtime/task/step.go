@@ -66,7 +66,7 @@ func (t *Task) step(now time.Time) (progress bool, c class) {
 	if len(t.waves) > 0 {
 		return t.stepWaves(progress)
 	}
-	if t.runEnds() || t.runTriggers() {
+	if t.sourceOver() || t.runEnds() || t.runTriggers() {
 		return true, classBusy
 	}
 	switch {
@@ -221,12 +221,23 @@ func (t *Task) poll() (progress bool, c class) {
 	case operators.PollMore:
 		s.wanted.set()
 	case operators.PollFinished:
-		t.endInput()
+		s.over = true
 	case operators.PollWait:
 	default:
 		t.fail(s.node, fmt.Errorf("poll returned status %d", status))
 	}
 	return true, classBusy
+}
+
+// sourceOver ends the input of a source that said so, once what it emitted
+// before is through.
+func (t *Task) sourceOver() bool {
+	if t.source == nil || !t.source.over || t.finished {
+		return false
+	}
+	t.source.over = false
+	t.endInput()
+	return true
 }
 
 // input takes one element from the gate.

@@ -161,6 +161,28 @@ func TestSourceEmitsBehindItsWave(t *testing.T) {
 	}
 }
 
+// The end of a source comes after all that it emitted, also when its last
+// watermark is held up.
+func TestSourceEndsBehindItsWave(t *testing.T) {
+	t.Parallel()
+	s, slow := &src{}, &op{}
+	left := 1
+	slow.watermark = func(int64) (bool, error) {
+		if left > 0 {
+			left--
+			emit(slow.ctx, 100)
+			return false, nil
+		}
+		return true, nil
+	}
+	s.poll = func() (operators.PollStatus, error) {
+		s.ctx.Out.EmitWatermark(5)
+		emit(s.ctx, 1)
+		return operators.PollFinished, nil
+	}
+	chain(t, 0, s, slow).begin().expect("[100]", "wm 5", "[1]", "wm max", "end")
+}
+
 func TestEndOfInput(t *testing.T) {
 	t.Parallel()
 	first, second := &op{}, &op{}
