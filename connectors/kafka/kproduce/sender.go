@@ -144,9 +144,10 @@ func (p *Producer) addPartitions() error {
 
 // sender writes to one broker, on its goroutine.
 type sender struct {
-	p      *Producer
-	broker int32
-	wake   chan struct{}
+	p        *Producer
+	broker   int32
+	wake     chan struct{}
+	deflater krecord.Deflater
 }
 
 func (s *sender) run() {
@@ -202,7 +203,7 @@ func (s *sender) send(batches []*batch, who Identity) error {
 	req := &kwire.ProduceRequest{TxnID: who.TxnID, Acks: acksAll, Timeout: produceTimeout}
 	for _, b := range batches {
 		if b.raw == nil { // once: an earlier write of it may not have ended yet
-			if err := b.builder.Seal(s.p.cfg.Codec); err != nil {
+			if err := b.builder.Seal(s.p.cfg.Codec, &s.deflater); err != nil {
 				s.p.fail(err)
 				return err
 			}

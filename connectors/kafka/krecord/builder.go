@@ -18,7 +18,6 @@ type Builder struct {
 	maxTime   int64
 	sealed    []byte // buf, or its compressed form
 	packed    []byte // memory of the compressed form
-	deflater  deflater
 }
 
 // Reset empties b and keeps its memory.
@@ -97,15 +96,15 @@ func sizeVarint(v int64) int {
 	return n
 }
 
-// Seal compresses the batch; after it nothing is appended until Reset.
-func (b *Builder) Seal(c Codec) error {
+// Seal compresses the batch with d; after it nothing is appended until Reset.
+func (b *Builder) Seal(c Codec, d *Deflater) error {
 	if b.count == 0 || b.count > math.MaxInt32 {
 		return fmt.Errorf("a batch of %d records cannot be sealed", b.count)
 	}
 	b.sealed = b.buf
 	used := NoCompression
 	if c != NoCompression {
-		p, err := b.deflater.deflate(append(b.packed[:0], b.buf[:HeaderBytes]...), c, b.buf[HeaderBytes:])
+		p, err := d.deflate(append(b.packed[:0], b.buf[:HeaderBytes]...), c, b.buf[HeaderBytes:])
 		if err != nil {
 			return fmt.Errorf("compress batch (%v): %w", c, err)
 		}

@@ -175,8 +175,9 @@ func (f *inflater) unsnapBlock(b []byte) error {
 	return nil
 }
 
-// deflater compresses. The zero value is ready; one goroutine uses it.
-type deflater struct {
+// Deflater compresses; it is large, so it is shared by many builders. The zero
+// value is ready; one goroutine uses it.
+type Deflater struct {
 	gzip *gzip.Writer
 	lz4  *lz4.Writer
 	zstd *zstd.Encoder
@@ -184,7 +185,7 @@ type deflater struct {
 }
 
 // deflate appends the compressed form of b to dst.
-func (f *deflater) deflate(dst []byte, c Codec, b []byte) ([]byte, error) {
+func (f *Deflater) deflate(dst []byte, c Codec, b []byte) ([]byte, error) {
 	switch c {
 	case Snappy:
 		n := len(dst)
@@ -196,7 +197,7 @@ func (f *deflater) deflate(dst []byte, c Codec, b []byte) ([]byte, error) {
 		return dst[:n+len(snappy.Encode(dst[n:], b))], nil
 	case Zstd:
 		if f.zstd == nil {
-			e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault))
+			e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
 			if err != nil {
 				return nil, err
 			}
@@ -226,7 +227,7 @@ func (f *deflater) deflate(dst []byte, c Codec, b []byte) ([]byte, error) {
 	return nil, fmt.Errorf("compression codec %d is unknown", uint8(c))
 }
 
-func (f *deflater) finish(dst []byte, w io.WriteCloser, b []byte) ([]byte, error) {
+func (f *Deflater) finish(dst []byte, w io.WriteCloser, b []byte) ([]byte, error) {
 	if _, err := w.Write(b); err != nil {
 		return nil, err
 	}

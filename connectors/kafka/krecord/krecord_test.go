@@ -43,7 +43,8 @@ func build(t testing.TB, recs []rec, c krecord.Codec, p kwire.Producer, seq int3
 	for _, r := range recs {
 		b.Append(r.ts, r.key, r.value, r.headers)
 	}
-	if err := b.Seal(c); err != nil {
+	var d krecord.Deflater
+	if err := b.Seal(c, &d); err != nil {
 		t.Fatal(err)
 	}
 	return slices.Clone(b.Stamp(p, seq, txn))
@@ -225,13 +226,14 @@ func BenchmarkIterate(b *testing.B) {
 func BenchmarkBuild(b *testing.B) {
 	key, value := []byte("key-12345"), bytes.Repeat([]byte("x"), 100)
 	var bl krecord.Builder
+	var d krecord.Deflater
 	b.ReportAllocs()
 	for b.Loop() {
 		bl.Reset()
 		for i := range 1000 {
 			bl.Append(int64(i), key, value, nil)
 		}
-		_ = bl.Seal(krecord.NoCompression)
+		_ = bl.Seal(krecord.NoCompression, &d)
 		bl.Stamp(kwire.Producer{ID: 1}, 0, true)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/record")

@@ -9,7 +9,6 @@ import (
 	"net"
 	"time"
 
-	"github.com/segmentio/kafka-go/protocol/apiversions"
 	"github.com/segmentio/kafka-go/protocol/saslauthenticate"
 	"github.com/segmentio/kafka-go/protocol/saslhandshake"
 
@@ -116,9 +115,6 @@ func dial(ctx context.Context, cfg *Config, addr string) (*Conn, error) {
 		addr: addr, clientID: cfg.ClientID, clk: cfg.Clock, timeout: cfg.RequestTimeout, nc: nc,
 		closed: make(chan struct{}), slot: make(chan struct{}, inFlightMax),
 	}
-	c.versions[18] = versionRange{0, 0}
-	c.versions[17] = versionRange{0, 1}
-	c.versions[36] = versionRange{0, 1}
 	go c.readLoop()
 	if err := c.open(ctx, cfg); err != nil {
 		c.Close()
@@ -145,19 +141,20 @@ func handshake(ctx context.Context, cfg *Config, addr string, nc net.Conn) (net.
 }
 
 func (c *Conn) open(ctx context.Context, cfg *Config) error {
-	// A broker answers ApiVersions before authentication.
-	res, err := as[apiversions.Response](c.call(ctx, 0, 0, &apiversions.Request{}))
+	// A broker answers ApiVersions before authentication. The answer is decoded
+	// here, as the peer may be anything: kafka-go trusts the lengths in it.
+	cur, err := c.callRaw(ctx, versionsKey, 0, false, nil)
 	if err != nil {
 		return err
 	}
-	if err := Code(res.ErrorCode).Err(); err != nil {
+	versions, code, err := readVersions(cur)
+	if err == nil {
+		err = code.Err()
+	}
+	if err != nil {
 		return fmt.Errorf("versions of broker %s: %w", c.addr, err)
 	}
-	for _, k := range res.ApiKeys {
-		if k.ApiKey >= 0 && k.ApiKey < apiKeyMax {
-			c.versions[k.ApiKey] = versionRange{k.MinVersion, k.MaxVersion}
-		}
-	}
+	c.versions = versions
 	if cfg.SASL.Mechanism == "" {
 		return nil
 	}
@@ -165,6 +162,22 @@ func (c *Conn) open(ctx context.Context, cfg *Config) error {
 		return fmt.Errorf("SASL %v at broker %s: %w", cfg.SASL, c.addr, err)
 	}
 	return nil
+}
+
+const versionsKey = 18
+
+func readVersions(cur *cursor) (out [apiKeyMax]versionRange, code Code, err error) {
+	for i := range out {
+		out[i] = versionRange{-1, -1}
+	}
+	code = Code(cur.i16())
+	for range cur.count(6) {
+		key, r := cur.i16(), versionRange{cur.i16(), cur.i16()}
+		if key >= 0 && key < apiKeyMax {
+			out[key] = r
+		}
+	}
+	return out, code, cur.end("versions")
 }
 
 // AuthError is a refused authentication: retrying does not help.
