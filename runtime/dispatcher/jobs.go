@@ -212,13 +212,23 @@ func (d *Dispatcher) running(id dataflow.JobID) (*jobmaster.Driver, error) {
 
 // Cancel implements jobview.Control. Asked a second time, the job ends
 // without waiting until its side effects are confirmed.
-func (d *Dispatcher) Cancel(_ context.Context, id dataflow.JobID) error {
+func (d *Dispatcher) Cancel(ctx context.Context, id dataflow.JobID) error {
 	driver, err := d.running(id)
 	if err != nil {
+		if j, missing := d.find(id); missing == nil && d.unrecovered(j) {
+			return d.cancelUnrecovered(ctx, j)
+		}
 		return err
 	}
 	driver.Post(jobmaster.CancelJob{})
 	return nil
+}
+
+// unrecovered reports whether a job waits for what a new leader cannot read.
+func (d *Dispatcher) unrecovered(j *job) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.over && !j.ended && j.driver == nil
 }
 
 // Stop implements jobview.Control.

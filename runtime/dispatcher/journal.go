@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/leatstream/leat/runtime/ha"
 )
@@ -16,6 +17,7 @@ const journalMax = 1024
 type journal struct {
 	leadership ha.Leadership
 	queue      chan *commit
+	ended      chan struct{} // closed when run returns
 }
 
 type commit struct {
@@ -24,7 +26,7 @@ type commit struct {
 }
 
 func newJournal(l ha.Leadership) *journal {
-	return &journal{leadership: l, queue: make(chan *commit, journalMax)}
+	return &journal{leadership: l, queue: make(chan *commit, journalMax), ended: make(chan struct{})}
 }
 
 // Load implements jobmaster.Journal.
@@ -32,25 +34,30 @@ func (j *journal) Load(ctx context.Context, prefix string) (map[string][]byte, e
 	return j.leadership.Load(ctx, prefix)
 }
 
-// Commit implements jobmaster.Journal. After ctx has ended the result is
-// unknown.
+// Commit implements jobmaster.Journal. When ctx or run ends meanwhile the
+// result is unknown.
 func (j *journal) Commit(ctx context.Context, writes []ha.Write) error {
 	c := &commit{writes: writes, done: make(chan error, 1)}
 	select {
 	case j.queue <- c:
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-j.ended:
+		return ha.ErrFenced
 	}
 	select {
 	case err := <-c.done:
 		return err
 	case <-ctx.Done():
 		return errors.Join(ha.ErrUnknown, ctx.Err())
+	case <-j.ended:
+		return fmt.Errorf("%w: the leadership has ended", ha.ErrUnknown)
 	}
 }
 
 // run commits until ctx ends.
 func (j *journal) run(ctx context.Context) {
+	defer close(j.ended)
 	var held *commit
 	for {
 		first := held

@@ -14,6 +14,7 @@ import (
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/runtime/ha"
 	"github.com/leatstream/leat/runtime/jobmaster"
+	"github.com/leatstream/leat/runtime/jobview"
 )
 
 // Pauses between tries to read what a former leader left.
@@ -85,6 +86,9 @@ func (d *Dispatcher) resume(ctx context.Context, j *job, pointer []byte) {
 		d.cfg.Log.Warn("job waits to be recovered", "job", j.id, "error", err)
 	}
 	err := d.retry(ctx, func() error {
+		if d.hasEnded(j) {
+			return nil
+		}
 		var err error
 		if rec, err = d.readPointer(ctx, pointer); err != nil {
 			return err
@@ -100,13 +104,44 @@ func (d *Dispatcher) resume(ctx context.Context, j *job, pointer []byte) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.over {
+	if d.over || j.ended {
 		return
 	}
 	if err := d.startLocked(j, rec, graph); err != nil {
 		j.reason = "it cannot be recovered: " + err.Error()
 		d.cfg.Log.Error("job cannot be recovered and is left alone", "job", j.id, "error", err)
 	}
+}
+
+func (d *Dispatcher) hasEnded(j *job) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return j.ended
+}
+
+// cancelUnrecovered ends a job of which a new leader cannot read what it needs
+// to run or to settle it.
+func (d *Dispatcher) cancelUnrecovered(ctx context.Context, j *job) error {
+	d.mu.Lock()
+	rec := j.record
+	rec.State, rec.Ended, rec.Workers = jobview.JobCanceled, d.timeMillis(), nil
+	rec.Reason = "canceled before it was recovered, side effects of its last checkpoint may be unconfirmed"
+	if j.reason != "" {
+		rec.Reason += "; " + j.reason
+	}
+	d.mu.Unlock()
+	if err := d.commitUntilKnown(ctx, &rec); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if j.driver != nil {
+		// It was recovered meanwhile: its driver ends it, and its record.
+		j.driver.Post(jobmaster.CancelJob{})
+		return nil
+	}
+	j.record, j.ended = rec, true
+	return nil
 }
 
 // readPointer reads the manifests of what the pointer names; one that cannot

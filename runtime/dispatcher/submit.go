@@ -170,6 +170,9 @@ func (d *Dispatcher) commitUntilKnown(ctx context.Context, rec *jobmaster.Record
 		t := d.cfg.Clock.NewTimer(100 * time.Millisecond)
 		select {
 		case <-t.C():
+		case <-d.journal.ended:
+			t.Stop()
+			return errUnavailable("whether the job was accepted is not known: the leadership has ended")
 		case <-ctx.Done():
 			t.Stop()
 			return errUnavailable("whether the job was accepted is not known: " + ctx.Err().Error())

@@ -15,6 +15,10 @@ import (
 	"github.com/leatstream/leat/runtime/jobview"
 )
 
+// tickMin is the least time between two ticks, so that a due time in the past
+// cannot make the loop spin.
+const tickMin = time.Millisecond
+
 // Cluster is what a job needs of the dispatcher. It has more than five
 // methods because it is the whole of the job's outside, and one value
 // implements it. No method blocks; answers come as posted events, also from
@@ -144,7 +148,7 @@ func (d *Driver) arm(t clock.Timer) {
 		t.Stop()
 		return
 	}
-	t.Reset(max(0, -d.cfg.Clock.Since(next)))
+	t.Reset(max(tickMin, -d.cfg.Clock.Since(next)))
 }
 
 func (d *Driver) done() bool {

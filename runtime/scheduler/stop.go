@@ -73,6 +73,7 @@ func (s *Scheduler) decideSettling(now time.Time, f Failure, ran time.Duration) 
 	if s.goal == GoalFinish {
 		delay, ok := s.restart.next(now, ran)
 		s.delay, s.giveUp = delay, s.giveUp || !ok
+		s.restarts++
 		return
 	}
 	if s.attempt.settling {
