@@ -94,8 +94,8 @@ type core struct {
 }
 
 type taskView struct {
-	ref    *controlv1.SubtaskRef
-	failed bool
+	ref      *controlv1.SubtaskRef
+	finished bool
 }
 
 const (
@@ -238,6 +238,7 @@ func (c *core) onTask(ev *taskEvent) {
 	case ev.closed:
 		c.onClosed(ev)
 	case ev.finished:
+		c.tasks[ev.task].finished = true
 		c.status(ev.task, controlv1.TaskState_TASK_STATE_FINISHED, nil)
 	case ev.snapshot != nil:
 		c.onSnapshot(ev.task, ev.snapshot)
@@ -253,6 +254,7 @@ func (c *core) onClosed(ev *taskEvent) {
 	switch {
 	case ev.failure != nil:
 		c.status(ev.task, controlv1.TaskState_TASK_STATE_FAILED, ev.failure)
+	case c.tasks[ev.task].finished: // stays so
 	default:
 		c.status(ev.task, controlv1.TaskState_TASK_STATE_CANCELED, nil)
 	}

@@ -199,6 +199,18 @@ func (m *master) all(cmd func() *controlv1.WorkerCommand) {
 func (m *master) deploy() {
 	m.t.Helper()
 	m.until("all ready", func() bool { return len(m.ready) == len(m.wires) })
+	m.deployOnly()
+	m.until("all deployed", func() bool { return m.deployed == len(m.wires) || m.failure != nil })
+	if m.failure != nil {
+		m.t.Fatalf("deployment: %v", m.failure)
+	}
+	m.all(func() *controlv1.WorkerCommand {
+		return &controlv1.WorkerCommand{Body: &controlv1.WorkerCommand_Start{Start: &controlv1.Start{}}}
+	})
+}
+
+func (m *master) deployOnly() {
+	m.t.Helper()
 	plan, err := graph.Build(m.graph, m.par)
 	if err != nil {
 		m.t.Fatal(err)
@@ -225,13 +237,6 @@ func (m *master) deploy() {
 		}
 		l.commands <- &controlv1.WorkerCommand{Body: &controlv1.WorkerCommand_Deploy{Deploy: own}}
 	}
-	m.until("all deployed", func() bool { return m.deployed == len(m.wires) || m.failure != nil })
-	if m.failure != nil {
-		m.t.Fatalf("deployment: %v", m.failure)
-	}
-	m.all(func() *controlv1.WorkerCommand {
-		return &controlv1.WorkerCommand{Body: &controlv1.WorkerCommand_Start{Start: &controlv1.Start{}}}
-	})
 }
 
 // checkpoint takes and commits a checkpoint. It reports false when the

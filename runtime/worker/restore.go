@@ -141,8 +141,9 @@ func (r *restorer) read(ctx context.Context, h *controlv1.StateHandle, fn func(i
 	}
 	sum := &summer{r: io.LimitReader(src, h.GetLength()), table: crc32.MakeTable(crc32.Castagnoli)}
 	err := fn(sum)
-	if err == nil {
-		_, err = io.Copy(io.Discard, sum)
+	// The rest too when fn gave up: damage is the better explanation.
+	if _, rest := io.Copy(io.Discard, sum); err == nil {
+		err = rest
 	}
 	switch {
 	case sum.err != nil:
