@@ -93,6 +93,9 @@ type Table interface {
 
 // SubTable is the form of Table for descriptors with Sub set: a map of subkey
 // to value under each (namespace, key). Backends' tables implement it then.
+// Of Table's methods, Get says whether the key has an entry, Delete is
+// ClearSub, Scan visits the keys with a nil value, LenNamespace counts keys,
+// Len counts entries, and Put and Upsert must not be called.
 type SubTable interface {
 	GetSub(ns int64, k Key, sub []byte) (val []byte, ok bool)
 	PutSub(ns int64, k Key, sub, val []byte)

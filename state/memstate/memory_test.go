@@ -12,6 +12,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/state"
 )
 
@@ -151,6 +152,9 @@ func checkSpace(t *testing.T, s *space, when string) (values int) {
 			t.Errorf("%s: page %d counts %d live bytes, holds %d", when, p, s.meta[p].used-s.meta[p].dead, pageLive)
 		}
 	}
+	if s.active >= 0 && len(s.victims) == 0 && int64(len(s.pages.bufs[s.active])) > 4*max(s.live, pageBytesMin) {
+		t.Errorf("%s: the active page has %d bytes for %d live ones", when, len(s.pages.bufs[s.active]), s.live)
+	}
 	deep, inSegments := 0, 0
 	for i, g := range s.idx.dir {
 		if i > 0 && s.idx.dir[i-1] == g {
@@ -166,6 +170,49 @@ func checkSpace(t *testing.T, s *space, when string) (values int) {
 			when, s.live, live, s.idx.count, entries, inSegments, s.idx.deep, deep, len(s.idx.dir))
 	}
 	return values
+}
+
+// Compaction moves no more than in proportion to what dies, whatever the size
+// of the namespace: all pages made while it is emptied, and then while it is
+// kept at a size, are counted. Not parallel: it reads the process's figures.
+func TestCompactionIsAmortised(t *testing.T) {
+	for _, n := range []int{10, 100, 700, 1024, 5000} {
+		_, tabs := opened(t)
+		var keys []state.Key
+		for i := range n {
+			keys = append(keys, numbered(i))
+			tabs[1].Put(0, keys[i], make([]byte, 16))
+		}
+		rnd := rand.New(rand.NewPCG(1, uint64(n)))
+		value := make([]byte, 16)
+		allocated := func(fn func()) uint64 {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			fn()
+			runtime.ReadMemStats(&after)
+			return after.TotalAlloc - before.TotalAlloc
+		}
+		steady := allocated(func() {
+			for range 10 * n {
+				k := keys[rnd.IntN(n)]
+				tabs[1].Delete(0, k)
+				tabs[1].Put(0, k, value)
+			}
+		})
+		order := rnd.Perm(n)
+		drain := allocated(func() {
+			for _, i := range order {
+				tabs[1].Delete(0, keys[i])
+			}
+		})
+		const entry = 40
+		if limit := uint64(10*n*entry*4 + 10_000); steady > limit {
+			t.Errorf("%d keys: %d changes allocate %d bytes, at most %d", n, 10*n, steady, limit)
+		}
+		if limit := uint64(n*entry*4 + 20_000); drain > limit {
+			t.Errorf("%d keys: deleting them allocates %d bytes, at most %d", n, drain, limit)
+		}
+	}
 }
 
 // After a burst is deleted, in any way, memory is what the rest needs.
@@ -321,6 +368,41 @@ func TestSnapshotSharesPages(t *testing.T) {
 	s.Release()
 	if b.Bytes() != before {
 		t.Errorf("%d bytes after the release, %d before", b.Bytes(), before)
+	}
+}
+
+// A state of many chunks restores whole, at another parallelism.
+func TestManyChunks(t *testing.T) {
+	t.Parallel()
+	keys := keysOf(600_000)
+	b, tab := filled(t, keys)
+	for i, k := range keys {
+		v, _ := tab.Upsert(0, k)
+		binary.LittleEndian.PutUint64(v[8:], uint64(i))
+	}
+	s, _ := b.Snapshot(1)
+	var file bytes.Buffer
+	if _, err := s.WriteTo(&file); err != nil {
+		t.Fatal(err)
+	}
+	s.Release()
+	var parts [3]state.Table
+	for p := range parts {
+		part := New(dataflow.KeyGroupsOf(p, 1024, 3), 1024)
+		if err := part.Restore(bytes.NewReader(file.Bytes())); err != nil {
+			t.Fatal(err)
+		}
+		parts[p], _ = part.Table(state.Descriptor{Name: "counts", Schema: "count", Fixed: 16})
+		check(t, part, "restored")
+	}
+	for i, k := range keys {
+		v, ok := parts[dataflow.SubtaskOf(k.Group(1024), 1024, 3)].Get(0, k)
+		if !ok || binary.LittleEndian.Uint64(v[8:]) != uint64(i) {
+			t.Fatalf("key %d: %x %t", i, v, ok)
+		}
+	}
+	if n := parts[0].Len() + parts[1].Len() + parts[2].Len(); n != len(keys) {
+		t.Errorf("%d keys restored of %d", n, len(keys))
 	}
 }
 

@@ -152,13 +152,21 @@ func (s *store) kill(r reference, size int) {
 	s.meta[p].dead += uint32(size)
 	s.live -= int64(size)
 	s.check(p)
+	if s.active >= 0 {
+		s.check(uint32(s.active))
+	}
 }
 
-// check schedules a page for compaction when too little of it lives.
+// check schedules a page for compaction when too little of it lives. The
+// active page has room that waits to be used, so it goes when half of what
+// was written to it is dead, or when it is large for the whole namespace; each
+// way as much must die between two compactions as the second one moves.
 func (s *store) check(p uint32) {
-	live, size := int(s.meta[p].used-s.meta[p].dead), len(s.pages.bufs[p])
+	m, size := &s.meta[p], len(s.pages.bufs[p])
+	live := int(m.used - m.dead)
 	if int32(p) == s.active {
-		if size == pageBytesMin || live >= size/4 {
+		dead := live < size/4 && 2*m.dead >= m.used
+		if size == pageBytesMin || !dead && int64(size) <= 4*max(s.live, pageBytesMin) {
 			return
 		}
 		s.active = -1

@@ -2,6 +2,8 @@ package statetest
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -288,6 +290,9 @@ func (b *Reference) section(g dataflow.KeyGroup) (body []byte, entries int64) {
 
 // WriteTo implements state.Snapshot.
 func (s *refSnapshot) WriteTo(w io.Writer) (int64, error) {
+	if s.released.Load() {
+		return 0, errors.New("snapshot was released")
+	}
 	n, err := w.Write(s.file)
 	return int64(n), err
 }
@@ -301,6 +306,9 @@ func (b *Reference) Restore(r io.Reader) error {
 	if err != nil {
 		return err
 	}
+	if n := fr.Header().MaxParallelism; n != b.maxParallelism {
+		return fmt.Errorf("state was written with maximum parallelism %d, the job has %d", n, b.maxParallelism)
+	}
 	v := refVisitor{b: b}
 	for _, d := range fr.Header().Tables {
 		t, err := b.Table(d)
@@ -311,7 +319,7 @@ func (b *Reference) Restore(r io.Reader) error {
 	}
 	for {
 		s, err := fr.Next(b.groups)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

@@ -1,0 +1,9 @@
+package statetest
+
+import "testing"
+
+// The reference is held to the contract, too.
+func TestReference(t *testing.T) {
+	t.Parallel()
+	Run(t, NewReference)
+}
