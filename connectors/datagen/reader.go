@@ -6,6 +6,7 @@ import (
 
 	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/connectors"
+	"github.com/leatstream/leat/internal/clock"
 )
 
 // paceInterval is how often a source with a rate makes rows.
@@ -59,15 +60,14 @@ func (r *reader[T]) AddSplits(splits []connectors.Split) error {
 	}
 	if r.src.cfg.PerSecond > 0 && r.stop == nil {
 		r.stop, r.done = make(chan struct{}), make(chan struct{})
-		go r.pace()
+		go r.pace(r.ctx.Clock.NewTimer(paceInterval))
 	}
 	return nil
 }
 
 // pace wakes the task at each interval until Close.
-func (r *reader[T]) pace() {
+func (r *reader[T]) pace(t clock.Timer) {
 	defer close(r.done)
-	t := r.ctx.Clock.NewTimer(paceInterval)
 	defer t.Stop()
 	for {
 		select {
