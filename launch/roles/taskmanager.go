@@ -30,6 +30,8 @@ type TaskManager struct {
 	CacheBytesMax int64
 	// PassEnv names variables of the environment that workers get.
 	PassEnv []string
+	// Observe is given the executor before it runs; nil: nobody asks.
+	Observe func(*taskexec.Executor)
 	Clock   clock.Clock
 	Log     *slog.Logger
 }
@@ -65,7 +67,11 @@ func (cfg TaskManager) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer service.Wait()
 	defer serving.Stop(cfg.Clock, 0)
+	if cfg.Observe != nil {
+		cfg.Observe(executor)
+	}
 	return cfg.work(ctx, executor)
 }
 

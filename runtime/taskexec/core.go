@@ -52,6 +52,7 @@ type core struct {
 	leader  leaderState
 	relay   relay
 	ending  bool // evShutdown was seen
+	exits   map[string]int64
 
 	ownMemory  int64
 	cpuSeconds float64
@@ -60,10 +61,10 @@ type core struct {
 func newCore(cfg coreConfig, now time.Time) *core {
 	return &core{
 		cfg: cfg, now: now,
-		workers: make(map[string]*workerState),
-		plans:   planTable{running: make(map[string]bool)},
-		leader:  leaderState{awaySince: now},
-		relay:   relay{limits: cfg.relay},
+		workers: make(map[string]*workerState), exits: make(map[string]int64),
+		plans:  planTable{running: make(map[string]bool)},
+		leader: leaderState{awaySince: now},
+		relay:  relay{limits: cfg.relay},
 	}
 }
 

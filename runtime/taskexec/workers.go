@@ -135,6 +135,7 @@ func (c *core) gone(w *workerState, exit Exit) {
 	default:
 		reason = ReasonCrash
 	}
+	c.exits[reason]++
 	tail := exit.StderrTail
 	if w.note != "" {
 		tail = w.note + "\n" + tail
