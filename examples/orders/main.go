@@ -28,6 +28,7 @@ type flags struct {
 	brokers []string
 	topics  string
 	bounded bool
+	end     map[kafka.TopicPartition]int64
 }
 
 func parse(args []string) (flags, error) {
@@ -37,6 +38,10 @@ func parse(args []string) (flags, error) {
 	set.StringVar(&brokers, "brokers", "", "Kafka brokers, host:port, separated by commas; none: made-up orders to the console")
 	set.StringVar(&f.topics, "topics", "", "prefix of the names of all topics")
 	set.BoolVar(&f.bounded, "bounded", false, "end at the offsets that are the latest when the job starts")
+	set.Func("end", "end before these offsets of the orders: partition:offset,…", func(text string) (err error) {
+		f.end, err = endOf(f.topics+"orders", text)
+		return err
+	})
 	set.Bool("local", false, "run in this process")
 	if err := set.Parse(args); err != nil {
 		return f, err
@@ -48,6 +53,20 @@ func parse(args []string) (flags, error) {
 		f.brokers = strings.Split(brokers, ",")
 	}
 	return f, nil
+}
+
+// endOf reads "0:1200,1:900": the offset before which each partition ends.
+func endOf(topic, text string) (map[kafka.TopicPartition]int64, error) {
+	end := make(map[kafka.TopicPartition]int64)
+	for _, one := range strings.Split(text, ",") {
+		var partition int32
+		var offset int64
+		if _, err := fmt.Sscanf(one, "%d:%d", &partition, &offset); err != nil {
+			return nil, fmt.Errorf("%q is not partition:offset", one)
+		}
+		end[kafka.TopicPartition{Topic: topic, Partition: partition}] = offset
+	}
+	return end, nil
 }
 
 func build(env *stream.Env) error {
@@ -70,7 +89,10 @@ func build(env *stream.Env) error {
 func buildKafka(env *stream.Env, f flags) error {
 	at := kafka.Connection{Brokers: f.brokers}
 	read := kafka.SourceConfig{Connection: at, Topics: []string{f.topics + "orders"}, Group: f.topics + "orders-job"}
-	if f.bounded {
+	switch {
+	case f.end != nil:
+		read.Stop = kafka.StopOffsets(f.end)
+	case f.bounded:
 		read.Stop = kafka.StopLatest()
 	}
 	orders, err := kafka.NewSource(read, decoder[Order])

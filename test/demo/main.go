@@ -17,6 +17,9 @@ import (
 	"github.com/leatstream/leat/test/proof"
 )
 
+// runMax bounds the run beyond the time in which the orders are written.
+const runMax = 3 * time.Minute
+
 // options are the flags.
 type options struct {
 	bin, dir    string
@@ -39,6 +42,8 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	ctx, cancel := context.WithTimeoutCause(ctx, o.pace+runMax, fmt.Errorf("the run took longer than %s", o.pace+runMax))
+	defer cancel()
 	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "FAILED:", err)
 		os.Exit(1)

@@ -106,7 +106,7 @@ func (w *watcher) progress(j jobView, last int64) {
 // kill ends one worker with SIGKILL right after a commit, so that the next
 // one has not begun to be made final, and with input left.
 func (w *watcher) kill(ctx context.Context, last int64) error {
-	committed, err := proof.GroupOffsets(ctx, w.cluster.kafka, "orders", w.topics.Orders)
+	committed, err := proof.GroupOffsets(ctx, w.cluster.kafka, "orders-job", w.topics.Orders)
 	if err != nil {
 		return err
 	}

@@ -211,17 +211,19 @@ func GroupOffsets(ctx context.Context, brokers, group, topic string) (int64, err
 	if err != nil {
 		return 0, fmt.Errorf("offsets of group %s: %w", group, err)
 	}
+	// The client mirrors one form of the answer into the other: only one counts.
 	var sum int64
-	for _, t := range resp.Topics {
-		for _, p := range t.Partitions {
-			sum += max(0, p.Offset)
-		}
-	}
-	for _, g := range resp.Groups {
-		for _, t := range g.Topics {
+	if len(resp.Groups) > 0 {
+		for _, t := range resp.Groups[0].Topics {
 			for _, p := range t.Partitions {
 				sum += max(0, p.Offset)
 			}
+		}
+		return sum, nil
+	}
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			sum += max(0, p.Offset)
 		}
 	}
 	return sum, nil

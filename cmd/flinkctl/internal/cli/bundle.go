@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -32,6 +33,7 @@ func own(err error) error {
 
 func (a *app) bundleBuild() *cobra.Command {
 	var o bundle.BuildOptions
+	var out string
 	c := &cobra.Command{
 		Use: "build [PACKAGE]", Short: "Compile a job and pack it", Args: cobra.MaximumNArgs(1),
 		Example: "  flinkctl bundle build ./examples/orders -o orders.bundle\n  flinkctl bundle build . --platform linux/amd64,linux/arm64",
@@ -39,6 +41,13 @@ func (a *app) bundleBuild() *cobra.Command {
 			o.Package = "."
 			if len(args) == 1 {
 				o.Package = args[0]
+			}
+			// -o is the file here, as with go build; the name of a format means
+			// the format, as with every other verb.
+			if slices.Contains(outputs(), out) {
+				a.output = out
+			} else {
+				o.Output = out
 			}
 			if o.Output == "" {
 				abs, err := filepath.Abs(o.Package)
@@ -57,7 +66,7 @@ func (a *app) bundleBuild() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVarP(&o.Output, "out", "o", "", "the file to write; default: the package's name with .bundle")
+	f.StringVarP(&out, "output", "o", "", "the file to write; default: the package's name with .bundle (or a format: json, …)")
 	f.StringSliceVar(&o.Platforms, "platform", nil, "os/arch,…; default: linux/amd64")
 	f.StringVar(&o.Name, "name", "", "name of the job; default: the package's")
 	return c

@@ -23,6 +23,9 @@ type table struct {
 	empty string
 }
 
+// outputs are the forms that -o takes.
+func outputs() []string { return []string{"table", "wide", "name", "json", "yaml", "jsonl"} }
+
 // print shows v in the form asked for with -o; asTable is called for text.
 func (a *app) print(v any, asTable func() table) error {
 	switch a.output {
@@ -36,7 +39,7 @@ func (a *app) print(v any, asTable func() table) error {
 		a.printTable(asTable())
 		return nil
 	}
-	return usagef("output %q is not one of table, wide, name, json, yaml, jsonl", a.output)
+	return usagef("output %q is not one of %s", a.output, strings.Join(outputs(), ", "))
 }
 
 func (a *app) printJSON(v any, indent string) error {

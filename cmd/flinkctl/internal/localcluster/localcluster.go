@@ -50,6 +50,10 @@ type Options struct {
 // startMax bounds how long the cluster may take to answer.
 const startMax = 30 * time.Second
 
+// leaseTTL is long: there is no standby that could lead instead, and a busy
+// laptop must not lose its only leader.
+const leaseTTL = 10 * time.Second
+
 // cluster is a cluster being run.
 type cluster struct {
 	opts    Options
@@ -150,7 +154,7 @@ func (c *cluster) start(ctx context.Context) error {
 	if c.broker != nil {
 		c.status.Kafka = c.broker.Bootstrap()
 	}
-	coordination, err := etcdha.New(etcdha.Config{Endpoints: []string{c.etcd.Endpoint()}, Prefix: "leat/local", Log: c.log}, c.clock)
+	coordination, err := etcdha.New(etcdha.Config{Endpoints: []string{c.etcd.Endpoint()}, Prefix: "leat/local", LeaseTTL: leaseTTL, Log: c.log}, c.clock)
 	if err != nil {
 		return err
 	}
