@@ -10,7 +10,7 @@ import (
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/dataflow/graph"
 	"github.com/leatstream/leat/internal/clock"
-	"github.com/leatstream/leat/internal/version"
+	"github.com/leatstream/leat/internal/release"
 	"github.com/leatstream/leat/runtime/jobview"
 	"github.com/leatstream/leat/runtime/restapi"
 )
@@ -29,7 +29,7 @@ func (h *Handler) overview(_ http.ResponseWriter, _ *http.Request, c jobview.Con
 	return restapi.Overview{
 		TaskManagers: v.TaskManagers, SlotsTotal: v.Slots, SlotsAvailable: v.SlotsFree,
 		JobsRunning: v.Running, JobsFinished: v.Finished, JobsCancelled: v.Canceled, JobsFailed: v.Failed,
-		Version: v.Version, Commit: version.String(), Leader: v.Leader, Epoch: int64(v.Epoch),
+		Version: v.Version, Commit: release.Version, Leader: v.Leader, Epoch: int64(v.Epoch),
 		Control: v.ControlAddress, StartTime: v.Started.UnixMilli(),
 	}, nil
 }
@@ -37,7 +37,7 @@ func (h *Handler) overview(_ http.ResponseWriter, _ *http.Request, c jobview.Con
 func (h *Handler) config(http.ResponseWriter, *http.Request, jobview.Control) (any, error) {
 	return map[string]any{
 		"refresh-interval": 3000, "timezone-name": "UTC", "timezone-offset": 0,
-		"flink-version": version.String(), "flink-revision": version.String(),
+		"flink-version": release.Version, "flink-revision": release.Version,
 		"features": map[string]bool{"web-submit": true, "web-cancel": true, "web-rescale": false, "web-history": false},
 	}, nil
 }
