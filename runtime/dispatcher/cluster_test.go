@@ -33,8 +33,23 @@ type cluster struct {
 	cancel  context.CancelFunc
 	ended   chan error
 	tms     map[string]*fakeTM
-	// program is the graph that the bundle builds, plan by plan.
+
+	mu sync.Mutex
+	// program is the graph that the bundle builds, plan by plan; guarded by mu.
 	program func(n int) *graph.JobGraph
+}
+
+// builds sets the program of the bundle.
+func (c *cluster) builds(program func(n int) *graph.JobGraph) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.program = program
+}
+
+func (c *cluster) build(n int) *graph.JobGraph {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.program(n)
 }
 
 // wordCount is a source and a transactional sink, hash-partitioned.
@@ -209,7 +224,7 @@ func (tm *fakeTM) connect() error {
 	if err != nil {
 		return err
 	}
-	go tm.run(tm.c.d, s, time.Duration(r.HeartbeatMillis)*time.Millisecond)
+	go tm.run(tm.c.d, reg.Instance, s, time.Duration(r.HeartbeatMillis)*time.Millisecond)
 	return nil
 }
 
@@ -236,8 +251,7 @@ func (tm *fakeTM) disconnect(crash bool) {
 	}
 }
 
-func (tm *fakeTM) run(d *dispatcher.Dispatcher, s *fakeSession, beat time.Duration) {
-	instance := tm.instance
+func (tm *fakeTM) run(d *dispatcher.Dispatcher, instance uint64, s *fakeSession, beat time.Duration) {
 	defer d.Disconnect(tm.id, instance)
 	timer := time.NewTimer(beat)
 	defer timer.Stop()
@@ -294,7 +308,7 @@ func (tm *fakeTM) handle(m *controlv1.JobManagerMessage) []*controlv1.TaskManage
 	case *controlv1.JobManagerMessage_Plan:
 		return tm.plan(b.Plan)
 	case *controlv1.JobManagerMessage_StartWorker:
-		w := &fakeWorker{tm: tm, start: b.StartWorker, fingerprint: tm.c.program(0).Fingerprint()}
+		w := &fakeWorker{tm: tm, start: b.StartWorker, fingerprint: tm.c.build(0).Fingerprint()}
 		tm.workers[w.start.WorkerId] = w
 		return []*controlv1.TaskManagerMessage{
 			{Body: &controlv1.TaskManagerMessage_WorkerStarted{WorkerStarted: &controlv1.WorkerStarted{JobId: w.start.JobId, Attempt: w.start.Attempt, WorkerId: w.start.WorkerId, Pid: 7}}},
@@ -325,7 +339,7 @@ func (tm *fakeTM) handle(m *controlv1.JobManagerMessage) []*controlv1.TaskManage
 
 func (tm *fakeTM) plan(r *controlv1.PlanRequest) []*controlv1.TaskManagerMessage {
 	tm.plans++
-	g := tm.c.program(tm.plans)
+	g := tm.c.build(tm.plans)
 	res := &controlv1.PlanResult{RequestId: r.RequestId}
 	if g == nil {
 		res.Error = &controlv1.ErrorInfo{Code: "LEAT1218", What: "main panicked"}
@@ -383,7 +397,7 @@ func (w *fakeWorker) command(cmd *controlv1.WorkerCommand) []*controlv1.WorkerEv
 
 func (w *fakeWorker) snapshot(tr *controlv1.TriggerCheckpoint) []*controlv1.WorkerEvent {
 	ack := &controlv1.CheckpointAck{Id: tr.Id, Bytes: 10}
-	g := w.tm.c.program(0)
+	g := w.tm.c.build(0)
 	for _, ref := range w.mine() {
 		ack.Subtasks = append(ack.Subtasks, &controlv1.SubtaskSnapshot{Subtask: ref, Committables: 1, Finished: tr.Final,
 			Handles: []*controlv1.StateHandle{{
@@ -400,14 +414,23 @@ func (w *fakeWorker) snapshot(tr *controlv1.TriggerCheckpoint) []*controlv1.Work
 	return out
 }
 
-// running returns the workers of the job on the taskmanager.
+// set changes how the taskmanager behaves.
+func (tm *fakeTM) set(change func(tm *fakeTM)) {
+	tm.mu.Lock()
+	defer tm.mu.Unlock()
+	change(tm)
+}
+
+// running returns the workers of the job on the taskmanager; copies.
 func (tm *fakeTM) running(id dataflow.JobID) []*fakeWorker {
 	tm.mu.Lock()
 	defer tm.mu.Unlock()
 	var out []*fakeWorker
 	for _, w := range tm.workerIDs() {
 		if tm.workers[w].start.JobId == string(id) {
-			out = append(out, tm.workers[w])
+			c := *tm.workers[w]
+			c.committed, c.triggered = slices.Clone(c.committed), slices.Clone(c.triggered)
+			out = append(out, &c)
 		}
 	}
 	return out

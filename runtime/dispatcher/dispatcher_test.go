@@ -34,7 +34,7 @@ func TestBoundedJobFinishes(t *testing.T) {
 		}
 		for _, name := range []string{"tm-1", "tm-2"} {
 			tm := c.join(name, 1)
-			tm.bounded = true
+			tm.set(func(tm *fakeTM) { tm.bounded = true })
 		}
 		j := c.until(id, jobview.JobFinished)
 		if j.Checkpoints.Completed != 1 || j.Attempt != 1 || j.Name != "wordcount" {
@@ -69,6 +69,7 @@ func TestWorkerCrashRestartsFromTheLatestCheckpoint(t *testing.T) {
 			t.Fatalf("pools %v, want one of 12", got)
 		}
 		seconds(5)
+		w = tm.running(id)[0]
 		last := w.committed[len(w.committed)-1]
 		if last < 4 {
 			t.Fatalf("%d checkpoints in 5 s, want at least 4", last)
@@ -106,9 +107,7 @@ func TestSilentTaskManagerIsLost(t *testing.T) {
 		tm := c.join("tm-1", 1)
 		id := c.submit(jobview.Submission{})
 		c.until(id, jobview.JobRunning)
-		tm.mu.Lock()
-		tm.mute = true
-		tm.mu.Unlock()
+		tm.set(func(tm *fakeTM) { tm.mute = true })
 		seconds(4)
 		j := c.job(id)
 		if j.State != jobview.JobRestarting || j.Exceptions[0].Error.Code != "LEAT2102" {
@@ -174,11 +173,11 @@ func TestLeaderChange(t *testing.T) {
 		c.join("tm-1", 1)
 		j := c.until(id, jobview.JobRunning)
 		w := tm.running(id)
-		if len(w) != 1 || w[0] == old || j.Attempt != 2 || int64(j.RestoredFrom) != last {
+		if len(w) != 1 || w[0].start.WorkerId == old.start.WorkerId || j.Attempt != 2 || int64(j.RestoredFrom) != last {
 			t.Fatalf("%d workers, attempt %d from %d; want 1, 2, %d", len(w), j.Attempt, j.RestoredFrom, last)
 		}
 		seconds(2)
-		if w[0].triggered[0] <= last {
+		if w = tm.running(id); w[0].triggered[0] <= last {
 			t.Fatalf("checkpoint id %d is used again after %d", w[0].triggered[0], last)
 		}
 		if j := c.job(id); j.Name != "wordcount" || j.Checkpoints.Latest == nil {
@@ -330,9 +329,7 @@ func TestStopSettlesAfterACrash(t *testing.T) {
 		id := c.submit(jobview.Submission{})
 		c.until(id, jobview.JobRunning)
 		seconds(2)
-		tm.mu.Lock()
-		tm.silent = true
-		tm.mu.Unlock()
+		tm.set(func(tm *fakeTM) { tm.silent = true })
 		op, err := c.d.Stop(t.Context(), id, jobview.StopRequest{Stop: true})
 		if err != nil {
 			t.Fatal(err)
@@ -340,9 +337,7 @@ func TestStopSettlesAfterACrash(t *testing.T) {
 		seconds(1)
 		w := tm.running(id)[0]
 		started := false
-		tm.mu.Lock()
-		tm.onStart = func(*fakeWorker) bool { started = true; return true }
-		tm.mu.Unlock()
+		tm.set(func(tm *fakeTM) { tm.onStart = func(*fakeWorker) bool { started = true; return true } })
 		tm.kill(w)
 		c.until(id, jobview.JobFinished)
 		if started {
@@ -362,9 +357,7 @@ func TestCancelWaitsForSideEffects(t *testing.T) {
 		id := c.submit(jobview.Submission{})
 		c.until(id, jobview.JobRunning)
 		seconds(2)
-		tm.mu.Lock()
-		tm.silent = true
-		tm.mu.Unlock()
+		tm.set(func(tm *fakeTM) { tm.silent = true })
 		seconds(2)
 		if err := c.d.Cancel(t.Context(), id); err != nil {
 			t.Fatal(err)
@@ -428,11 +421,11 @@ func TestPlansThatDiffer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		c.program = func(n int) *graph.JobGraph {
+		c.builds(func(n int) *graph.JobGraph {
 			g := wordCount(n)
 			g.Nodes[1].Detail = fmt.Sprint(n)
 			return g
-		}
+		})
 		c.join("tm-1", 1)
 		id := c.submit(jobview.Submission{})
 		j := c.until(id, jobview.JobFailed)
@@ -442,12 +435,12 @@ func TestPlansThatDiffer(t *testing.T) {
 		if _, err := c.d.PlanBundle(t.Context(), jobview.Submission{BundleSHA: "b1"}); !hasCode(err, "LEAT1207") {
 			t.Fatalf("plan: %v", err)
 		}
-		c.program = wordCount
+		c.builds(wordCount)
 		p, err := c.d.PlanBundle(t.Context(), jobview.Submission{BundleSHA: "b1", Parallelism: 3})
 		if err != nil || p.Slots() != 3 {
 			t.Fatalf("plan %v, error %v", p, err)
 		}
-		c.program = func(int) *graph.JobGraph { return nil }
+		c.builds(func(int) *graph.JobGraph { return nil })
 		if _, err := c.d.PlanBundle(t.Context(), jobview.Submission{BundleSHA: "b1"}); !hasCode(err, "LEAT1218") {
 			t.Fatalf("plan: %v", err)
 		}
@@ -486,7 +479,7 @@ func TestEndedJobsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		tm := c.join("tm-1", 1)
-		tm.bounded = true
+		tm.set(func(tm *fakeTM) { tm.bounded = true })
 		var first dataflow.JobID
 		for i := range dispatcher.JobsEndedMax + 3 {
 			id := c.submit(jobview.Submission{})
