@@ -80,8 +80,14 @@ func (o *writer) Open(ctx *operators.Context) error {
 		return o.wrap(err)
 	}
 	o.w = w
-	// The context lives as long as the operator: Close ends what blocks.
-	o.life, o.cancel = context.WithCancel(context.Background())
+	// The context lives as long as the operator: a cancel of the task ends
+	// what blocks, also on the task's own goroutine, where Close cannot come
+	// before it.
+	parent := ctx.Attempt
+	if parent == nil {
+		parent = context.Background() // an operator without a task
+	}
+	o.life, o.cancel = context.WithCancel(parent)
 	prepared, err := o.restored()
 	if err != nil {
 		return err

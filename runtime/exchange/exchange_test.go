@@ -89,7 +89,7 @@ func TestOutputKeepsRows(t *testing.T) {
 	for _, p := range kinds {
 		t.Run(string(p), func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(30) {
+			for seed := range uint64(8) {
 				outputRun(t, p, rand.New(rand.NewPCG(seed, 1)))
 			}
 		})
@@ -287,7 +287,7 @@ func TestReadyAsksEachChannel(t *testing.T) {
 // the channels is bounded by the limit and one step.
 func TestGateUnderLoad(t *testing.T) {
 	t.Parallel()
-	const producers, each = 70, 2000 // more than one word of bits
+	const producers, each = 70, 300 // more than one word of bits
 	box := mailbox.New()
 	var specs []exchange.ChannelSpec
 	for f := range producers {
