@@ -59,7 +59,7 @@ func (w *writing) open(t *testing.T, prepared []connectors.Committable) error {
 
 func startWriting(t *testing.T, brokers []string, topic string) *writing {
 	t.Helper()
-	w := &writing{t: t, cfg: kafka.SinkConfig{Connection: kafka.Connection{Brokers: brokers}, Topic: topic, TransactionTimeout: time.Minute}, inc: dataflow.NewIncarnation()}
+	w := &writing{t: t, cfg: kafka.SinkConfig{Connection: kafka.Connection{Brokers: brokers}, Topic: topic, TransactionTimeout: 10 * time.Minute}, inc: dataflow.NewIncarnation()}
 	if err := w.open(t, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -15,12 +15,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"go.uber.org/goleak"
+
 	"github.com/leatstream/leat/connectors/kafka/kafkatest"
 	"github.com/leatstream/leat/connectors/kafka/kproduce"
 	"github.com/leatstream/leat/connectors/kafka/krecord"
 	"github.com/leatstream/leat/connectors/kafka/kwire"
 	"github.com/leatstream/leat/internal/devbroker"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // The values are those of org.apache.kafka.common.utils.Utils.murmur2.
 func TestMurmur2IsJavas(t *testing.T) {

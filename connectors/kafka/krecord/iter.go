@@ -220,6 +220,10 @@ func varint(b []byte, at int) (int64, int) {
 }
 
 func longVarint(b []byte, at int) (int64, int) {
+	if at+1 < len(b) && b[at+1] < 0x80 { // two bytes: the size of most records
+		u := uint64(b[at]&0x7f) | uint64(b[at+1])<<7
+		return int64(u>>1) ^ -int64(u&1), at + 2
+	}
 	if at > len(b) {
 		return 0, -1
 	}
