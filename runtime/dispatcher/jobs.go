@@ -295,15 +295,22 @@ func (d *Dispatcher) Operation(id dataflow.JobID, opID string) (jobview.Operatio
 
 // Cluster implements jobview.Control.
 func (d *Dispatcher) Cluster() jobview.Cluster {
-	jobs := d.Jobs()
 	d.mu.Lock()
 	c := jobview.Cluster{
 		Version: d.cfg.Version, Leader: d.cfg.Leader.ID, ControlAddress: d.cfg.Leader.Control, RESTAddress: d.cfg.Leader.REST,
 		Epoch: d.cfg.Leadership.Epoch(), Started: d.started, TaskManagers: len(d.tms), Slots: d.pool.Total(), SlotsFree: d.pool.Free(),
 	}
+	states := make([]jobview.JobState, 0, len(d.jobs))
+	for _, j := range d.jobs {
+		if j.driver != nil {
+			states = append(states, j.driver.State())
+		} else {
+			states = append(states, j.record.State)
+		}
+	}
 	d.mu.Unlock()
-	for _, j := range jobs {
-		switch j.State {
+	for _, s := range states {
+		switch s {
 		case jobview.JobFinished:
 			c.Finished++
 		case jobview.JobCanceled:

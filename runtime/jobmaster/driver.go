@@ -238,6 +238,13 @@ func (d *Driver) Operation(id string) (jobview.Operation, bool) {
 	return op, slices.Contains(d.accepted, id)
 }
 
+// State returns the job's state as people see it.
+func (d *Driver) State() jobview.JobState {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.core.State()
+}
+
 // Name returns the job's name: the program's once it is planned.
 func (d *Driver) Name() string {
 	d.mu.Lock()

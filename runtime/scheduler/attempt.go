@@ -58,6 +58,7 @@ type attempt struct {
 	running  bool        // TasksRunning was sent
 	finished bool        // TasksFinished was sent
 	since    time.Time   // when all tasks ran
+	culprit  string      // worker whose failure ended it
 }
 
 // newAttempt places the plan: slot i of k holds, of a vertex with

@@ -28,6 +28,7 @@ func (s *Scheduler) applyCluster(now time.Time, ev Event) {
 		}
 	case WorkerExited:
 		if w := s.worker(ev.Attempt, ev.Worker); w != nil {
+			s.followUp(now, w, ev.Exit)
 			s.exited(now, w, exitFailure(w, ev.Exit))
 		}
 	case WorkerNotStarted:
@@ -170,6 +171,16 @@ func (s *Scheduler) exited(now time.Time, w *worker, f Failure) {
 	s.stopped(now)
 }
 
+// followUp notes a crash that shows only while the attempt is being ended:
+// when a process dies its peers often report the broken channel first, and
+// people look for the cause.
+func (s *Scheduler) followUp(now time.Time, w *worker, x *controlv1.WorkerExited) {
+	crashed := x.GetReason() == "crash" || x.GetReason() == "oom"
+	if crashed && s.state == Stopping && s.goal == GoalRun && !w.unseen && s.attempt.culprit != "" && s.attempt.culprit != w.ID {
+		s.note(now, exitFailure(w, x), true)
+	}
+}
+
 func (s *Scheduler) lost(now time.Time, ev TaskManagerLost) {
 	hit := false
 	for _, w := range s.attempt.workers {
@@ -222,7 +233,7 @@ func exitFailure(w *worker, x *controlv1.WorkerExited) Failure {
 	if x.GetSignal() != "" {
 		how = "signal " + x.GetSignal()
 	}
-	f := Failure{TaskManager: w.TaskManager, Stack: x.GetStderrTail(), Error: jobview.Error{
+	f := Failure{TaskManager: w.TaskManager, Worker: w.ID, Stack: x.GetStderrTail(), Error: jobview.Error{
 		Code: "LEAT2103", What: fmt.Sprintf("worker %s on %s ended: %s", w.ID, w.TaskManager, cmp.Or(x.GetReason(), "unexpectedly")),
 		Why: how, Fix: []string{"flinkctl logs: its last lines tell why"},
 	}}
@@ -233,7 +244,7 @@ func exitFailure(w *worker, x *controlv1.WorkerExited) Failure {
 }
 
 func startFailure(w *worker, e *controlv1.ErrorInfo) Failure {
-	f := Failure{TaskManager: w.TaskManager, Error: errorOf(e)}
+	f := Failure{TaskManager: w.TaskManager, Worker: w.ID, Error: errorOf(e)}
 	f.Error.Code = cmp.Or(f.Error.Code, "LEAT2104")
 	f.Error.What = cmp.Or(f.Error.What, fmt.Sprintf("worker %s could not be started on %s", w.ID, w.TaskManager))
 	return f
@@ -247,7 +258,7 @@ func errorOf(e *controlv1.ErrorInfo) jobview.Error {
 func (s *Scheduler) failureOf(f *controlv1.Failure, w *worker, task string) Failure {
 	out := Failure{
 		Error: errorOf(f.GetError()), Fatal: f.GetFatal(), Stack: f.GetStack(), Record: f.GetRecord(),
-		Operator: cmp.Or(f.GetOperatorName(), f.GetOperatorId()), Task: task, TaskManager: w.TaskManager,
+		Operator: cmp.Or(f.GetOperatorName(), f.GetOperatorId()), Task: task, TaskManager: w.TaskManager, Worker: w.ID,
 	}
 	out.Error.Code = cmp.Or(out.Error.Code, "LEAT3101")
 	out.Error.What = cmp.Or(out.Error.What, fmt.Sprintf("job %q failed without a message", s.cfg.Name))

@@ -121,9 +121,9 @@ type Failure struct {
 	// Fatal failures are not mended by a restart.
 	Fatal bool
 	// Unstartable says that no attempt can get as far as to settle effects.
-	Unstartable                     bool
-	Stack, Operator, Record         string
-	Task, TaskManager, WorkerFailed string
+	Unstartable               bool
+	Stack, Operator, Record   string
+	Task, TaskManager, Worker string
 }
 
 // Command is something for the driver to do.

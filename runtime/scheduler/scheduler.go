@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/leatstream/leat/dataflow"
@@ -94,6 +95,7 @@ type Scheduler struct {
 	last        dataflow.Attempt // highest number used
 	restarts    int
 	reason      string
+	cause       string              // why the goal is to fail
 	exceptions  []jobview.Exception // newest first
 	stale       int
 
@@ -281,6 +283,7 @@ func (s *Scheduler) goalFail(now time.Time, f Failure) {
 	s.goal, s.delay = GoalFail, 0
 	s.settleBy = now.Add(s.cfg.SettleTimeout)
 	s.giveUp = s.giveUp || f.Unstartable
+	s.cause = f.Error.Error()
 }
 
 // towardsEnd acts on a goal other than to run, or on a change of what must
@@ -323,17 +326,21 @@ func (s *Scheduler) effectsChanged(now time.Time, pending bool) {
 // end moves to the terminal state of the goal.
 func (s *Scheduler) end(now time.Time) {
 	to := s.goal.terminal()
-	reason := ""
+	var reasons []string
+	if s.effects && s.goal == GoalFinish {
+		to = Failed
+	}
+	switch {
+	case to != Failed:
+	case s.cause != "":
+		reasons = append(reasons, s.cause)
+	case len(s.exceptions) > 0:
+		reasons = append(reasons, s.exceptions[0].Error.Error())
+	}
 	if s.effects {
-		reason = "side effects of the last checkpoint may be unconfirmed"
-		if s.goal == GoalFinish {
-			to = Failed
-		}
+		reasons = append(reasons, "side effects of the last checkpoint may be unconfirmed")
 	}
-	if to == Failed && len(s.exceptions) > 0 {
-		reason = s.exceptions[0].Error.Error()
-	}
-	s.move(now, to, reason)
+	s.move(now, to, strings.Join(reasons, "; "))
 	s.emit(ReleaseSlots{})
 	s.emit(Ended{State: to})
 }

@@ -8,12 +8,13 @@ import (
 )
 
 // attemptFailed notes a failure of the attempt, decides what follows, and
-// ends its workers. Only the first failure of an attempt is noted: those that
-// follow are its consequences.
+// ends its workers. Of the failures of an attempt the first is noted, and
+// crashes of other workers (followUp): the rest are consequences.
 func (s *Scheduler) attemptFailed(now time.Time, f Failure) {
 	if s.state != Preparing && !s.live() {
 		return
 	}
+	s.attempt.culprit = f.Worker
 	again := s.decide(now, f)
 	s.note(now, f, again)
 	if s.state == Preparing {
