@@ -36,6 +36,7 @@ type Gate struct {
 	ready   []atomic.Uint64
 	blocked []uint64
 	cursor  int
+	wire    int64 // bytes decoded
 	err     atomic.Pointer[error]
 }
 
@@ -64,6 +65,10 @@ func (g *Gate) Channel(i int) *Channel { return g.channels[i] }
 
 // Find returns the channel of that name, or nil.
 func (g *Gate) Find(id ChannelID) *Channel { return g.byID[id] }
+
+// WireBytes returns the bytes that came from other processes so far; for the
+// task's goroutine.
+func (g *Gate) WireBytes() int64 { return g.wire }
 
 // Block stops reading a channel, for the alignment of barriers.
 func (g *Gate) Block(i int) { g.blocked[i/64] |= 1 << (i % 64) }
@@ -100,6 +105,7 @@ func (g *Gate) Next() (channel int, el Element, ok bool, err error) {
 		}
 		g.cursor = i + 1
 		if el.Bytes != nil {
+			g.wire += int64(len(el.Bytes))
 			el, err = c.decode(el)
 		}
 		return i, el, err == nil, err

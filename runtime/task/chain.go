@@ -200,7 +200,7 @@ func (o *emitter) emit(targets []target, b *columnar.Batch) {
 		t.figures.recordsIn.Add(int64(rows))
 		t.wakeOutput()
 	}
-	if len(targets) > 1 {
+	if len(targets) > 1 && !b.Shared { // others may read a shared batch now
 		b.Shared = true
 	}
 	for i := range targets {

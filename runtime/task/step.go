@@ -176,6 +176,7 @@ func (t *Task) flushLate(now time.Time) {
 	switch {
 	case !buffered:
 		t.flushDue = time.Time{}
+		t.countWire()
 	case t.flushDue.IsZero():
 		t.flushDue = now.Add(t.cfg.Plan.Graph.Config.BufferTimeout)
 	case !now.Before(t.flushDue):
@@ -189,6 +190,9 @@ func (t *Task) countWire() {
 		n += o.WireBytes()
 	}
 	t.figures.bytesOut.Store(n)
+	if t.gate != nil {
+		t.figures.bytesIn.Store(t.gate.WireBytes())
+	}
 }
 
 // inputReady asks the operators that cannot always take rows.

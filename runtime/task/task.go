@@ -167,6 +167,7 @@ const BarriersMax = 16
 func New(cfg Config) (*Task, error) {
 	t := &Task{cfg: cfg, gate: cfg.Gate, barriers: make(map[dataflow.CheckpointID]exchange.Barrier)}
 	t.timers.wake = cfg.Mailbox.Wake
+	t.timers.first.Store(noTimer)
 	t.merger = newMerger(0)
 	if t.gate != nil {
 		t.aligner = barrier.New(t.gate.Len())

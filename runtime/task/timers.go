@@ -2,7 +2,9 @@ package task
 
 import (
 	"container/heap"
+	"math"
 	"sync"
+	"sync/atomic"
 )
 
 // TimersMax bounds the wall-clock timers of a task. Operators keep their
@@ -13,9 +15,24 @@ const TimersMax = 1 << 16
 // safe from any goroutine; due belongs to the task's.
 type timers struct {
 	wake func()
-	mu   sync.Mutex
-	heap timerHeap // guarded by mu
-	seq  uint64    // guarded by mu
+	// first is the time of the first timer, noTimer without one: most steps
+	// need to know no more.
+	first atomic.Int64
+	mu    sync.Mutex
+	heap  timerHeap // guarded by mu
+	seq   uint64    // guarded by mu
+}
+
+// noTimer is later than any timer.
+const noTimer = math.MaxInt64
+
+// note publishes the time of the first timer. mu is held.
+func (ts *timers) note() {
+	if len(ts.heap) == 0 {
+		ts.first.Store(noTimer)
+		return
+	}
+	ts.first.Store(ts.heap[0].millis)
 }
 
 type timer struct {
@@ -37,35 +54,40 @@ func (ts *timers) at(n *node, millis int64, fn func() error) (cancel func(), ok 
 	ts.seq++
 	tm := &timer{millis: millis, seq: ts.seq, fn: fn, node: n}
 	heap.Push(&ts.heap, tm)
+	ts.note()
 	ts.wake()
 	return func() {
 		ts.mu.Lock()
 		defer ts.mu.Unlock()
 		if tm.place >= 0 {
 			heap.Remove(&ts.heap, tm.place)
+			ts.note()
 		}
 	}, true
 }
 
 // due removes and returns the first timer that lies before now, or nil.
 func (ts *timers) due(nowMillis int64) *timer {
+	if ts.first.Load() >= nowMillis {
+		return nil
+	}
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if len(ts.heap) == 0 || ts.heap[0].millis >= nowMillis {
 		return nil
 	}
 	tm, _ := heap.Pop(&ts.heap).(*timer)
+	ts.note()
 	return tm
 }
 
 // next returns the wall time in milliseconds at which a timer is due.
 func (ts *timers) next() (millis int64, ok bool) {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	if len(ts.heap) == 0 {
+	first := ts.first.Load()
+	if first == noTimer {
 		return 0, false
 	}
-	return ts.heap[0].millis + 1, true
+	return first + 1, true
 }
 
 type timerHeap []*timer

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
@@ -53,7 +54,7 @@ type outChannel struct {
 	queue  []outElement    // guarded by conn.mu
 	head   int             // first element of queue; guarded by conn.mu
 	ledger exchange.Ledger // guarded by conn.mu
-	queued int             // bytes in queue; guarded by conn.mu
+	queued atomic.Int64    // bytes in queue; written under conn.mu
 	inTurn bool            // in conn.turns; guarded by conn.mu
 	waits  bool            // the producer found no room; guarded by conn.mu
 	ended  bool            // the end is on the stream; guarded by conn.mu
@@ -192,7 +193,7 @@ func (c *outChannel) put(el outElement) {
 		return
 	}
 	c.queue = append(c.queue, el)
-	c.queued += el.length
+	c.queued.Add(int64(el.length))
 	signal := c.takeTurn()
 	conn.mu.Unlock()
 	if signal {
@@ -202,9 +203,13 @@ func (c *outChannel) put(el outElement) {
 
 // Ready implements exchange.Sender: what waits here is at most another window.
 func (c *outChannel) Ready() bool {
+	window := int64(c.conn.window)
+	if c.queued.Load() < window {
+		return true
+	}
 	c.conn.mu.Lock()
 	defer c.conn.mu.Unlock()
-	if c.queued < c.conn.window || c.conn.lost != nil {
+	if c.queued.Load() < window || c.conn.lost != nil {
 		return true
 	}
 	c.waits = true
@@ -279,7 +284,7 @@ func (c *outChannel) gather(f *frame) {
 			c.conn.open--
 		case exchange.KindWatermark, exchange.KindBarrier, exchange.KindStatus:
 		}
-		c.queued -= el.length
+		c.queued.Add(-int64(el.length))
 		taken += el.length
 		f.heads = append(f.heads, head{channel: c.index, kind: el.kind, length: el.length})
 		f.data = append(f.data, el.data)
@@ -292,7 +297,7 @@ func (c *outChannel) gather(f *frame) {
 		c.queue = c.queue[:copy(c.queue, c.queue[c.head:])]
 		c.head = 0
 	}
-	if c.waits && c.queued <= c.conn.window/2 {
+	if c.waits && c.queued.Load() <= int64(c.conn.window/2) {
 		c.waits = false
 		f.wakes = append(f.wakes, c.spec.Wake)
 	}
@@ -376,7 +381,8 @@ func (c *outbound) fail(err error) {
 		if !ch.ended {
 			broken = append(broken, ch)
 		}
-		ch.queue, ch.head, ch.queued = nil, 0, 0
+		ch.queue, ch.head = nil, 0
+		ch.queued.Store(0)
 	}
 	c.turns = nil
 	c.mu.Unlock()
