@@ -374,7 +374,7 @@ func TestSnapshotSharesPages(t *testing.T) {
 // A state of many chunks restores whole, at another parallelism.
 func TestManyChunks(t *testing.T) {
 	t.Parallel()
-	keys := keysOf(600_000)
+	keys := keysOf(300_000)
 	b, tab := filled(t, keys)
 	for i, k := range keys {
 		v, _ := tab.Upsert(0, k)
@@ -409,7 +409,7 @@ func TestManyChunks(t *testing.T) {
 // Release while the file is being written ends the writing.
 func TestReleaseEndsWriting(t *testing.T) {
 	t.Parallel()
-	keys := keysOf(600_000) // several chunks
+	keys := keysOf(300_000) // several chunks
 	b, _ := filled(t, keys)
 	s, _ := b.Snapshot(1)
 	w := &releasing{s: s}

@@ -15,10 +15,14 @@ func factory(groups dataflow.KeyGroupRange, maxParallelism int) state.Backend {
 
 func TestAgainstReference(t *testing.T) {
 	t.Parallel()
+	steps := 6000
+	if testing.Short() {
+		steps = 2000
+	}
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			statetest.Compare(t, factory, statetest.NewReference, seed, 6000)
+			statetest.Compare(t, factory, statetest.NewReference, seed, steps)
 		})
 	}
 }
