@@ -44,6 +44,7 @@ type sinkRun[T any] struct {
 	next int // row to write
 
 	writers []connectors.Writer
+	attempt dataflow.Attempt
 	cp      dataflow.CheckpointID
 	// saved are the committables of the last committed checkpoint, and settled
 	// the rows that it covers.
@@ -90,9 +91,10 @@ func (r *sinkRun[T]) run() {
 
 func (r *sinkRun[T]) open(parallelism int, prepared []connectors.Committable) {
 	r.t.Helper()
+	r.attempt++
 	for i := range parallelism {
 		w, err := r.c.New().NewWriter(&connectors.WriterContext{
-			Info:  dataflow.TaskInfo{Job: "job", JobName: "job", UID: "sink", Subtask: i, Parallelism: parallelism, MaxParallelism: 8},
+			Info:  dataflow.TaskInfo{Job: "job", JobName: "job", UID: "sink", Subtask: i, Parallelism: parallelism, MaxParallelism: 8, Attempt: r.attempt},
 			Clock: clock.Real{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Wake: func() {},
 			Counter: func(string) func(int64) { return func(int64) {} }, Incarnation: "life", TxnPool: 4 * parallelism,
 		})
