@@ -158,7 +158,7 @@ func (c *core) sampled(e evSample) {
 			continue
 		}
 		w.memory = rss
-		if w.phase != phaseStarting && rss > w.share {
+		if w.phase != phaseStarting && !w.killed && rss > w.share {
 			w.note = fmt.Sprintf("it held %d MiB, its share is %d MiB", rss>>20, w.share>>20)
 			c.kill(w, ReasonOOM)
 		}

@@ -1,6 +1,7 @@
 package taskexec
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -202,7 +203,7 @@ func (c *core) kill(w *workerState, reason string) {
 func (c *core) overdue(w *workerState) {
 	switch {
 	case !w.killAt.IsZero() && !c.now.Before(w.killAt):
-		c.kill(w, w.reason)
+		c.kill(w, cmp.Or(w.reason, reasonLinkLost))
 	case !w.attached && !w.helloBy.IsZero() && !c.now.Before(w.helloBy):
 		w.note = fmt.Sprintf("the program did not reach launch.Main's worker role within %s", c.cfg.helloMax)
 		c.kill(w, reasonNoHello)
