@@ -40,6 +40,11 @@ type partition struct {
 	// draining waits for the answers to all that is in flight after one
 	// failed, so that the retry goes out in order.
 	draining bool
+	// proven says that the leader has taken a batch of this identity since the
+	// last failure. Until then one batch is in flight: a leader that knows
+	// nothing of a producer takes any sequence number as its first, so if the
+	// first batch were refused and the second taken, the first could never follow.
+	proven   bool
 	sequence int32
 	added    bool // in the open transaction
 	// last is the offset of the last record acknowledged in this transaction.
@@ -64,7 +69,11 @@ type batch struct {
 // The open batch goes only when nothing else is under way: while answers are
 // awaited it fills up.
 func (pt *partition) next() *batch {
-	if pt.draining || pt.inFlight >= inFlightMax {
+	limit := inFlightMax
+	if !pt.proven {
+		limit = 1
+	}
+	if pt.draining || pt.inFlight >= limit {
 		return nil
 	}
 	for _, b := range pt.queue {

@@ -139,7 +139,7 @@ func (p *Producer) Begin(who Identity) error {
 	p.who, p.opened = who, time.Time{}
 	for _, t := range p.topics {
 		for _, pt := range t.parts {
-			pt.sequence, pt.added, pt.last = 0, who.TxnID == "", -1
+			pt.sequence, pt.added, pt.last, pt.proven = 0, who.TxnID == "", -1, false
 		}
 	}
 	return p.err

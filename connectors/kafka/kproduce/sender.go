@@ -261,7 +261,7 @@ func (p *Producer) retryLocked(b *batch, err error) {
 		p.failLocked(fmt.Errorf("write to partition %q %d: %w", b.part.topic, b.part.index, err))
 	}
 	p.cfg.Log.Debug("batch is written again", "topic", b.part.topic, "partition", b.part.index, "sequence", b.sequence, "error", err)
-	b.part.draining = true
+	b.part.draining, b.part.proven = true, false
 }
 
 func (p *Producer) outcomeLocked(b *batch, res []kwire.Produced) {
@@ -299,6 +299,7 @@ func (p *Producer) ackLocked(b *batch, base int64, code kwire.Code) {
 	} else {
 		pt.last = max(pt.last, 0)
 	}
+	pt.proven = !pt.draining
 	p.fails = 0
 	p.pending--
 	p.buffered -= b.bytes
