@@ -12,7 +12,7 @@ import (
 // JobManager is the configuration of the program jobmanager.
 type JobManager struct {
 	ID          string          `config:"id" help:"name among the cluster's jobmanagers; empty: the machine's name"`
-	Insecure    bool            `config:"insecure" help:"allow addresses that other machines reach, without encryption and tokens"`
+	Insecure    bool            `config:"insecure" default:"false" help:"allow addresses that other machines reach, without encryption and tokens"`
 	Control     ControlEndpoint `config:"control"`
 	REST        RESTEndpoint    `config:"rest"`
 	Store       Store           `config:"store"`

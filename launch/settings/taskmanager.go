@@ -19,7 +19,7 @@ import (
 // TaskManager is the configuration of the program taskmanager.
 type TaskManager struct {
 	ID          string        `config:"id" help:"name in the cluster; empty: the machine's name"`
-	Insecure    bool          `config:"insecure" help:"allow addresses that other machines reach, without encryption and tokens"`
+	Insecure    bool          `config:"insecure" default:"false" help:"allow addresses that other machines reach, without encryption and tokens"`
 	JobManagers []string      `config:"jobmanagers" help:"host:port of the jobmanagers' control endpoints; with ha.endpoints not needed"`
 	Slots       int           `config:"slots" default:"0" min:"0" help:"slices of jobs that run here at a time; 0: one for each processor"`
 	Memory      config.Size   `config:"memory" default:"0" help:"memory of all workers together, shared by slots; 0: four fifths of the machine's or container's"`
