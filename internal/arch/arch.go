@@ -178,7 +178,7 @@ func forbidden(module string, p Package, rule layerRule, imp string) string {
 	if underAny(target, nobodyImports) && topFolder(target) != topFolder(p.Path) {
 		return "nobody imports " + topFolder(target)
 	}
-	if underAny(target, devServers) && !underAny(p.Path, append([]string{"cmd/flinkctl", "test", "bench"}, devServers...)) {
+	if underAny(target, devServers) && !underAny(p.Path, append([]string{"cmd/flinkctl", "connectors/kafka/kafkatest", "test", "bench"}, devServers...)) {
 		return "development servers are linked into flinkctl, benchmarks and tests only"
 	}
 	if underAny(p.Path, unrestricted) || under(target, rule.folder) {
