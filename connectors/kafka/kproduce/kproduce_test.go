@@ -274,9 +274,11 @@ func TestReadyFollowsTheBuffer(t *testing.T) {
 		n += 100
 	}
 	h.Remove()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
 	select {
 	case <-woken:
-	case <-time.After(20 * time.Second):
+	case <-ctx.Done():
 		t.Fatal("nobody was woken")
 	}
 	w.flush()
