@@ -173,6 +173,8 @@ type fakeTM struct {
 	onStart func(w *fakeWorker) bool
 	// bounded tasks end their input right after they run.
 	bounded bool
+	// stubborn workers do not end when they are told to.
+	stubborn bool
 	// silent workers do not confirm commits.
 	silent bool
 	plans  int
@@ -315,6 +317,9 @@ func (tm *fakeTM) handle(m *controlv1.JobManagerMessage) []*controlv1.TaskManage
 			w.event(&controlv1.WorkerEvent{Body: &controlv1.WorkerEvent_Ready{Ready: &controlv1.Ready{Fingerprint: w.fingerprint, TcpAddress: "tcp"}}}),
 		}
 	case *controlv1.JobManagerMessage_StopWorker:
+		if tm.stubborn {
+			return nil
+		}
 		reason := "unknown"
 		if tm.workers[b.StopWorker.WorkerId] != nil {
 			reason = "stopped"

@@ -1,10 +1,8 @@
 package dispatcher_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -498,84 +496,6 @@ func TestEndedJobsAreBounded(t *testing.T) {
 		stored, err := c.leader.Load(t.Context(), jobmaster.RecordKey(first))
 		if err != nil || len(stored) != 0 {
 			t.Fatalf("record of the oldest job: %v, error %v", stored, err)
-		}
-	})
-}
-
-// A job whose graph cannot be read is not started from nothing; it says what
-// it waits for, goes on once it can, and may be cancelled meanwhile.
-func TestJobThatCannotBeRecoveredWaits(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
-		c.join("tm-1", 2)
-		lost, healed := c.submit(jobview.Submission{}), c.submit(jobview.Submission{})
-		c.until(lost, jobview.JobRunning)
-		c.until(healed, jobview.JobRunning)
-		c.halt()
-		saved := make(map[dataflow.JobID][]byte)
-		for _, id := range []dataflow.JobID{lost, healed} {
-			key := jobmaster.ObjectPrefix(id) + "graph.json"
-			r, err := c.store.Get(t.Context(), key, 0, -1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			saved[id], _ = io.ReadAll(r)
-			if err := c.store.Delete(t.Context(), key); err != nil {
-				t.Fatal(err)
-			}
-		}
-		c.lead()
-		<-c.d.Ready()
-		seconds(3)
-		if j := c.job(lost); j.State != jobview.JobRestarting || !strings.Contains(j.StateReason, "graph.json") {
-			t.Fatalf("job is %s: %q", j.State, j.StateReason)
-		}
-		if _, err := c.d.Checkpoint(t.Context(), lost); !hasCode(err, "LEAT0501") {
-			t.Fatalf("checkpoint of a job that is recovered: %v", err)
-		}
-		if err := c.d.Cancel(t.Context(), lost); err != nil {
-			t.Fatal(err)
-		}
-		if j := c.job(lost); j.State != jobview.JobCanceled || !strings.Contains(j.StateReason, "unconfirmed") {
-			t.Fatalf("job is %s: %q", j.State, j.StateReason)
-		}
-		b := saved[healed]
-		if err := c.store.Put(t.Context(), jobmaster.ObjectPrefix(healed)+"graph.json", bytes.NewReader(b), int64(len(b))); err != nil {
-			t.Fatal(err)
-		}
-		seconds(6)
-		c.join("tm-1", 2)
-		c.until(healed, jobview.JobRunning)
-	})
-}
-
-// A stop with drain is refused as a start unless it is allowed.
-func TestDrainedSavepoint(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
-		c.join("tm-1", 1)
-		id := c.submit(jobview.Submission{})
-		c.until(id, jobview.JobRunning)
-		op, err := c.d.Stop(t.Context(), id, jobview.StopRequest{Stop: true, Drain: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		o := c.operation(id, op)
-		if o.Failure != nil {
-			t.Fatal(o.Failure)
-		}
-		c.until(id, jobview.JobFinished)
-		from := jobview.Submission{BundleSHA: "b1", FromSavepoint: o.Path}
-		if _, err := c.d.Submit(t.Context(), from); !hasCode(err, "LEAT4203") {
-			t.Fatalf("start from a drained savepoint: %v", err)
-		}
-		from.AllowDrained = true
-		second := c.submit(from)
-		c.until(second, jobview.JobRunning)
-		if _, err := c.d.Submit(t.Context(), jobview.Submission{BundleSHA: "b1", FromSavepoint: "s3://elsewhere/x"}); !hasCode(err, "LEAT4208") && !hasCode(err, "LEAT4207") {
-			t.Fatalf("start from a foreign place: %v", err)
 		}
 	})
 }
