@@ -3,20 +3,11 @@ package dispatcher_test
 import (
 	"bytes"
 	"io"
-	"math/rand/v2"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/leatstream/leat/dataflow"
-	"github.com/leatstream/leat/dataflow/graph"
-	"github.com/leatstream/leat/internal/clock"
-	controlv1 "github.com/leatstream/leat/proto/control/v1"
-	"github.com/leatstream/leat/runtime/dispatcher"
-	"github.com/leatstream/leat/runtime/ha"
-	"github.com/leatstream/leat/runtime/ha/memha"
 	"github.com/leatstream/leat/runtime/jobmaster"
 	"github.com/leatstream/leat/runtime/jobview"
 )
