@@ -121,7 +121,7 @@ func (o *operator[K, T, A, O]) Process(_ int, b *columnar.Batch) error {
 	// is judged by its own group.
 	byGroup := o.wm < o.bounds.most
 	fired := o.wm
-	cur := o.spanOf(b.Time(0))
+	cur := span{win: Window{start: 1}} // holds no time
 	for i := range rows {
 		o.at = i
 		t := b.Time(i)
