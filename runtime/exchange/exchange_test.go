@@ -3,8 +3,11 @@ package exchange_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -340,6 +343,46 @@ func TestGateUnderLoad(t *testing.T) {
 		}
 	}
 	wg.Wait()
+}
+
+// A producer that waits for an answer before it sends again pushes just when
+// the consumer finds the channel empty: no element may be overlooked then.
+func TestGateOverlooksNothing(t *testing.T) {
+	t.Parallel()
+	const rounds = 50_000
+	box := mailbox.New()
+	g := exchange.NewGate([]exchange.ChannelSpec{{Type: rowType(t)}}, box.Wake)
+	var answered atomic.Int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range int64(rounds) {
+			g.Channel(0).Send(exchange.Element{Kind: exchange.KindWatermark, Time: i})
+			for answered.Load() <= i {
+				runtime.Gosched()
+			}
+		}
+	}()
+	timeout := time.NewTimer(30 * time.Second)
+	defer timeout.Stop()
+	for answered.Load() < rounds {
+		if _, _, ok, _ := g.Next(); ok {
+			answered.Add(1)
+			continue
+		}
+		box.Arm()
+		if _, _, ok, _ := g.Next(); ok {
+			answered.Add(1)
+			continue
+		}
+		select {
+		case <-box.C():
+		case <-timeout.C:
+			answered.Store(rounds)
+			t.Error("an element was overlooked")
+		}
+	}
+	<-done
 }
 
 // A gate goes round its channels, skips blocked ones and, for a task that

@@ -188,7 +188,12 @@ func (o *emitter) EmitSide(tag string, b *columnar.Batch) {
 
 func (o *emitter) emit(targets []target, b *columnar.Batch) {
 	t := o.task
-	if len(targets) == 0 || t.err != nil {
+	switch {
+	case len(targets) == 0 || t.err != nil:
+		return
+	case t.finished:
+		// The end was forwarded: nothing may follow it.
+		t.cfg.Log.Warn("rows emitted after the end of input were dropped", "operator", o.node.spec.Name)
 		return
 	}
 	rows := targets[0].rows.Len(b.Rows)

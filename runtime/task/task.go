@@ -213,6 +213,3 @@ func (t *Task) Event(payload []byte) {
 
 // Failure tells why the task failed, after Step said Done.
 func (t *Task) Failure() *controlv1.Failure { return t.failure }
-
-// Info names the task.
-func (t *Task) Info() (vertex, subtask int) { return t.cfg.Vertex.Index, t.cfg.Subtask }

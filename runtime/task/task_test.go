@@ -210,6 +210,18 @@ func TestEndOfInput(t *testing.T) {
 	}
 }
 
+// What an operator emits after the end was forwarded is dropped: nothing
+// follows an end.
+func TestNothingFollowsTheEnd(t *testing.T) {
+	t.Parallel()
+	o := &op{}
+	r := chain(t, 1, o).begin()
+	r.end(0)
+	r.run()
+	o.ctx.Mail(func() error { emit(o.ctx, 1); return nil })
+	r.expect("wm max", "end")
+}
+
 // The barrier is forwarded after the operators' snapshots, in the order of the
 // chain, and rows behind a barrier wait for the others.
 func TestBarriersAreAligned(t *testing.T) {

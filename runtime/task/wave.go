@@ -73,7 +73,7 @@ func (t *Task) wakeOutput() {
 
 // setIdle starts the wave of a change of status.
 func (t *Task) setIdle(idle bool) {
-	if t.idle == idle {
+	if t.idle == idle || t.finished {
 		return
 	}
 	t.idle = idle

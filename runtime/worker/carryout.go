@@ -1,12 +1,14 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime/metrics"
 	"syscall"
 
 	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/internal/fault"
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
 	"github.com/leatstream/leat/runtime/task"
 )
@@ -82,7 +84,10 @@ func (w *driver) end0() {
 // there are at most gathersMax.
 func (w *driver) upload(g *gathered) {
 	if g.object == "" {
-		w.goDo(func() { w.post(event{uploaded: &uploaded{id: g.id}}) })
+		w.goDo(func() {
+			err := fault.Hit(fault.WorkerBeforeUpload)
+			w.post(event{uploaded: &uploaded{id: g.id, err: cmp.Or(err, fault.Hit(fault.WorkerBeforeAck))}})
+		})
 		return
 	}
 	key := g.dir + "/" + w.cfg.WorkerID + ".state"
@@ -98,13 +103,19 @@ func (w *driver) upload(g *gathered) {
 	w.uploads[g.id] = cancel
 	w.goDo(func() {
 		defer cancel()
-		body := newPieces(g.pieces)
-		err := w.cfg.Objects.Put(ctx, key, body, body.Size())
-		if err != nil {
-			err = fmt.Errorf("writing state object %q of %d bytes: %w", key, body.Size(), err)
-		}
-		w.post(event{uploaded: &uploaded{id: g.id, err: err}})
+		w.post(event{uploaded: &uploaded{id: g.id, err: w.put(ctx, key, newPieces(g.pieces))}})
 	})
+}
+
+// put stores a state object.
+func (w *driver) put(ctx context.Context, key string, body *pieces) error {
+	if err := fault.Hit(fault.WorkerBeforeUpload); err != nil {
+		return err
+	}
+	if err := w.cfg.Objects.Put(ctx, key, body, body.Size()); err != nil {
+		return fmt.Errorf("writing state object %q of %d bytes: %w", key, body.Size(), err)
+	}
+	return fault.Hit(fault.WorkerBeforeAck)
 }
 
 func (w *driver) reportMetrics() {

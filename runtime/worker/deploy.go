@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -66,7 +67,8 @@ func (w *driver) newDeployment(cmd *controlv1.Deploy) *deployment {
 func (d *deployment) run() {
 	err := d.build()
 	if err != nil {
-		d.w.post(event{built: &built{failure: plainFailure(err, false)}})
+		var wrong *graphError
+		d.w.post(event{built: &built{failure: plainFailure(err, errors.As(err, &wrong))}})
 		return
 	}
 	b := &built{}
@@ -81,10 +83,17 @@ func (d *deployment) run() {
 	}
 }
 
+// graphError is a fault of the graph or of the deployment, which would come
+// again in each attempt.
+type graphError struct{ error }
+
+// Unwrap gives the cause.
+func (e *graphError) Unwrap() error { return e.error }
+
 // build makes gates, connections, outputs and tasks.
 func (d *deployment) build() error {
 	if err := d.planAndPlace(); err != nil {
-		return err
+		return &graphError{err}
 	}
 	in := exchange.Inbound{Credentials: d.credentials()}
 	for _, l := range d.local {
@@ -103,7 +112,7 @@ func (d *deployment) build() error {
 	tasks := make([]*task.Task, 0, len(d.local))
 	for _, l := range d.local {
 		if l.task, err = d.buildTask(l, senders, restored); err != nil {
-			return fmt.Errorf("vertex %q, subtask %d: %w", l.vertex.Name, l.place.subtask, err)
+			return &graphError{fmt.Errorf("vertex %q, subtask %d: %w", l.vertex.Name, l.place.subtask, err)}
 		}
 		tasks = append(tasks, l.task)
 	}

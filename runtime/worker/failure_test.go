@@ -137,6 +137,21 @@ func TestOtherGraph(t *testing.T) {
 	m.cancelAll()
 }
 
+// A graph that can never run fails the job for good.
+func TestWrongGraph(t *testing.T) {
+	t.Parallel()
+	world := newOutside(10)
+	m := startMaster(t, func() *graph.JobGraph {
+		g := jobGraph(t, world)
+		g.Edges[0].Key = nil
+		return g
+	}, exchangemem.New(), newStore(), 1, 1, 1, nil)
+	m.until("ready", func() bool { return len(m.ready) == 1 })
+	m.deployOnly()
+	m.fails("the graph", "no key", true)
+	m.cancelAll()
+}
+
 // When the link is cut the worker ends with an error.
 func TestLinkLost(t *testing.T) {
 	t.Parallel()

@@ -55,13 +55,13 @@ func TestRunToTheEnd(t *testing.T) {
 func TestKillAndRestore(t *testing.T) {
 	t.Parallel()
 	networks(t, func(t *testing.T, n exchange.Network) {
-		world := newOutside(5000)
+		world := newOutside(20_000)
 		store := &objects{data: map[string][]byte{}}
 		build := func() *graph.JobGraph { return jobGraph(t, world) }
 		var restore *controlv1.Restore
 		id := int64(0)
 		for attempt, par := range []int{3, 2, 5, 4} {
-			world.pace.Store(int64(4000 * (attempt + 1)))
+			world.pace.Store(25_000) // so that rows flow during each checkpoint
 			m := startMaster(t, build, n, store, int64(attempt+1), 2, par, restore)
 			m.deploy()
 			for range 3 {
@@ -69,6 +69,7 @@ func TestKillAndRestore(t *testing.T) {
 				if !m.checkpoint(id, nil) {
 					t.Fatal(m.failure)
 				}
+				world.pace.Store(10_000)
 			}
 			restore = m.committed
 			m.kill()
