@@ -88,7 +88,8 @@ func (s *logShelf) finished(worker string) {
 	for _, e := range s.entries {
 		if e.finished && ended > logsMax {
 			ended--
-			_ = e.log.remove() // removed with the shelf at the next start
+			_ = e.log.remove()                         // removed with the shelf at the next start
+			_ = os.Remove(filepath.Join(s.dir, e.job)) // if it was the job's last
 			continue
 		}
 		kept = append(kept, e)
