@@ -12,4 +12,10 @@
 // 137), error (Hit returns an error) or delay:100ms. A crash repeated after
 // each restart tests nothing more, so with LEAT_FAILPOINTS_DIR set each crash
 // and exit happens once: it leaves a file of its name in that folder.
+//
+// The action remote leaves it to a test, while the process runs, what happens.
+// In LEAT_FAILPOINTS_DIR each hit adds a line "NANOSECONDS PID NAME" to the
+// file trace; a process that hits a point with a file NAME.crash removes the
+// file and kills itself; while there is a file NAME.hold it waits, at most for
+// ten seconds. The name * stands for all.
 package fault

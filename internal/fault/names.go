@@ -18,9 +18,21 @@ const (
 	KafkaSinkAfterFence     Point = "kafka.sink.after-fence"
 )
 
+// The failpoints of a checkpoint on its way from the workers' snapshots to the
+// commit point and back.
+const (
+	WorkerBeforeUpload      Point = "worker.before-upload"
+	WorkerBeforeAck         Point = "worker.before-ack"
+	JobmasterBeforeManifest Point = "jobmaster.before-manifest"
+	JobmasterBeforePointer  Point = "jobmaster.before-pointer"
+	JobmasterAfterPointer   Point = "jobmaster.after-pointer"
+)
+
 // Names returns all failpoints.
 func Names() []Point {
 	return []Point{
+		WorkerBeforeUpload, WorkerBeforeAck,
+		JobmasterBeforeManifest, JobmasterBeforePointer, JobmasterAfterPointer,
 		KafkaSinkBeforeFlush, KafkaSinkAfterFlush, KafkaSinkAfterSeal,
 		KafkaSinkBeforeCommit, KafkaSinkBetweenCommits, KafkaSinkAfterCommit,
 		KafkaSinkBeforeReuse, KafkaSinkBeforeRecover, KafkaSinkRecommitted,

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/leatstream/leat/internal/clock"
 )
@@ -50,10 +51,11 @@ func Hit(p Point) error {
 		return fmt.Errorf("failpoint %s", p)
 	case actDelay:
 		clock.Real{}.Sleep(a.delay)
+	case actRemote:
+		remote(p)
 	case actCrash:
 		if first(p) {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {}
+			die()
 		}
 	case actExit:
 		if first(p) {
@@ -76,4 +78,49 @@ func first(p Point) bool {
 	_ = f.Close()
 	fmt.Fprintln(os.Stderr, "failpoint:", p)
 	return true
+}
+
+func die() {
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
+}
+
+// holdMax bounds how long a test may hold a process, and holdPoll is how often
+// it is looked whether it still does.
+const (
+	holdMax  = 10 * time.Second
+	holdPoll = time.Millisecond
+)
+
+// remote does what the files of LEAT_FAILPOINTS_DIR say.
+func remote(p Point) {
+	dir := os.Getenv("LEAT_FAILPOINTS_DIR")
+	if dir == "" {
+		return
+	}
+	c := clock.Real{}
+	began := c.Now()
+	trace(dir, fmt.Sprintf("%d %d %s\n", began.UnixNano(), os.Getpid(), p))
+	file := filepath.Join(dir, string(p))
+	// Of several processes that hit it at once, the one that removes the file dies.
+	if os.Remove(file+".crash") == nil {
+		die()
+	}
+	for c.Since(began) < holdMax {
+		if _, err := os.Stat(file + ".hold"); err != nil {
+			return
+		}
+		c.Sleep(holdPoll)
+	}
+}
+
+// trace adds a line to the trace; a line that is lost fails the test that
+// misses it.
+func trace(dir, line string) {
+	f, err := os.OpenFile(filepath.Join(dir, "trace"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return
+	}
+	_, _ = f.WriteString(line)
+	_ = f.Close()
 }

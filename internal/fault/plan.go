@@ -15,6 +15,7 @@ const (
 	actExit
 	actError
 	actDelay
+	actRemote
 )
 
 type rule struct {
@@ -34,6 +35,16 @@ func parse(spec string) (map[Point]rule, error) {
 		name, what, ok := strings.Cut(part, "=")
 		if !ok {
 			return nil, fmt.Errorf("failpoint %q: want name=action", part)
+		}
+		if strings.TrimSpace(name) == "*" {
+			r, err := parseRule(strings.TrimSpace(what))
+			if err != nil {
+				return nil, fmt.Errorf("failpoint %q: %w", name, err)
+			}
+			for _, p := range Names() {
+				rules[p] = r
+			}
+			continue
 		}
 		p := Point(strings.TrimSpace(name))
 		if !slices.Contains(Names(), p) {
@@ -64,6 +75,8 @@ func parseRule(s string) (rule, error) {
 		r.action = actCrash
 	case "exit":
 		r.action = actExit
+	case "remote":
+		r.action = actRemote
 	case "error":
 		r.action = actError
 	case "delay":
@@ -73,7 +86,7 @@ func parseRule(s string) (rule, error) {
 		}
 		r.action, r.delay = actDelay, d
 	default:
-		return r, fmt.Errorf("action %q: want crash, exit, error or delay:DURATION", kind)
+		return r, fmt.Errorf("action %q: want crash, exit, error, remote or delay:DURATION", kind)
 	}
 	return r, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/leatstream/leat/checkpoint"
 	"github.com/leatstream/leat/checkpoint/manifest"
 	"github.com/leatstream/leat/checkpoint/store"
+	"github.com/leatstream/leat/internal/fault"
 	"github.com/leatstream/leat/runtime/ha"
 )
 
@@ -94,7 +95,16 @@ func (d *Driver) writeRecord(ctx context.Context, cmd WriteRecord) {
 }
 
 func (d *Driver) movePointer(ctx context.Context, cmd MovePointer) error {
-	return d.commitPointer(ctx, cmd.Pointer, cmd.Record)
+	if err := fault.Hit(fault.JobmasterBeforePointer); err != nil {
+		return err
+	}
+	if err := d.commitPointer(ctx, cmd.Pointer, cmd.Record); err != nil {
+		return err
+	}
+	if err := fault.Hit(fault.JobmasterAfterPointer); err != nil {
+		return fmt.Errorf("%w: %w", ha.ErrUnknown, err)
+	}
+	return nil
 }
 
 func (d *Driver) commitPointer(ctx context.Context, p checkpoint.Pointer, r *Record) error {
@@ -170,7 +180,10 @@ func (d *Driver) access(ctx context.Context, cmd Command) {
 		}
 		d.box.post(done)
 	case WriteManifest:
-		_, err := manifest.Write(ctx, d.cfg.Store, cmd.Key, cmd.Manifest)
+		err := fault.Hit(fault.JobmasterBeforeManifest)
+		if err == nil {
+			_, err = manifest.Write(ctx, d.cfg.Store, cmd.Key, cmd.Manifest)
+		}
 		if err != nil {
 			d.answer(checkpoint.ManifestFailed{ID: cmd.ID, Reason: err.Error()})
 			return
