@@ -38,8 +38,9 @@ type Config struct {
 
 // Handler serves /v1/… and /overview. It is safe for concurrent use.
 type Handler struct {
-	cfg Config
-	mux *http.ServeMux
+	cfg      Config
+	mux      *http.ServeMux
+	toLeader http.RoundTripper
 }
 
 var _ http.Handler = (*Handler)(nil)
@@ -49,7 +50,7 @@ func NewHandler(cfg Config) *Handler {
 	if cfg.UploadBytesMax == 0 {
 		cfg.UploadBytesMax = uploadBytesMaxDefault
 	}
-	h := &Handler{cfg: cfg, mux: http.NewServeMux()}
+	h := &Handler{cfg: cfg, mux: http.NewServeMux(), toLeader: leaderTransport()}
 	for pattern, serve := range h.routes() {
 		method, path, _ := strings.Cut(pattern, " ")
 		h.mux.HandleFunc(method+" /v1"+path, h.wrap(serve))
@@ -115,7 +116,7 @@ func (h *Handler) routes() map[string]serveFunc {
 }
 
 // wrap finds the leader's control, turns values and errors into answers, and
-// sends those who ask a standby to the leader.
+// passes on to the leader what a standby is asked.
 func (h *Handler) wrap(serve serveFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c, leader := h.cfg.Control()
@@ -134,8 +135,8 @@ func (h *Handler) wrap(serve serveFunc) http.HandlerFunc {
 }
 
 func (h *Handler) standby(w http.ResponseWriter, r *http.Request, leader string) {
-	if leader != "" {
-		http.Redirect(w, r, leader+r.URL.RequestURI(), http.StatusTemporaryRedirect)
+	if leader != "" && r.Header.Get(forwardedHeader) == "" {
+		h.forward(w, r, leader)
 		return
 	}
 	h.fail(w, &jobview.Error{
