@@ -92,7 +92,7 @@ func (a *app) bundleInspect() *cobra.Command {
 
 func manifestTable(b *bundle.Bundle, sum string) table {
 	m := b.Manifest
-	t := table{header: []string{"FIELD", "VALUE"}, rows: [][]string{
+	t := table{header: []string{"FIELD", "VALUE"}, names: []string{sum}, rows: [][]string{
 		{"name", m.Name}, {"main", m.Main}, {"sha256", sum}, {"size", size(b.Size)}, {"engine", m.Engine},
 		{"protocol", fmt.Sprint(m.Protocol)}, {"go", m.Go},
 	}}
@@ -111,7 +111,7 @@ func (a *app) bundleVerify() *cobra.Command {
 				return exitWith(exitProblems, own(err))
 			}
 			return a.print(map[string]string{"file": args[0], "sha256": sum, "result": "ok"}, func() table {
-				return table{header: []string{"RESULT", "SHA256", "FILE"}, rows: [][]string{{"ok", sum, args[0]}}}
+				return table{header: []string{"RESULT", "SHA256", "FILE"}, rows: [][]string{{"ok", sum, args[0]}}, names: []string{args[0]}}
 			})
 		},
 	}

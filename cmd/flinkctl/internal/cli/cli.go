@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -50,13 +51,14 @@ type app struct {
 	yes         bool
 	confirm     string
 	interactive bool
+	args        []string // of the command line, without the program's name
 }
 
 // Main runs flinkctl with the given arguments and returns its exit code.
 func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	a := &app{in: in, out: out, err: errOut, interactive: isTerminal(in) && isTerminal(errOut)}
+	a := &app{in: in, out: out, err: errOut, args: args, interactive: isTerminal(in) && isTerminal(errOut)}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(in)
@@ -69,6 +71,7 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return exitInterrupted
 	}
+	a.output = outputAsked(args, a.output)
 	return a.report(err)
 }
 
@@ -77,7 +80,7 @@ func Tree() []string {
 	var out []string
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
-		if c.Runnable() && !c.Hidden {
+		if c.Runnable() && !c.Hidden && !c.HasSubCommands() && c.Name() != "help" {
 			out = append(out, strings.TrimPrefix(c.CommandPath(), "flinkctl "))
 		}
 		for _, s := range c.Commands() {
@@ -104,7 +107,13 @@ func (a *app) root() *cobra.Command {
 		Args:    noSuchCommand,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usagef("%v (see %s --help)", err, c.CommandPath()) })
+	root.SetFlagErrorFunc(flagError)
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if !slices.Contains(outputs(), a.output) {
+			return usagef("output %q is not one of %s", a.output, strings.Join(outputs(), ", "))
+		}
+		return nil
+	}
 	f := root.PersistentFlags()
 	f.StringVar(&a.jobmanager, "jobmanager", envOr("LEAT_JOBMANAGER", defaultJobmanager), "address of the jobmanager's REST API (LEAT_JOBMANAGER)")
 	f.StringVarP(&a.output, "output", "o", "table", "table, wide, name, json, yaml or jsonl")
@@ -115,13 +124,74 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.localCommands(), a.bundleCommands(), a.runCommand("run"), a.jobCommands(), a.checkpointCommands(),
 		a.savepointCommands(), a.taskmanagerCommands(), a.clusterCommands(), a.logsCommand(), a.kafkaCommands(), a.versionCommand())
 	root.AddCommand(a.shortcuts()...)
-	for _, c := range root.Commands() {
-		if c.HasSubCommands() && c.Args == nil {
-			c.Args = noSuchCommand
-			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	root.SetHelpTemplate(helpTemplate)
+	root.SetUsageTemplate(helpTemplate)
+	root.InitDefaultCompletionCmd("completion")
+	root.InitDefaultHelpCmd()
+	finish(root)
+	a.completions(root)
+	return root
+}
+
+// helpTemplate puts examples first and what all verbs share on one line.
+const helpTemplate = `{{with or .Long .Short}}{{.}}
+
+{{end}}{{if .HasExample}}{{.Example}}
+
+{{end}}Usage: {{.UseLine}}{{if .HasAvailableSubCommands}}{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}
+{{if and .HasParent .HasAvailableLocalFlags}}{{.LocalNonPersistentFlags.FlagUsages}}{{end}}{{if .HasParent}}All verbs: --jobmanager URL, -o table|wide|name|json|yaml|jsonl, --no-headers, --yes, --confirm NAME, -v
+{{else}}{{.LocalFlags.FlagUsages}}{{end}}`
+
+// finish makes nouns refuse what is no verb of theirs, and keeps the order in
+// which flags were given their place.
+func finish(c *cobra.Command) {
+	c.Flags().SortFlags = false
+	c.DisableFlagsInUseLine = true
+	c.SuggestionsMinimumDistance = 2
+	if c.HasParent() && c.HasSubCommands() && c.RunE == nil && c.Run == nil {
+		c.Args = noSuchCommand
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	}
+	for _, s := range c.Commands() {
+		finish(s)
+	}
+}
+
+// flagError names an unknown verb before an unknown flag of it.
+func flagError(c *cobra.Command, err error) error {
+	if words := c.Flags().Args(); len(words) > 0 && c.HasSubCommands() {
+		if err := noSuchCommand(c, words); err != nil && c.Annotations[takesJob] == "" {
+			return err
 		}
 	}
-	return root
+	return usagef("%v (see %s --help)", err, c.CommandPath())
+}
+
+// outputAsked finds the form asked for when the command line could not be
+// parsed to its end: errors are JSON then, too.
+func outputAsked(args []string, parsed string) string {
+	if parsed != "table" {
+		return parsed
+	}
+	for i, arg := range args {
+		if arg == "--" {
+			break
+		}
+		value := ""
+		switch {
+		case (arg == "-o" || arg == "--output") && i+1 < len(args):
+			value = args[i+1]
+		case strings.HasPrefix(arg, "--output="):
+			value = strings.TrimPrefix(arg, "--output=")
+		case strings.HasPrefix(arg, "-o"):
+			value = strings.TrimPrefix(strings.TrimPrefix(arg, "-o"), "=")
+		}
+		if slices.Contains(outputs(), value) {
+			return value
+		}
+	}
+	return parsed
 }
 
 // noSuchCommand refuses an unknown verb before its flags are looked at.
@@ -171,7 +241,7 @@ func (a *app) versionCommand() *cobra.Command {
 				v["server"] = o.Version
 			}
 			return a.print(v, func() table {
-				t := table{header: []string{"PART", "VERSION"}, rows: [][]string{{"client", v["client"]}}}
+				t := table{header: []string{"PART", "VERSION"}, rows: [][]string{{"client", v["client"]}}, names: []string{v["client"]}}
 				if s, ok := v["server"]; ok {
 					t.rows = append(t.rows, []string{"server", s})
 				}
@@ -183,13 +253,11 @@ func (a *app) versionCommand() *cobra.Command {
 
 // shortcuts are Flink's flat verbs.
 func (a *app) shortcuts() []*cobra.Command {
-	list, stop, cancel, savepoint, checkpoint, info := a.jobList(), a.jobStop(), a.jobCancel(), a.savepointCreate(), a.checkpointTrigger(), a.infoCommand()
+	list, stop, cancel, info := a.jobList(), a.jobStop(), a.jobCancel(), a.infoCommand()
 	list.Short = "Short for job list"
 	stop.Short = "Short for job stop"
 	cancel.Short = "Short for job cancel"
 	// savepoint and checkpoint are nouns with verbs: a bare job after them
-	// means Flink's verb.
-	_ = savepoint
-	_ = checkpoint
+	// means Flink's verb (see savepointCommands).
 	return []*cobra.Command{list, stop, cancel, info}
 }

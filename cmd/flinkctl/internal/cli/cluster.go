@@ -53,7 +53,7 @@ func (a *app) taskmanagerGet() *cobra.Command {
 				return err
 			}
 			return a.print(m, func() table {
-				t := table{header: []string{"FIELD", "VALUE"}}
+				t := table{header: []string{"FIELD", "VALUE"}, names: []string{m.ID}}
 				for _, r := range [][]string{
 					{"id", m.ID}, {"host", m.Host}, {"address", m.Path}, {"platform", m.Platform}, {"version", m.Version},
 					{"slots", fmt.Sprintf("%d of %d free", m.FreeSlots, m.SlotsNumber)}, {"pid", fmt.Sprint(m.PID)},
@@ -80,7 +80,7 @@ func (a *app) clusterCommands() *cobra.Command {
 				return err
 			}
 			return a.print(o, func() table {
-				return table{header: []string{"FIELD", "VALUE"}, rows: [][]string{
+				return table{header: []string{"FIELD", "VALUE"}, names: []string{a.client().Base()}, rows: [][]string{
 					{"version", o.Version},
 					{"leader", fmt.Sprintf("%s (epoch %d)", o.Leader, o.Epoch)},
 					{"rest", a.client().Base()},
@@ -110,6 +110,9 @@ func (a *app) logsCommand() *cobra.Command {
 			if len(args) == 0 && taskmanager == "" {
 				return usagef("name a JOB, or a taskmanager with --taskmanager ID")
 			}
+			if follow && (a.output == "json" || a.output == "yaml") {
+				return usagef("--follow has no end, so it cannot be one %s value: use -o jsonl", a.output)
+			}
 			sources, err := a.logSources(c.Context(), args, taskmanager, worker)
 			if err != nil {
 				return err
@@ -127,6 +130,7 @@ func (a *app) logsCommand() *cobra.Command {
 type logSource struct {
 	taskmanager, job, worker string
 	offset                   int64
+	rest                     string // of a line that was cut between two pieces
 }
 
 func (a *app) logSources(ctx context.Context, args []string, taskmanager, worker string) ([]*logSource, error) {
@@ -158,12 +162,13 @@ func (a *app) logSources(ctx context.Context, args []string, taskmanager, worker
 func (a *app) copyLogs(ctx context.Context, sources []*logSource, tail int64, follow bool) error {
 	var firstErr error
 	found := 0
+	p := &logPrinter{app: a, prefix: len(sources) > 1, lines: []logLine{}}
 	for _, s := range sources {
 		s.offset = -tail
 		if tail < 0 {
 			s.offset = 0
 		}
-		if err := a.copyLog(ctx, s, len(sources) > 1); err != nil {
+		if err := a.copyLog(ctx, s, p); err != nil {
 			if firstErr == nil {
 				firstErr = err
 			}
@@ -174,20 +179,73 @@ func (a *app) copyLogs(ctx context.Context, sources []*logSource, tail int64, fo
 	if found == 0 {
 		return firstErr
 	}
+	if err := p.flush(); err != nil {
+		return err
+	}
 	for follow {
 		if err := pause(ctx); err != nil {
 			return nil
 		}
 		for _, s := range sources {
-			if err := a.copyLog(ctx, s, len(sources) > 1); err != nil && a.verbose {
+			if err := a.copyLog(ctx, s, p); err != nil && a.verbose {
 				fmt.Fprintln(a.err, err)
 			}
+		}
+		if err := p.flush(); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (a *app) copyLog(ctx context.Context, s *logSource, prefix bool) error {
+// logLine is a line of a log in -o json.
+type logLine struct {
+	TaskManager string `json:"taskmanager"`
+	Line        string `json:"line"`
+}
+
+// logPrinter prints whole lines in the form asked for.
+type logPrinter struct {
+	app    *app
+	prefix bool      // name the taskmanager
+	lines  []logLine // not printed yet; -o name prints each taskmanager once
+}
+
+func (p *logPrinter) add(s *logSource, text string) {
+	for line := range strings.Lines(text) {
+		p.lines = append(p.lines, logLine{s.taskmanager, strings.TrimSuffix(line, "\n")})
+	}
+}
+
+func (p *logPrinter) flush() error {
+	lines := p.lines
+	p.lines = []logLine{}
+	switch p.app.output {
+	case "json", "yaml", "jsonl":
+		return p.app.print(lines, nil)
+	case "name":
+		for i, l := range lines {
+			if i == 0 || lines[i-1].TaskManager != l.TaskManager {
+				fmt.Fprintln(p.app.out, l.TaskManager)
+			}
+		}
+		return nil
+	}
+	for _, l := range lines {
+		text := l.Line
+		if p.prefix {
+			text = l.TaskManager + " | " + text
+		}
+		if _, err := fmt.Fprintln(p.app.out, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyLog reads what is new. A line that is not whole yet is left for the
+// next look, unless the log grows no more in this call.
+func (a *app) copyLog(ctx context.Context, s *logSource, p *logPrinter) error {
 	for {
 		data, total, err := a.client().Log(ctx, s.taskmanager, s.job, s.worker, s.offset, logPieceBytes)
 		if err != nil {
@@ -197,13 +255,12 @@ func (a *app) copyLog(ctx context.Context, s *logSource, prefix bool) error {
 			s.offset = max(0, total+s.offset)
 		}
 		s.offset += int64(len(data))
-		text := string(data)
-		if prefix && text != "" {
-			text = s.taskmanager + " | " + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n"+s.taskmanager+" | ") + "\n"
+		text := s.rest + string(data)
+		s.rest = ""
+		if i := strings.LastIndexByte(text, '\n'); i >= 0 && s.offset < total {
+			s.rest, text = text[i+1:], text[:i+1]
 		}
-		if _, err := fmt.Fprint(a.out, text); err != nil {
-			return err
-		}
+		p.add(s, text)
 		if len(data) == 0 || s.offset >= total {
 			return nil
 		}

@@ -19,6 +19,13 @@ type exitError struct {
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
+// again reports whether an operation that goes on in the cluster may be asked
+// for again: the jobmanager is away, or another is being elected.
+func again(err error) bool {
+	var api *restapi.Error
+	return errors.Is(err, restapi.ErrUnreachable) || errors.As(err, &api) && api.Status == http.StatusServiceUnavailable
+}
+
 func usagef(format string, args ...any) error {
 	return &exitError{exitUsage, coded("LEAT0002", fmt.Sprintf(format, args...))}
 }

@@ -113,7 +113,7 @@ func savepointTable(v savepointView) table {
 	if v.Drained {
 		kind += ", drained"
 	}
-	t := table{header: []string{"UID", "PAR", "KEYED", "OTHER", "NAME"}}
+	t := table{header: []string{"UID", "PAR", "KEYED", "OTHER", "NAME"}, names: []string{v.Path}}
 	t.rows = append(t.rows, []string{fmt.Sprintf("%s %d of %s", kind, v.Checkpoint, v.Job), fmt.Sprintf("≤%d", v.MaxParallelism), size(v.Bytes), "", time.UnixMilli(v.Created).UTC().Format(time.RFC3339)})
 	for _, o := range v.Operators {
 		t.rows = append(t.rows, []string{o.UID, fmt.Sprint(o.Parallelism), size(o.KeyedBytes), size(o.OtherBytes), o.Name})

@@ -24,6 +24,9 @@ func (a *app) jobCommands() *cobra.Command {
 // findJob resolves a name, an id or a unique prefix of an id. Of several jobs
 // with one name the only one that has not ended wins.
 func (a *app) findJob(ctx context.Context, ref string) (restapi.JobOverview, error) {
+	if ref == "" {
+		return restapi.JobOverview{}, usagef("the JOB is empty: name one, or give (the beginning of) its id")
+	}
 	jobs, err := a.client().Jobs(ctx)
 	if err != nil {
 		return restapi.JobOverview{}, err
@@ -117,7 +120,7 @@ func (a *app) jobGet() *cobra.Command {
 }
 
 func jobDetails(j restapi.Job) table {
-	t := table{header: []string{"FIELD", "VALUE"}}
+	t := table{header: []string{"FIELD", "VALUE"}, names: []string{j.ID}}
 	add := func(k, v string) { t.rows = append(t.rows, []string{k, v}) }
 	add("name", j.Name)
 	add("id", j.ID)
@@ -205,10 +208,11 @@ func (a *app) jobExceptions() *cobra.Command {
 }
 
 func exceptionTable(e restapi.Exceptions) table {
-	t := table{header: []string{"AGE", "CODE", "TASK", "RECORD", "MESSAGE"}, empty: "No failures."}
+	t := table{header: []string{"AGE", "CODE", "TASK", "RECORD", "MESSAGE"}, empty: "No failures.", names: []string{}}
 	for _, x := range e.History.Entries {
 		first, _, _ := strings.Cut(x.Stacktrace, "\n")
 		t.rows = append(t.rows, []string{ago(x.Timestamp), x.Name, dash(x.TaskName), dash(x.Record), first})
+		t.names = append(t.names, x.Name)
 	}
 	return t
 }
@@ -269,19 +273,40 @@ func (a *app) ask(question string) error {
 	return nil
 }
 
+// awayMax is how long a jobmanager that does not answer is asked again for
+// something that goes on without it.
+const awayMax = 30 * time.Second
+
+// patience decides when a jobmanager has been away for too long.
+type patience struct{ since time.Time }
+
+// ends reports whether err, the result of one more question, is to be given
+// up on.
+func (p *patience) ends(err error) bool {
+	if err == nil {
+		p.since = time.Time{}
+		return false
+	}
+	if p.since.IsZero() {
+		p.since = time.Now()
+	}
+	return !again(err) || time.Since(p.since) > awayMax
+}
+
 // awaitEnd waits until a job has ended, in the given state.
 func (a *app) awaitEnd(ctx context.Context, o restapi.JobOverview, want string) error {
+	var away patience
 	for {
 		j, err := a.client().Job(ctx, o.ID)
-		if err != nil {
+		if away.ends(err) {
 			return err
 		}
-		if terminal(j.State) {
+		if err == nil && terminal(j.State) {
 			if j.State != want {
 				return exitWith(exitFailed, coded("LEAT3102", fmt.Sprintf("job %s ended %s, not %s", o.Name, j.State, want)))
 			}
 			return a.print(map[string]string{"job": o.ID, "state": j.State}, func() table {
-				return table{header: []string{"JOB", "STATE"}, rows: [][]string{{o.Name, j.State}}}
+				return table{header: []string{"JOB", "STATE"}, rows: [][]string{{o.Name, j.State}}, names: []string{o.ID}}
 			})
 		}
 		if err := pause(ctx); err != nil {
@@ -333,7 +358,10 @@ func (a *app) jobWait() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.waitFor(c.Context(), o.ID, target, timeout)
+			if err := a.waitFor(c.Context(), o.ID, target, timeout); err != nil {
+				return err
+			}
+			return a.printState(c.Context(), o.ID)
 		},
 	}
 	c.Flags().StringVar(&target, "for", "finished", "running, checkpoint or finished")
@@ -349,10 +377,11 @@ func (a *app) waitFor(ctx context.Context, id, target string, timeout time.Durat
 		ctx, cancel = context.WithTimeoutCause(ctx, timeout, errWaited)
 		defer cancel()
 	}
-	last := ""
+	last, said := "", ""
+	var away patience
 	for {
 		j, err := a.client().Job(ctx, id)
-		if ctx.Err() == nil && err != nil {
+		if ctx.Err() == nil && away.ends(err) {
 			return err
 		}
 		if err == nil {
@@ -363,6 +392,10 @@ func (a *app) waitFor(ctx context.Context, id, target string, timeout time.Durat
 			last = j.State
 			if j.StateReason != "" {
 				last += ": " + j.StateReason
+			}
+			if last != said {
+				fmt.Fprintf(a.err, "waiting for job %s to be %s; it is %s\n", short(id), target, last)
+				said = last
 			}
 		}
 		if err := pause(ctx); err != nil {
@@ -424,6 +457,7 @@ func (a *app) infoCommand() *cobra.Command {
 			return a.print(p.Plan, func() table {
 				t := table{header: []string{"VERTEX", "PAR", "OPERATORS"}}
 				for _, n := range p.Plan.Nodes {
+					t.names = append(t.names, n.ID)
 					t.rows = append(t.rows, []string{short(n.ID), fmt.Sprint(n.Parallelism), strings.TrimSuffix(strings.ReplaceAll(n.Description, "<br/>", " "), " ")})
 				}
 				return t

@@ -2,18 +2,21 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/leatstream/leat/cmd/flinkctl/internal/localcluster"
+	"github.com/leatstream/leat/runtime/restapi"
 )
 
 func (a *app) localCommands() *cobra.Command {
@@ -56,7 +59,7 @@ func (a *app) localUp() *cobra.Command {
 				return err
 			}
 			if detach {
-				return a.detached(c.Context(), o.Dir)
+				return a.detached(c.Context(), o)
 			}
 			o.Verbose = a.verbose
 			return a.up(c.Context(), o)
@@ -82,13 +85,34 @@ func (a *app) up(ctx context.Context, o localcluster.Options) error {
 	defer logFile.Close()
 	o.Log = logFile
 	began := time.Now()
-	return localcluster.Run(ctx, o, func(s localcluster.Status) {
+	err = localcluster.Run(ctx, o, func(s localcluster.Status) {
+		if a.output != "table" {
+			if err := a.printStatus(s); err != nil {
+				fmt.Fprintln(a.err, err)
+			}
+		}
 		fmt.Fprintf(a.err, "cluster up after %s: REST %s, %d taskmanagers, %d slots\n", time.Since(began).Round(time.Millisecond), s.REST, s.TaskManagers, s.Slots)
 		if s.Kafka != "" {
 			fmt.Fprintf(a.err, "Kafka-protocol broker at %s\n", s.Kafka)
 		}
 		fmt.Fprintf(a.err, "log: %s; Ctrl-C ends it\n", logFile.Name())
 	})
+	return startError(o, err)
+}
+
+// startError gives what keeps a cluster from starting its code.
+func startError(o localcluster.Options, err error) error {
+	switch {
+	case errors.Is(err, localcluster.ErrRuns):
+		return exitWith(exitConflict, coded("LEAT0602", "a cluster runs in "+o.Dir+" already",
+			"flinkctl local status --dir "+o.Dir, "flinkctl local down --dir "+o.Dir, "or start another one: --dir, --rest-port, --kafka-port"))
+	case errors.Is(err, syscall.EADDRINUSE):
+		e := coded("LEAT0603", "a port of the cluster is in use", "choose others: --rest-port, --kafka-port (0: a free one)",
+			"or end what uses it; for a local cluster: flinkctl local down")
+		e.Why = err.Error()
+		return exitWith(exitConflict, e)
+	}
+	return err
 }
 
 func openLog(dir string) (*os.File, error) {
@@ -100,8 +124,13 @@ func openLog(dir string) (*os.File, error) {
 
 // detached runs the same command in a session of its own and waits until the
 // cluster is up or the process has ended.
-func (a *app) detached(ctx context.Context, dir string) error {
+func (a *app) detached(ctx context.Context, o localcluster.Options) error {
+	dir := o.Dir
 	if s, err := localcluster.Read(dir); err == nil && s.State == "up" {
+		if o.Kafka && s.Kafka == "" {
+			return exitWith(exitConflict, coded("LEAT0602", "a cluster without a broker runs in "+dir+" already", "flinkctl local down --dir "+dir+", then again"))
+		}
+		fmt.Fprintln(a.err, "The cluster was up already.")
 		return a.printStatus(s)
 	}
 	logFile, err := openLog(dir)
@@ -109,13 +138,19 @@ func (a *app) detached(ctx context.Context, dir string) error {
 		return err
 	}
 	defer logFile.Close()
+	// What the child says when it cannot start is shown here, not in its log.
+	said, err := os.CreateTemp("", "leat-up-*.err")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = errors.Join(said.Close(), os.Remove(said.Name())) }() // scratch
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(s string) bool { return s == "--detach" || s == "--detach=true" })
-	cmd := exec.Command(self, args...)
-	cmd.Stdout, cmd.Stderr = logFile, logFile
+	args := slices.DeleteFunc(slices.Clone(a.args), func(s string) bool { return s == "--detach" || s == "--detach=true" })
+	cmd := exec.Command(self, append(args, "--output", "json")...)
+	cmd.Stdout, cmd.Stderr = logFile, said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return err
@@ -128,7 +163,7 @@ func (a *app) detached(ctx context.Context, dir string) error {
 		}
 		select {
 		case err := <-exited:
-			return coded("LEAT0601", fmt.Sprintf("the cluster ended while it started: %v", err), "look at "+logFile.Name())
+			return childError(said.Name(), logFile.Name(), err)
 		case <-ctx.Done():
 			return errors.Join(context.Canceled, cmd.Process.Signal(syscall.SIGTERM))
 		case <-time.After(20 * time.Millisecond):
@@ -136,9 +171,26 @@ func (a *app) detached(ctx context.Context, dir string) error {
 	}
 }
 
+// childError is what the detached child said before it ended.
+func childError(said, log string, ended error) error {
+	text, err := os.ReadFile(said)
+	var body restapi.ErrorBody
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	if err == nil && json.Unmarshal([]byte(lines[len(lines)-1]), &body) == nil && body.Error != nil {
+		var exit *exec.ExitError
+		if errors.As(ended, &exit) && exit.ExitCode() > 0 {
+			return exitWith(exit.ExitCode(), body.Error)
+		}
+		return body.Error
+	}
+	e := coded("LEAT0601", fmt.Sprintf("the cluster ended while it started: %v", ended), "look at "+log)
+	e.Why = strings.TrimSpace(string(text))
+	return e
+}
+
 func (a *app) printStatus(s localcluster.Status) error {
 	return a.print(s, func() table {
-		t := table{header: []string{"FIELD", "VALUE"}, rows: [][]string{{"state", s.State}, {"folder", s.Dir}}}
+		t := table{names: []string{s.State}, header: []string{"FIELD", "VALUE"}, rows: [][]string{{"state", s.State}, {"folder", s.Dir}}}
 		if s.State == "up" {
 			t.rows = append(t.rows, []string{"rest", s.REST}, []string{"kafka", dash(s.Kafka)}, []string{"etcd", s.Etcd},
 				[]string{"taskmanagers", fmt.Sprintf("%d with %d slots", s.TaskManagers, s.Slots)}, []string{"pid", fmt.Sprint(s.PID)}, []string{"age", ago(s.Started)})
@@ -193,7 +245,7 @@ func (a *app) localReset() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			if _, err := os.Stat(filepath.Join(dir, ".lock")); errors.Is(err, os.ErrNotExist) {
 				fmt.Fprintln(a.err, "There is no local cluster in", dir)
-				return nil
+				return a.printReset(dir, false)
 			}
 			if err := a.askName("Delete the local cluster's jobs, checkpoints and topics?", dir); err != nil {
 				return err
@@ -204,11 +256,19 @@ func (a *app) localReset() *cobra.Command {
 			if err := os.RemoveAll(dir); err != nil {
 				return err
 			}
-			return a.print(map[string]string{"deleted": dir}, func() table {
-				return table{header: []string{"DELETED"}, rows: [][]string{{dir}}}
-			})
+			return a.printReset(dir, true)
 		},
 	}
 	dirFlag(c, &dir)
 	return c
+}
+
+func (a *app) printReset(dir string, deleted bool) error {
+	return a.print(map[string]any{"dir": dir, "deleted": deleted}, func() table {
+		t := table{header: []string{"DELETED"}, names: []string{}}
+		if deleted {
+			t.rows, t.names = [][]string{{dir}}, []string{dir}
+		}
+		return t
+	})
 }

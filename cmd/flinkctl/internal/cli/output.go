@@ -17,7 +17,8 @@ type table struct {
 	// wide holds further columns, one slice for each row.
 	wideHeader []string
 	wide       [][]string
-	// names are printed by -o name; without them the first column is.
+	// names are printed by -o name, one a line; without them the first
+	// column is.
 	names []string
 	// empty is said on stderr when there are no rows.
 	empty string
@@ -86,12 +87,14 @@ func (a *app) printLines(v any) error {
 
 func (a *app) printTable(t table) {
 	if a.output == "name" {
-		for i, row := range t.rows {
-			if t.names != nil {
-				fmt.Fprintln(a.out, t.names[i])
-			} else {
-				fmt.Fprintln(a.out, row[0])
+		names := t.names
+		if names == nil {
+			for _, row := range t.rows {
+				names = append(names, row[0])
 			}
+		}
+		for _, n := range names {
+			fmt.Fprintln(a.out, n)
 		}
 		return
 	}

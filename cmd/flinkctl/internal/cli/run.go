@@ -113,7 +113,12 @@ func (a *app) submit(ctx context.Context, path string, req restapi.RunRequest, w
 			return err
 		}
 	}
-	j, err := a.client().Job(ctx, started.JobID)
+	return a.printState(ctx, started.JobID)
+}
+
+// printState prints a job's name, id and state.
+func (a *app) printState(ctx context.Context, id string) error {
+	j, err := a.client().Job(ctx, id)
 	if err != nil {
 		return err
 	}

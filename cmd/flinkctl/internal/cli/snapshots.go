@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -11,7 +13,13 @@ import (
 )
 
 func (a *app) checkpointCommands() *cobra.Command {
-	c := &cobra.Command{Use: "checkpoint", Short: "List, look at and trigger checkpoints"}
+	c := &cobra.Command{Use: "checkpoint", Short: "List, look at and trigger checkpoints", Annotations: jobNoun()}
+	c.Args, c.RunE = nounOrJob(1), func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return c.Help()
+		}
+		return verbOf(c, args, a.triggerCheckpoint(c.Context(), args[0]))
+	}
 	c.AddCommand(a.checkpointList(), a.checkpointGet(), a.checkpointTrigger())
 	return c
 }
@@ -73,36 +81,64 @@ func (a *app) checkpointGet() *cobra.Command {
 func (a *app) checkpointTrigger() *cobra.Command {
 	return &cobra.Command{
 		Use: "trigger JOB", Short: "Take a checkpoint now", Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			o, err := a.findJob(c.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			t, err := a.client().Checkpoint(c.Context(), o.ID)
-			if err != nil {
-				return err
-			}
-			op, err := a.await(c.Context(), func() (restapi.OperationStatus, error) {
-				return a.client().CheckpointStatus(c.Context(), o.ID, t.RequestID)
-			})
-			if err != nil {
-				return err
-			}
-			return a.print(op, func() table {
-				return table{header: []string{"JOB", "CHECKPOINT"}, rows: [][]string{{o.Name, strconv.FormatInt(op.CheckpointID, 10)}}}
-			})
-		},
+		RunE: func(c *cobra.Command, args []string) error { return a.triggerCheckpoint(c.Context(), args[0]) },
 	}
+}
+
+func (a *app) triggerCheckpoint(ctx context.Context, job string) error {
+	o, err := a.findJob(ctx, job)
+	if err != nil {
+		return err
+	}
+	t, err := a.client().Checkpoint(ctx, o.ID)
+	if err != nil {
+		return err
+	}
+	op, err := a.await(ctx, func() (restapi.OperationStatus, error) { return a.client().CheckpointStatus(ctx, o.ID, t.RequestID) })
+	if err != nil {
+		return err
+	}
+	return a.print(op, func() table {
+		id := strconv.FormatInt(op.CheckpointID, 10)
+		return table{header: []string{"JOB", "CHECKPOINT"}, rows: [][]string{{o.Name, id}}, names: []string{id}}
+	})
+}
+
+// takesJob marks a noun after which a bare job means Flink's verb.
+const takesJob = "takes-job"
+
+func jobNoun() map[string]string { return map[string]string{takesJob: "yes"} }
+
+// nounOrJob takes a job, and at most argsMax words, after a noun.
+func nounOrJob(argsMax int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) > argsMax {
+			return noSuchCommand(c, args)
+		}
+		return nil
+	}
+}
+
+// verbOf adds to the error about a job that is none which verb was meant.
+func verbOf(c *cobra.Command, args []string, err error) error {
+	var e *restapi.Error
+	if exitCode(err) == exitNotFound && errors.As(err, &e) {
+		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+			e.Fix = append(e.Fix, fmt.Sprintf("or did you mean %s %s?", c.CommandPath(), near[0]))
+		}
+	}
+	return err
 }
 
 // await polls an operation until it is done.
 func (a *app) await(ctx context.Context, poll func() (restapi.OperationStatus, error)) (*restapi.Operation, error) {
+	var away patience
 	for {
 		s, err := poll()
-		if err != nil {
+		if away.ends(err) {
 			return nil, err
 		}
-		if s.Status.ID == "COMPLETED" {
+		if err == nil && s.Status.ID == "COMPLETED" {
 			if s.Operation.Error != nil {
 				return nil, s.Operation.Error
 			}
@@ -115,29 +151,37 @@ func (a *app) await(ctx context.Context, poll func() (restapi.OperationStatus, e
 }
 
 func (a *app) savepointCommands() *cobra.Command {
-	c := &cobra.Command{Use: "savepoint", Short: "Create, list, inspect and delete savepoints"}
+	c := &cobra.Command{Use: "savepoint", Short: "Create, list, inspect and delete savepoints", Annotations: jobNoun()}
+	c.Args, c.RunE = nounOrJob(2), func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return c.Help()
+		}
+		return verbOf(c, args, a.takeSavepoint(c.Context(), args[0], strings.Join(args[1:], "")))
+	}
 	c.AddCommand(a.savepointCreate(), a.savepointList(), a.savepointInspect(), a.savepointDelete())
 	return c
 }
 
 func (a *app) savepointCreate() *cobra.Command {
-	var req restapi.SavepointRequest
+	var target string
 	c := &cobra.Command{
 		Use: "create JOB", Short: "Take a savepoint; the job goes on", Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			o, err := a.findJob(c.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			t, err := a.client().Savepoint(c.Context(), o.ID, req)
-			if err != nil {
-				return err
-			}
-			return a.awaitSavepoint(c.Context(), o, t.RequestID)
-		},
+		RunE: func(c *cobra.Command, args []string) error { return a.takeSavepoint(c.Context(), args[0], target) },
 	}
-	c.Flags().StringVarP(&req.TargetDirectory, "savepoint-path", "p", "", "where it goes (a URI); default: the job's folder in the checkpoint storage")
+	c.Flags().StringVarP(&target, "savepoint-path", "p", "", "where it goes (a URI); default: the job's folder in the checkpoint storage")
 	return c
+}
+
+func (a *app) takeSavepoint(ctx context.Context, job, target string) error {
+	o, err := a.findJob(ctx, job)
+	if err != nil {
+		return err
+	}
+	t, err := a.client().Savepoint(ctx, o.ID, restapi.SavepointRequest{TargetDirectory: target})
+	if err != nil {
+		return err
+	}
+	return a.awaitSavepoint(ctx, o, t.RequestID)
 }
 
 func (a *app) awaitSavepoint(ctx context.Context, o restapi.JobOverview, request string) error {
@@ -164,6 +208,7 @@ func (a *app) savepointList() *cobra.Command {
 			}
 			return a.print(list, func() table {
 				t := checkpointTable(list, "No savepoints.")
+				t.names = []string{}
 				for _, s := range list {
 					t.names = append(t.names, s.ExternalPath)
 				}

@@ -17,6 +17,9 @@ const (
 	stopMax = 20 * time.Second
 )
 
+// ErrRuns is wrapped by the error of Run when the folder is taken.
+var ErrRuns = errors.New("a cluster runs already")
+
 // Status is what is known of the cluster in a folder; it lies there as
 // local.json while the cluster is up.
 type Status struct {
@@ -96,7 +99,7 @@ func lock(dir string) (func(), error) {
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("a cluster runs in %s already: flinkctl local status, flinkctl local down", dir)
+		return nil, fmt.Errorf("%w in %s", ErrRuns, dir)
 	}
 	return func() { _ = f.Close() }, nil
 }
