@@ -33,7 +33,19 @@ import (
 	"github.com/leatstream/leat/runtime/taskexec"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "lt")
+	if err == nil {
+		err = os.Setenv("TMPDIR", dir) // what tests build goes with it
+	}
+	if err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(dir) // scratch
+		os.Exit(code)
+	}))
+}
 
 const waitMax = 120 * time.Second
 

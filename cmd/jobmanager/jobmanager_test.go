@@ -21,6 +21,19 @@ import (
 	"github.com/leatstream/leat/runtime/restapi"
 )
 
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "lt")
+	if err == nil {
+		err = os.Setenv("TMPDIR", dir) // what tests build goes with it
+	}
+	if err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir) // scratch
+	os.Exit(code)
+}
+
 const waitMax = 60 * time.Second
 
 // binaries builds both programs once.

@@ -33,7 +33,17 @@ func TestMain(m *testing.M) {
 		runVictim(spec)
 		return
 	}
-	goleak.VerifyTestMain(m)
+	dir, err := os.MkdirTemp("", "lt")
+	if err == nil {
+		err = os.Setenv("TMPDIR", dir) // what tests build goes with it
+	}
+	if err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(dir) // scratch
+		os.Exit(code)
+	}))
 }
 
 const waitMax = 60 * time.Second

@@ -75,6 +75,7 @@ func (e *Executor) startWorker(c cmdStart) event {
 	}
 	logFile, err := e.logs.open(c.start.GetJobId(), id)
 	if err != nil {
+		e.removeFolder(id)
 		return evStartFailed{worker: id, err: errorInfo(err, CodeStart, "the worker has no log")}
 	}
 	a := &admission{start: c.start, token: newToken(), memory: c.memory}
@@ -99,6 +100,7 @@ func (e *Executor) attend(ctx context.Context, spec Spec) {
 	id := spec.Start.GetWorkerId()
 	p, err := e.cfg.Launcher.Start(ctx, spec)
 	if err != nil {
+		e.removeFolder(id)
 		info := errorInfo(err, CodeStart, "the worker's program could not be started")
 		e.post(func() {
 			e.settle(id)
@@ -115,6 +117,7 @@ func (e *Executor) attend(ctx context.Context, spec Spec) {
 		e.apply(evStarted{worker: id, pid: p.PID()})
 	})
 	exit := p.Wait()
+	e.removeFolder(id) // before anyone hears of the end, and off the loop: it may be large
 	e.post(func() {
 		delete(e.procs, id)
 		e.apply(evExited{worker: id, exit: exit})
@@ -180,6 +183,9 @@ func (e *Executor) forget(id string) {
 		a.drop("the worker has ended")
 	}
 	e.logs.finished(id)
+}
+
+func (e *Executor) removeFolder(id string) {
 	if err := e.dirs.removeWorker(id); err != nil {
 		e.cfg.Log.Warn("a worker's folder was not removed", "worker", id, "error", err)
 	}

@@ -103,7 +103,7 @@ type (
 		worker string
 		c      *controlv1.WorkerCommand
 	}
-	// cmdForget removes what is left of a worker: its folder and its token.
+	// cmdForget ends a worker's token and closes its log.
 	cmdForget struct{ worker string }
 	// cmdPlan runs a plan child: evPlanned follows.
 	cmdPlan struct {
