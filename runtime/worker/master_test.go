@@ -139,7 +139,7 @@ func (m *master) id(i int) string { return fmt.Sprintf("w%d-%d", m.attempt, i) }
 // until handles events until cond holds.
 func (m *master) until(what string, cond func() bool) {
 	m.t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(90 * time.Second)
 	defer deadline.Stop()
 	for !cond() {
 		select {
@@ -303,7 +303,7 @@ func (m *master) kill() {
 
 func (m *master) join(check func(int, error)) {
 	m.t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(90 * time.Second)
 	defer deadline.Stop()
 	for i, end := range m.ended {
 		for waiting := true; waiting; {

@@ -55,13 +55,13 @@ func TestRunToTheEnd(t *testing.T) {
 func TestKillAndRestore(t *testing.T) {
 	t.Parallel()
 	networks(t, func(t *testing.T, n exchange.Network) {
-		world := newOutside(20_000)
+		world := newOutside(9000)
 		store := &objects{data: map[string][]byte{}}
 		build := func() *graph.JobGraph { return jobGraph(t, world) }
 		var restore *controlv1.Restore
 		id := int64(0)
 		for attempt, par := range []int{3, 2, 5, 4} {
-			world.pace.Store(25_000) // so that rows flow during each checkpoint
+			world.pace.Store(12_000) // so that rows flow during each checkpoint
 			m := startMaster(t, build, n, store, int64(attempt+1), 2, par, restore)
 			m.deploy()
 			for range 3 {
@@ -69,7 +69,7 @@ func TestKillAndRestore(t *testing.T) {
 				if !m.checkpoint(id, nil) {
 					t.Fatal(m.failure)
 				}
-				world.pace.Store(10_000)
+				world.pace.Store(5000)
 			}
 			restore = m.committed
 			m.kill()
