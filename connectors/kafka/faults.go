@@ -9,7 +9,8 @@ import (
 
 // The codes of the errors that people see; docs/guides/kafka.md explains them.
 const (
-	codeUnknownTopic   = "LEAT5101"
+	codeUnreachable    = "LEAT5101"
+	codeUnknownTopic   = "LEAT5113"
 	codeAuth           = "LEAT5102"
 	codeOutOfRange     = "LEAT5103"
 	codeTxnTimeout     = "LEAT5104"

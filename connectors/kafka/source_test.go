@@ -457,9 +457,9 @@ func TestChecks(t *testing.T) {
 		code string
 	}{
 		{"source", source(t, config(brokers, topic)), good, ""},
-		{"source of an unknown topic", source(t, config(brokers, kafkatest.Name())), good, "LEAT5101"},
+		{"source of an unknown topic", source(t, config(brokers, kafkatest.Name())), good, "LEAT5113"},
 		{"sink", sink(kafka.SinkConfig{Topic: topic}), good, ""},
-		{"sink to an unknown topic", sink(kafka.SinkConfig{Topic: kafkatest.Name()}), good, "LEAT5101"},
+		{"sink to an unknown topic", sink(kafka.SinkConfig{Topic: kafkatest.Name()}), good, "LEAT5113"},
 		{"time-out above the brokers'", sink(kafka.SinkConfig{Topic: topic, TransactionTimeout: time.Hour}), good, "LEAT5104"},
 		{"interval too long", sink(kafka.SinkConfig{Topic: topic}), connectors.CheckInfo{CheckpointInterval: 10 * time.Minute}, "LEAT5104"},
 		{"no checkpoints", sink(kafka.SinkConfig{Topic: topic}), connectors.CheckInfo{CheckpointInterval: -1}, "LEAT5109"},

@@ -84,7 +84,7 @@ func (d *Driver) writeRecord(ctx context.Context, cmd WriteRecord) {
 	err = d.retry(ctx, func() error {
 		return d.cfg.Journal.Commit(ctx, []ha.Write{{Key: key, Value: b}})
 	}, func(err error) {
-		d.box.post(WriteDelayed{Reason: fmt.Sprintf("LEAT0502: the coordination service does not take the job's record: %v", err)})
+		d.box.post(WriteDelayed{Reason: fmt.Sprintf("LEAT0503: the coordination service does not take the job's record: %v", err)})
 	})
 	switch {
 	case err == nil:

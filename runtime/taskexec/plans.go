@@ -10,11 +10,11 @@ import (
 
 // Codes of plan failures.
 const (
-	CodePlanFailed  = "LEAT1211" // the program ended without a graph
-	CodePlanTimeout = "LEAT1212"
-	CodePlanMemory  = "LEAT1214"
-	CodePlanBusy    = "LEAT1215"
-	CodeGraphSize   = "LEAT1216"
+	CodePlanFailed  = "LEAT1221" // the program ended without a graph
+	CodePlanTimeout = "LEAT1211"
+	CodePlanMemory  = "LEAT1222"
+	CodePlanBusy    = "LEAT1223"
+	CodeGraphSize   = "LEAT1224"
 )
 
 // planTimeoutDefault is used when the request names none.

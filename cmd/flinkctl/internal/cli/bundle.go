@@ -77,6 +77,9 @@ func (a *app) bundleInspect() *cobra.Command {
 		Use: "inspect FILE", Short: "Show what is in a bundle", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			sum, err := bundle.Identity(args[0])
+			if errors.Is(err, os.ErrNotExist) {
+				return noFile(args[0])
+			}
 			if err != nil {
 				return own(err)
 			}
@@ -106,7 +109,13 @@ func (a *app) bundleVerify() *cobra.Command {
 	return &cobra.Command{
 		Use: "verify FILE", Short: "Check every byte of a bundle", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			_, sum, err := bundle.Verify(args[0])
+			m, sum, err := bundle.Verify(args[0])
+			if err == nil {
+				err = m.CheckProtocol()
+			}
+			if errors.Is(err, os.ErrNotExist) {
+				return noFile(args[0])
+			}
 			if err != nil {
 				return exitWith(exitProblems, own(err))
 			}
@@ -115,6 +124,10 @@ func (a *app) bundleVerify() *cobra.Command {
 			})
 		},
 	}
+}
+
+func noFile(path string) error {
+	return exitWith(exitNotFound, coded("LEAT1225", "there is no file "+path, "flinkctl bundle build -o "+path+" PACKAGE"))
 }
 
 // upload stores a bundle file (or finds one stored by its SHA-256). It is
@@ -128,6 +141,9 @@ func (a *app) upload(ctx context.Context, path string) (restapi.UploadResponse, 
 			fmt.Sprintf("flinkctl bundle build %s -o job.bundle && flinkctl run job.bundle", path)))
 	}
 	b, err := bundle.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return restapi.UploadResponse{}, noFile(path)
+	}
 	if err != nil {
 		return restapi.UploadResponse{}, own(err)
 	}

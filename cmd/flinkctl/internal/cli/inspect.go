@@ -60,20 +60,20 @@ func inspect(path string) (savepointView, error) {
 	if info, err := os.Stat(file); err == nil && info.IsDir() {
 		found, _ := filepath.Glob(filepath.Join(file, "*manifest*")) // the pattern is well-formed
 		if len(found) != 1 {
-			return savepointView{}, exitWith(exitNotFound, coded("LEAT4200", fmt.Sprintf("%s holds %d manifests, not one", file, len(found))))
+			return savepointView{}, exitWith(exitNotFound, coded("LEAT4208", fmt.Sprintf("%s holds %d manifests, not one", file, len(found))))
 		}
 		file = found[0]
 	}
 	data, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
-		return savepointView{}, exitWith(exitNotFound, coded("LEAT4200", "there is no savepoint at "+file, "flinkctl savepoint list JOB"))
+		return savepointView{}, exitWith(exitNotFound, coded("LEAT4208", "there is no savepoint at "+file, "flinkctl savepoint list JOB"))
 	}
 	if err != nil {
 		return savepointView{}, err
 	}
 	m, err := manifest.Decode(filepath.Base(file), data)
 	if err != nil {
-		return savepointView{}, exitWith(exitProblems, coded("LEAT4203", fmt.Sprintf("%s cannot be read: %v", file, err), "use another savepoint or checkpoint of the job"))
+		return savepointView{}, exitWith(exitProblems, coded("LEAT4205", fmt.Sprintf("%s cannot be read: %v", file, err), "use another savepoint or checkpoint of the job"))
 	}
 	return viewOf(path, m), nil
 }

@@ -303,7 +303,7 @@ func (a *app) awaitEnd(ctx context.Context, o restapi.JobOverview, want string) 
 		}
 		if err == nil && terminal(j.State) {
 			if j.State != want {
-				return exitWith(exitFailed, coded("LEAT3102", fmt.Sprintf("job %s ended %s, not %s", o.Name, j.State, want)))
+				return exitWith(exitFailed, coded("LEAT3104", fmt.Sprintf("job %s ended %s, not %s", o.Name, j.State, want)))
 			}
 			return a.print(map[string]string{"job": o.ID, "state": j.State}, func() table {
 				return table{header: []string{"JOB", "STATE"}, rows: [][]string{{o.Name, j.State}}, names: []string{o.ID}}
