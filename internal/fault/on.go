@@ -17,6 +17,18 @@ import (
 // Enabled says whether the build has failpoints.
 const Enabled = true
 
+// Environment returns the variables that a process which starts others must
+// hand on, so that their failpoints act too.
+func Environment() map[string]string {
+	out := map[string]string{}
+	for _, name := range []string{"LEAT_FAILPOINTS", "LEAT_FAILPOINTS_DIR"} {
+		if v, ok := os.LookupEnv(name); ok {
+			out[name] = v
+		}
+	}
+	return out
+}
+
 type armed struct {
 	rule
 	hits atomic.Int64

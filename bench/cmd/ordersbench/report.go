@@ -1,0 +1,131 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// report writes to standard output and, if asked, to a file.
+type report struct {
+	file *os.File
+	w    io.Writer
+	err  error
+}
+
+func newReport(path string) (*report, error) {
+	r := &report{w: os.Stdout}
+	if path == "" {
+		return r, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	r.file, r.w = f, io.MultiWriter(os.Stdout, f)
+	return r, nil
+}
+
+func (r *report) printf(format string, args ...any) {
+	if _, err := fmt.Fprintf(r.w, format, args...); err != nil && r.err == nil {
+		r.err = err
+	}
+}
+
+func (r *report) close() error {
+	if r.file != nil {
+		if err := r.file.Close(); err != nil && r.err == nil {
+			r.err = err
+		}
+	}
+	return r.err
+}
+
+// machine says where and what was measured.
+func (r *report) machine(o options) {
+	commit, err := exec.Command("git", "describe", "--always", "--dirty", "--abbrev=12").Output()
+	if err != nil {
+		commit = []byte("unknown")
+	}
+	r.printf("commit    %s", string(commit))
+	r.printf("\n")
+	r.printf("date      %s\n", time.Now().UTC().Format(time.DateTime))
+	r.printf("machine   %s, %d processors, %s/%s, %s\n", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
+	r.printf("load      %s\n", firstLine("/proc/loadavg"))
+	r.printf("setting   broker %s, %d orders, parallelism %d, checkpoints every %s, exactly-once\n", o.brokerName(), o.orders, o.parallelism, o.interval)
+}
+
+func processor() string {
+	b, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return "unknown"
+	}
+	for _, line := range strings.Split(string(b), "\n") {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown"
+}
+
+func firstLine(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "unknown"
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	return line
+}
+
+// calibrate is fixed work in pure Go: its score says how fast this machine is
+// at this moment, so that figures of different moments can be compared.
+func calibrate() (passesPerCPUSecond float64) {
+	const passes = 40
+	table := make([]uint64, 1<<15)
+	began := ownCPU()
+	x := uint64(88172645463325252)
+	sum := uint64(0)
+	for range passes {
+		for range 1 << 18 {
+			x ^= x << 13
+			x ^= x >> 7
+			x ^= x << 17
+			at := &table[x&(1<<15-1)]
+			*at += x
+			sum += *at * 0x9e3779b97f4a7c15
+		}
+	}
+	table[0] = sum // keeps the work
+	return passes / (ownCPU() - began).Seconds()
+}
+
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err) // it has no way to fail with these arguments
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func median(v []float64) float64 {
+	s := slices.Sorted(slices.Values(v))
+	if len(s) == 0 {
+		return 0
+	}
+	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
+}
+
+// row prints the median of a series and all of it.
+func (r *report) row(name, unit string, v []float64) {
+	raw := make([]string, len(v))
+	for i, x := range v {
+		raw[i] = fmt.Sprintf("%.3g", x)
+	}
+	r.printf("%-36s median %8.4g %-22s runs: %s\n", name, median(v), unit, strings.Join(raw, " "))
+}
