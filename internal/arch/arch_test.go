@@ -33,7 +33,7 @@ func TestChecksFail(t *testing.T) {
 	t.Parallel()
 	const m = "example.com/m"
 	pkg := func(path, name string, imports ...string) []arch.Package {
-		return []arch.Package{{Path: path, Name: name, Imports: imports}}
+		return []arch.Package{{Path: path, Name: name, Imports: imports, GoFiles: []string{"x.go"}}}
 	}
 	cases := map[string][]arch.Finding{
 		"layer: state imports operators":      arch.Layers(m, pkg("state/x", "x", m+"/operators")),
