@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"runtime/pprof"
+	"strings"
 	"syscall"
 	"time"
 
@@ -38,6 +41,11 @@ func workerRole(build Build) int {
 	defer stop()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	id := os.Getenv(taskexec.EnvWorker)
+	stopProfile, err := profile(os.Getenv(taskexec.EnvProfile), id)
+	if err != nil {
+		log.Warn("no CPU profile is written", "error", err)
+	}
+	defer stopProfile()
 	client, err := connect(ctx, id)
 	if err != nil {
 		log.Error("no session with the taskmanager", "error", err)
@@ -92,4 +100,23 @@ func reportFailure(link worker.Link, err error) error {
 		}},
 	}}})
 	return errors.Join(fmt.Errorf("the graph cannot be built: %w", err), sent)
+}
+
+// profile writes a CPU profile of this process into folder until the function
+// that it returns is called. That is never nil.
+func profile(folder, id string) (stop func(), err error) {
+	if folder == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(filepath.Join(folder, strings.ReplaceAll(id, "/", "-")+".pprof"))
+	if err != nil {
+		return func() {}, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return func() {}, errors.Join(err, f.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = f.Close() // a profile that is cut off harms nobody
+	}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/leatstream/leat/connectors"
 	"github.com/leatstream/leat/connectors/console"
@@ -29,6 +30,8 @@ type flags struct {
 	topics  string
 	bounded bool
 	end     map[kafka.TopicPartition]int64
+	// checkpoints is the time between them, 0: the default.
+	checkpoints time.Duration
 }
 
 func parse(args []string) (flags, error) {
@@ -42,6 +45,7 @@ func parse(args []string) (flags, error) {
 		f.end, err = endOf(f.topics+"orders", text)
 		return err
 	})
+	set.DurationVar(&f.checkpoints, "checkpoint-interval", 0, "time between checkpoints; 0: the default, a second")
 	set.Bool("local", false, "run in this process")
 	if err := set.Parse(args); err != nil {
 		return f, err
@@ -75,6 +79,9 @@ func build(env *stream.Env) error {
 		return err
 	}
 	env.Set(stream.JobName("orders"))
+	if f.checkpoints != 0 {
+		env.Set(stream.CheckpointInterval(f.checkpoints))
+	}
 	if f.brokers == nil {
 		Build(env, generated(f.bounded), Sinks{
 			Revenue:  console.New(encoder[Revenue]),

@@ -92,12 +92,16 @@ func (l *ProcessLauncher) startWorker(program string, s Spec) (*process, error) 
 	}
 	cmd := exec.Command(program, s.Start.GetInputs().GetArgs()...)
 	cmd.Dir = s.Dir
-	cmd.Env = l.environment(s.Start.GetInputs(), l.cfg.PassEnv, map[string]string{
+	own := map[string]string{
 		EnvRole: RoleWorker, EnvSocket: l.cfg.Socket, EnvInputs: inputs, EnvDir: s.Dir,
 		EnvWorker: s.Start.GetWorkerId(), EnvToken: s.Token, EnvLifeline: "3",
 		"GOMEMLIMIT": strconv.FormatInt(int64(float64(s.MemoryBytes)*heapShare), 10) + "B",
 		"GOMAXPROCS": strconv.Itoa(s.CPUs),
-	})
+	}
+	if folder := os.Getenv(EnvProfile); folder != "" {
+		own[EnvProfile] = folder
+	}
+	cmd.Env = l.environment(s.Start.GetInputs(), l.cfg.PassEnv, own)
 	errTail := &tail{}
 	cmd.Stdout = s.Log
 	cmd.Stderr = io.MultiWriter(s.Log, errTail)

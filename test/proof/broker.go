@@ -31,6 +31,10 @@ func CreateTopics(ctx context.Context, brokers string, t Topics) error {
 	for _, name := range []string{t.Orders, t.Revenue, t.Late, t.DLQ} {
 		rt := kmsg.NewCreateTopicsRequestTopic()
 		rt.Topic, rt.NumPartitions, rt.ReplicationFactor = name, Partitions, 1
+		// Results bear event times, which retention by time may take for old.
+		rc := kmsg.NewCreateTopicsRequestTopicConfig()
+		rc.Name, rc.Value = "retention.ms", kmsg.StringPtr("-1")
+		rt.Configs = append(rt.Configs, rc)
 		req.Topics = append(req.Topics, rt)
 	}
 	resp, err := req.RequestWith(ctx, cl)

@@ -125,7 +125,7 @@ type loaded struct {
 // the input with it.
 func (b *bench) load(ctx context.Context, brokers string) (loaded, error) {
 	var l loaded
-	out, _, err := self(ctx, "child-load", brokers, strconv.FormatUint(b.seed, 10), strconv.Itoa(b.orders))
+	out, _, err := self(ctx, "child-load", brokers, strconv.FormatUint(b.seed, 10), strconv.Itoa(b.orders), b.compression)
 	if err != nil {
 		return l, err
 	}
@@ -145,7 +145,10 @@ func loadChild(args []string) error {
 	if err := proof.CreateTopics(ctx, brokers, topics); err != nil {
 		return err
 	}
-	if err := proof.Produce(ctx, brokers, topics.Orders, in, 0, nil); err != nil {
+	if err := proof.CreateTopics(ctx, brokers, loopTopics()); err != nil {
+		return err
+	}
+	if err := produce(ctx, brokers, topics.Orders, args[3], in); err != nil {
 		return err
 	}
 	var l loaded
@@ -161,9 +164,58 @@ func loadChild(args []string) error {
 	return json.NewEncoder(os.Stdout).Encode(l)
 }
 
+// produce writes the input in batches of up to 900 kB, as a producer under
+// load does.
+func produce(ctx context.Context, brokers, topic, compression string, in *proof.Input) error {
+	codec, ok := map[string]kgo.CompressionCodec{"none": kgo.NoCompression(), "snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression()}[compression]
+	if !ok {
+		return fmt.Errorf("compression %q: want none, snappy, lz4 or zstd", compression)
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(codec),
+		kgo.ProducerBatchMaxBytes(900_000), kgo.ProducerLinger(20*time.Millisecond), kgo.MaxBufferedRecords(100_000))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	failed := make(chan error, 1)
+	done := func(_ *kgo.Record, err error) {
+		if err != nil {
+			select {
+			case failed <- err:
+			default:
+			}
+		}
+	}
+	longest := 0
+	for _, recs := range in.Partitions {
+		longest = max(longest, len(recs))
+	}
+	for i := range longest {
+		for p, recs := range in.Partitions {
+			if i < len(recs) {
+				cl.Produce(ctx, &kgo.Record{Topic: topic, Partition: int32(p), Value: recs[i].Value}, done)
+			}
+		}
+	}
+	if err := cl.Flush(ctx); err != nil {
+		return err
+	}
+	select {
+	case err := <-failed:
+		return fmt.Errorf("write orders: %w", err)
+	default:
+		return nil
+	}
+}
+
+// loopTopics are where the hand-written loop writes.
+func loopTopics() proof.Topics {
+	return proof.Topics{Orders: "loop.unused", Revenue: "loop.revenue", Late: "loop.late", DLQ: "loop.dlq"}
+}
+
 // inputOf makes the input that a child's arguments name.
 func inputOf(args []string) (in *proof.Input, brokers string, err error) {
-	if len(args) != 3 {
+	if len(args) < 3 {
 		return nil, "", errors.New("want brokers, seed and number of orders")
 	}
 	seed, err := strconv.ParseUint(args[1], 10, 64)

@@ -22,7 +22,7 @@ import (
 
 // options are the flags.
 type options struct {
-	bin, dir, broker, address, out, profile string
+	bin, dir, broker, address, compression, out, profile string
 
 	orders, runs, parallelism int
 	seed                      uint64
@@ -50,6 +50,7 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "", "folder for data and logs; default: a temporary one")
 	flag.StringVar(&o.broker, "broker", "embedded", "embedded: the one of flinkctl local up, in a process of its own; or real: Apache Kafka of test/servers/kafka")
 	flag.StringVar(&o.address, "brokers", "", "use these brokers, host:port, instead")
+	flag.StringVar(&o.compression, "compression", "none", "of the orders in the topic: none, snappy, lz4 or zstd")
 	flag.StringVar(&o.out, "out", "", "file to write the results to, too")
 	flag.StringVar(&o.profile, "profile", "", "folder for CPU profiles of the workers")
 	flag.IntVar(&o.orders, "orders", 3_000_000, "number of orders")

@@ -53,12 +53,11 @@ func (r *report) machine(o options) {
 	if err != nil {
 		commit = []byte("unknown")
 	}
-	r.printf("commit    %s", string(commit))
-	r.printf("\n")
+	r.printf("commit    %s\n", strings.TrimSpace(string(commit)))
 	r.printf("date      %s\n", time.Now().UTC().Format(time.DateTime))
 	r.printf("machine   %s, %d processors, %s/%s, %s\n", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 	r.printf("load      %s\n", firstLine("/proc/loadavg"))
-	r.printf("setting   broker %s, %d orders, parallelism %d, checkpoints every %s, exactly-once\n", o.brokerName(), o.orders, o.parallelism, o.interval)
+	r.printf("setting   broker %s, %d orders (compression %s), parallelism %d, checkpoints every %s, exactly-once\n", o.brokerName(), o.orders, o.compression, o.parallelism, o.interval)
 }
 
 func processor() string {
