@@ -59,5 +59,9 @@ bench-once: ## run each benchmark once, so that none rots
 e2e: build ## separate processes, real servers, SIGKILLs (SEED=n repeats a run)
 	$(GO) test -count=1 -timeout 60m -tags e2e ./test/e2e/... $(if $(SEED),-seed $(SEED))
 
+.PHONY: e2e-k8s
+e2e-k8s: build ## the orders job on a real one-node Kubernetes, pods killed (root; first build half an hour)
+	bash test/k8s/e2e $(ARGS)
+
 .PHONY: check
 check: lint test race bench-once ## what CI runs
