@@ -200,10 +200,41 @@ func noSuchCommand(c *cobra.Command, args []string) error {
 		return nil
 	}
 	msg := fmt.Sprintf("unknown command %q for %q", args[0], c.CommandPath())
-	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-		msg += fmt.Sprintf(": did you mean %q?", near[0])
+	if near := nearest(c, args[0]); near != "" {
+		msg += fmt.Sprintf(": did you mean %q?", near)
 	}
 	return usagef("%s", msg)
+}
+
+// nearest is the verb of c that is most like what was typed, or "".
+func nearest(c *cobra.Command, typed string) string {
+	near, least := "", 3
+	for _, name := range c.SuggestionsFor(typed) {
+		if d := distance(typed, name); d < least {
+			near, least = name, d
+		}
+	}
+	return near
+}
+
+// distance counts the letters to add, drop or change to make a into b.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		left := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			d := left
+			if a[i] != b[j] {
+				d = 1 + min(left, row[j], row[j+1])
+			}
+			left, row[j+1] = row[j+1], d
+		}
+	}
+	return row[len(b)]
 }
 
 func (a *app) client() *restapi.Client {

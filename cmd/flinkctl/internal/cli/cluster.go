@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -253,6 +254,10 @@ func (a *app) copyLog(ctx context.Context, s *logSource, p *logPrinter) error {
 		}
 		if s.offset < 0 {
 			s.offset = max(0, total+s.offset)
+			// The tail begins in the middle of a line.
+			if i := bytes.IndexByte(data, '\n'); s.offset > 0 && i >= 0 {
+				s.offset, data = s.offset+int64(i)+1, data[i+1:]
+			}
 		}
 		s.offset += int64(len(data))
 		text := s.rest + string(data)

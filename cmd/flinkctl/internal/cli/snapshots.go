@@ -123,8 +123,8 @@ func nounOrJob(argsMax int) cobra.PositionalArgs {
 func verbOf(c *cobra.Command, args []string, err error) error {
 	var e *restapi.Error
 	if exitCode(err) == exitNotFound && errors.As(err, &e) {
-		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-			e.Fix = append(e.Fix, fmt.Sprintf("or did you mean %s %s?", c.CommandPath(), near[0]))
+		if near := nearest(c, args[0]); near != "" {
+			e.Fix = append(e.Fix, fmt.Sprintf("or did you mean %s %s?", c.CommandPath(), near))
 		}
 	}
 	return err

@@ -57,6 +57,7 @@ const leaseTTL = 10 * time.Second
 // cluster is a cluster being run.
 type cluster struct {
 	opts    Options
+	level   slog.Level
 	log     *slog.Logger
 	clock   clock.Clock
 	sockets string
@@ -83,7 +84,7 @@ func Run(ctx context.Context, opts Options, up func(Status)) (err error) {
 		level = slog.LevelDebug
 	}
 	c := &cluster{
-		opts: opts, clock: clock.Real{}, ended: make(chan error, 1+opts.TaskManagers),
+		opts: opts, level: level, clock: clock.Real{}, ended: make(chan error, 1+opts.TaskManagers),
 		log: slog.New(slog.NewTextHandler(opts.Log, &slog.HandlerOptions{Level: level})),
 	}
 	// Unix sockets need short paths, whatever Dir is.
@@ -173,7 +174,12 @@ func (c *cluster) start(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		c.wg.Go(func() { c.ended <- tm.Run(ctx) })
+		c.wg.Go(func() {
+			c.ended <- tm.Run(ctx)
+			if err := tm.Executor.OwnLog.Close(); err != nil {
+				c.log.Debug("closing a taskmanager's log", "error", err)
+			}
+		})
 	}
 	return nil
 }
@@ -185,12 +191,21 @@ func (c *cluster) taskManager(n int, objects *filestore.Store) (roles.TaskManage
 	if err := os.MkdirAll(sockets, 0o700); err != nil {
 		return roles.TaskManager{}, err
 	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return roles.TaskManager{}, err
+	}
+	own, err := taskexec.OpenLog(filepath.Join(dir, "taskmanager.log"))
+	if err != nil {
+		return roles.TaskManager{}, err
+	}
+	// Its lines are in the cluster's log too, where all of it can be followed.
+	log := slog.New(slog.NewTextHandler(io.MultiWriter(c.opts.Log, own), &slog.HandlerOptions{Level: c.level}))
 	return roles.TaskManager{
 		Executor: taskexec.Config{
 			ID: id, Host: "localhost", Address: "127.0.0.1", HostID: "local-" + strconv.Itoa(os.Getpid()), Slots: c.opts.Slots,
-			MemoryBytes: c.opts.MemoryBytes, Dir: dir, SocketDir: sockets,
+			MemoryBytes: c.opts.MemoryBytes, Dir: dir, SocketDir: sockets, OwnLog: own,
 		},
-		JobManagers: []string{c.status.Control}, Store: objects, Clock: c.clock, Log: c.log.With("role", "taskmanager", "id", id),
+		JobManagers: []string{c.status.Control}, Store: objects, Clock: c.clock, Log: log.With("role", "taskmanager", "id", id),
 	}, nil
 }
 
