@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -155,17 +156,46 @@ func ReadCommitted(ctx context.Context, brokers, topic string) ([]Committed, err
 	return out, nil
 }
 
-// lastStable returns the last stable offset of each partition. The record
-// before it may be a marker or belong to an aborted transaction, so the
-// reader keeps control records to see the end.
+// settleMax is how long a broker may take to write the markers of transactions
+// whose end it has confirmed: it confirms before, so what a finished job has
+// committed may be unreadable for a moment.
+const settleMax = 30 * time.Second
+
+// lastStable returns the last stable offset of each partition once it is the
+// end of the partition. The record before it may be a marker or belong to an
+// aborted transaction, so the reader keeps control records to see the end.
 func lastStable(ctx context.Context, brokers, topic string) (map[int32]int64, error) {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers))
 	if err != nil {
 		return nil, err
 	}
 	defer cl.Close()
+	for began := time.Now(); ; {
+		ends, err := endsOf(ctx, cl, topic, 0)
+		if err != nil {
+			return nil, err
+		}
+		stable, err := endsOf(ctx, cl, topic, 1)
+		if err != nil {
+			return nil, err
+		}
+		if maps.Equal(ends, stable) {
+			return stable, nil
+		}
+		if time.Since(began) > settleMax {
+			return nil, fmt.Errorf("transactions in %s stay open: the last stable offsets are %v after %s, the ends %v", topic, stable, settleMax, ends)
+		}
+		if err := sleepUntil(ctx, time.Now().Add(50*time.Millisecond)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// endsOf returns the end of each partition: the high watermark with isolation
+// level 0, the last stable offset with 1.
+func endsOf(ctx context.Context, cl *kgo.Client, topic string, isolation int8) (map[int32]int64, error) {
 	req := kmsg.NewPtrListOffsetsRequest()
-	req.IsolationLevel = 1
+	req.IsolationLevel = isolation
 	rt := kmsg.NewListOffsetsRequestTopic()
 	rt.Topic = topic
 	for p := range int32(Partitions) {
