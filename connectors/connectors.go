@@ -86,6 +86,10 @@ type ReaderContext struct {
 	// DeadLetters says that bad records are wanted (Fetched.Bad); otherwise a
 	// record that cannot be decoded is an error of Next.
 	DeadLetters bool
+	// Trouble tells people about something outside the job that does not work
+	// and is tried again; nil ends it. It is safe from any goroutine and may
+	// be nil.
+	Trouble func(err error)
 }
 
 // Reader reads splits. Its methods are called on the task's goroutine, one at
@@ -155,6 +159,21 @@ func (e *FatalError) Error() string {
 	}
 	return s
 }
+
+// Trouble is a fault outside the job that may pass: what met it tries again,
+// and people are told meanwhile.
+type Trouble struct {
+	Code string // LEATnnnn
+	What string
+	Fix  string
+	Err  error // the cause
+}
+
+// Error implements error.
+func (t *Trouble) Error() string { return t.What + ": " + t.Err.Error() }
+
+// Unwrap returns the cause.
+func (t *Trouble) Unwrap() error { return t.Err }
 
 // Sink describes an output. Its methods are free of side effects.
 type Sink interface {

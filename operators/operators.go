@@ -174,6 +174,9 @@ type CoordinatorContext struct {
 	Async func(fn func() error, done func(error) error)
 	// After mails fn after a delay of millis.
 	After func(millis int64, fn func() error)
+	// Trouble tells people about something outside the job that does not work
+	// and is tried again; nil ends it. It may be nil.
+	Trouble func(err error)
 }
 
 // Context is what an operator may use between Open and Close.
@@ -217,6 +220,10 @@ type Context struct {
 	// id mod parallelism = i.
 	TxnPool int
 	Metrics Metrics
+	// Trouble tells people about something outside the job that does not work
+	// and is tried again; nil ends it. It is safe from any goroutine and may
+	// be nil.
+	Trouble func(err error)
 }
 
 // Metrics takes the figures of an operator. Nil functions are not allowed:

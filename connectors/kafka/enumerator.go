@@ -77,7 +77,7 @@ func (e *enumerator) Close() error {
 func (e *enumerator) Discover(ctx context.Context) ([]connectors.Split, error) {
 	if !e.started || !e.cfg.Stop.bounded {
 		if err := e.discover(ctx); err != nil {
-			return nil, fatalAuth(err)
+			return nil, unreachable(&e.cfg.Connection, fatalAuth(err))
 		}
 	}
 	out := make([]connectors.Split, 0, len(e.splits))

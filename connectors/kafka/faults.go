@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/leatstream/leat/connectors"
 	"github.com/leatstream/leat/connectors/kafka/kwire"
@@ -23,6 +24,19 @@ const (
 	codeTxnUnproven    = "LEAT5111"
 	codeTxnIDs         = "LEAT5112"
 )
+
+// unreachable gives an error of the network, which is tried again, its code;
+// what the brokers said themselves stays as it is.
+func unreachable(c *Connection, err error) error {
+	var fatal *connectors.FatalError
+	if err == nil || errors.As(err, &fatal) || kwire.CodeOf(err) != kwire.None {
+		return err
+	}
+	return &connectors.Trouble{
+		Code: codeUnreachable, What: "cannot reach Kafka at " + strings.Join(c.Brokers, ", "), Err: err,
+		Fix: "correct the address, or bring the brokers back; likely also: they expect TLS or SASL",
+	}
+}
 
 // fatalAuth makes an error that no retry mends a FatalError.
 func fatalAuth(err error) error {

@@ -43,8 +43,9 @@ func (f *fetcher) run() {
 				return
 			}
 			f.failed(parts, err)
-		} else {
+		} else if f.fails > 0 {
 			f.fails = 0
+			f.p.trouble(nil)
 		}
 	}
 }
@@ -56,6 +57,7 @@ func (f *fetcher) failed(parts []*part, err error) {
 		return
 	}
 	f.fails++
+	f.p.trouble(unreachable(&f.p.cfg.Connection, err))
 	if f.fails == 1 || f.fails%30 == 0 {
 		f.p.log.Warn("fetch from kafka failed; retrying", "broker", f.broker, "tries", f.fails, "error", err)
 	}

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,9 @@ type puller struct {
 	clk    clock.Clock
 	log    *slog.Logger
 	wake   func()
-	bodies bodies
+	// trouble tells people what is tried again, and nil at its end.
+	trouble func(error)
+	bodies  bodies
 
 	ctx    context.Context // ends with close: the goroutines' life
 	cancel context.CancelFunc
@@ -47,10 +50,13 @@ type puller struct {
 	skipped  int64              // guarded by mu; records skipped by OutOfRange
 }
 
-func newPuller(cfg *SourceConfig, client *kwire.Client, clk clock.Clock, log *slog.Logger, wake func()) *puller {
+func newPuller(cfg *SourceConfig, client *kwire.Client, ctx *connectors.ReaderContext) *puller {
 	p := &puller{
-		cfg: cfg, client: client, clk: clk, log: log, wake: wake,
+		cfg: cfg, client: client, clk: ctx.Clock, log: ctx.Log, wake: ctx.Wake, trouble: ctx.Trouble,
 		lookup: make(chan struct{}, 1), fetchers: map[int32]*fetcher{},
+	}
+	if p.trouble == nil {
+		p.trouble = func(error) {}
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.wg.Go(p.leaders)
@@ -136,6 +142,7 @@ func (p *puller) leaders() {
 			p.fail(err)
 			return
 		case err != nil || missing > 0:
+			p.trouble(unreachable(&p.cfg.Connection, cmp.Or(err, error(noLeaders(missing)))))
 			if tries%8 == 0 {
 				p.log.Warn("kafka partitions have no leader that can be reached; retrying", "partitions", missing, "error", err)
 			}
@@ -144,10 +151,19 @@ func (p *puller) leaders() {
 			}
 			tries++
 			poke(p.lookup)
-		default:
+		case tries > 0:
 			tries = 0
+			p.trouble(nil)
 		}
 	}
+}
+
+// noLeaders is the number of partitions without a leader.
+type noLeaders int
+
+// Error implements error.
+func (n noLeaders) Error() string {
+	return fmt.Sprintf("%d partitions have no leader that can be reached", int(n))
 }
 
 func (p *puller) isFatal(err error) bool {

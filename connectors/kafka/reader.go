@@ -38,7 +38,7 @@ func newReader[T any](cfg *SourceConfig, ctx *connectors.ReaderContext, dec form
 	if err != nil {
 		return nil, err
 	}
-	r := &reader[T]{cfg: cfg, ctx: ctx, dec: dec, pull: newPuller(cfg, client, ctx.Clock, ctx.Log, ctx.Wake)}
+	r := &reader[T]{cfg: cfg, ctx: ctx, dec: dec, pull: newPuller(cfg, client, ctx)}
 	if cfg.Group != "" {
 		r.committer = newCommitter(r.pull, cfg.Group)
 	}

@@ -165,6 +165,10 @@ func (s *Sink[T]) NewWriter(ctx *connectors.WriterContext) (connectors.Writer, e
 // Check implements connectors.Checker: the topic exists, and the brokers allow
 // the transaction time-out.
 func (s *Sink[T]) Check(ctx context.Context, info connectors.CheckInfo) error {
+	return unreachable(&s.cfg.Connection, s.check(ctx, info))
+}
+
+func (s *Sink[T]) check(ctx context.Context, info connectors.CheckInfo) error {
 	cl, err := s.cfg.Connection.client(clock.Real{}, nil)
 	if err != nil {
 		return err

@@ -205,9 +205,9 @@ func (s *Source[T]) Check(ctx context.Context, _ connectors.CheckInfo) error {
 	defer cl.Close()
 	if s.cfg.TopicPattern != "" {
 		_, err := cl.Metadata(ctx, nil)
-		return fatalAuth(err)
+		return unreachable(&s.cfg.Connection, fatalAuth(err))
 	}
-	return checkTopics(ctx, cl, s.cfg.Topics, "reads from")
+	return unreachable(&s.cfg.Connection, checkTopics(ctx, cl, s.cfg.Topics, "reads from"))
 }
 
 func checkTopics(ctx context.Context, cl *kwire.Client, topics []string, does string) error {

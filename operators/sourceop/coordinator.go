@@ -80,6 +80,7 @@ func (c *coordinator) startDiscovery(life context.Context) {
 			return c.discoveryFailed(err)
 		}
 		c.failures = 0
+		c.trouble(nil)
 		c.found, c.state, c.foundOnce = splits, state, true
 		if d := c.enum.Interval(); d > 0 {
 			c.ctx.After(d.Milliseconds(), c.again)
@@ -87,6 +88,12 @@ func (c *coordinator) startDiscovery(life context.Context) {
 		c.assign()
 		return nil
 	})
+}
+
+func (c *coordinator) trouble(err error) {
+	if c.ctx.Trouble != nil {
+		c.ctx.Trouble(err)
+	}
 }
 
 func (c *coordinator) again() error {
@@ -98,6 +105,7 @@ func (c *coordinator) discoveryFailed(err error) error {
 	if fatal := (*connectors.FatalError)(nil); errors.As(err, &fatal) {
 		return fmt.Errorf("source %q: %w", c.src.Name(), err)
 	}
+	c.trouble(fmt.Errorf("source %q cannot find its splits: %w", c.src.Name(), err))
 	delay := min(int64(retryMillis)<<min(c.failures, 10), retryMillisMax)
 	c.failures++
 	c.ctx.Log.Warn("finding splits failed, trying again", "source", c.src.Name(), "failures", c.failures, "delayMillis", delay, "error", err)

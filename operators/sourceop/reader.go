@@ -75,7 +75,7 @@ func (o *reader) Open(ctx *operators.Context) error {
 		Info: ctx.Info, Clock: ctx.Clock, Log: ctx.Log, Wake: ctx.Wake,
 		Counter:     func(name string) func(int64) { return ctx.Metrics.Counter(name).Add },
 		Gauge:       ctx.Metrics.Gauge,
-		DeadLetters: ctx.Out.HasSide(dataflow.SideDeadLetter),
+		DeadLetters: ctx.Out.HasSide(dataflow.SideDeadLetter), Trouble: ctx.Trouble,
 	})
 	if err != nil {
 		return fmt.Errorf("source %q: %w", o.cfg.Source.Name(), err)

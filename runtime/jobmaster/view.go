@@ -2,7 +2,10 @@ package jobmaster
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
+	"slices"
+	"time"
 
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/dataflow/graph"
@@ -14,6 +17,8 @@ import (
 // figures are the last reported ones of each subtask of the live attempt.
 type figures struct {
 	bySubtask [][]*controlv1.SubtaskMetrics // by vertex and subtask
+	// troubles is what the workers try again, by worker.
+	troubles map[string][]*controlv1.Trouble
 }
 
 func (f *figures) init(p *graph.Plan) {
@@ -27,11 +32,42 @@ func (f *figures) reset() {
 	for _, v := range f.bySubtask {
 		clear(v)
 	}
+	clear(f.troubles)
+}
+
+// oldestTrouble returns what has been tried again for the longest time, or
+// nil.
+func (f *figures) oldestTrouble() *controlv1.Trouble {
+	var oldest *controlv1.Trouble
+	for _, worker := range slices.Sorted(maps.Keys(f.troubles)) {
+		for _, t := range f.troubles[worker] {
+			if oldest == nil || t.GetSinceMillis() < oldest.GetSinceMillis() {
+				oldest = t
+			}
+		}
+	}
+	return oldest
+}
+
+// troubleReason says what does not work, where, and since when.
+func troubleReason(t *controlv1.Trouble) string {
+	e := jobview.Error{Code: t.GetError().GetCode(), What: t.GetError().GetWhat(), Why: t.GetError().GetWhy()}
+	text := e.What
+	if e.Code != "" {
+		text = e.Error()
+	}
+	return fmt.Sprintf("%s (operator %q tries again since %s)", text, t.GetOperator(), time.UnixMilli(t.GetSinceMillis()).UTC().Format(time.TimeOnly))
 }
 
 // report takes a worker's report; it speaks only for its own subtasks.
 func (f *figures) report(s *scheduler.Scheduler, worker string, m *controlv1.MetricsReport) {
 	workers, subs := s.Workers(), s.Subtasks()
+	if f.troubles == nil {
+		f.troubles = make(map[string][]*controlv1.Trouble)
+	}
+	if slices.ContainsFunc(workers, func(w scheduler.Worker) bool { return w.ID == worker }) {
+		f.troubles[worker] = m.GetTroubles()
+	}
 	for _, x := range m.GetSubtasks() {
 		v, i := int(x.GetSubtask().GetVertex()), int(x.GetSubtask().GetSubtask())
 		if v < 0 || v >= len(subs) || i < 0 || i >= len(subs[v]) || workers[subs[v][i].Worker].ID != worker {
@@ -68,6 +104,9 @@ func (c *Core) Reason() string {
 	case scheduler.Preparing:
 		return cmp.Or(c.prep.reason, c.sched.Reason())
 	default:
+		if t := c.figures.oldestTrouble(); t != nil && c.sched.Reason() == "" && !c.sched.State().Terminal() {
+			return troubleReason(t)
+		}
 		return c.sched.Reason()
 	}
 }

@@ -157,6 +157,11 @@ func (t *Task) operatorContext(ctx context.Context, n *node) *operators.Context 
 		FromSavepoint: t.cfg.FromSavepoint, CheckpointsOff: t.cfg.CheckpointsOff,
 		Incarnation: t.cfg.Incarnation, TxnPool: t.cfg.Pools[n.spec.ID],
 		Metrics: newOperatorMetrics(&t.metrics, n.spec.ID),
+		Trouble: func(err error) {
+			if t.cfg.Trouble != nil {
+				t.cfg.Trouble(n.spec, t.cfg.Subtask, err)
+			}
+		},
 	}
 }
 

@@ -54,6 +54,9 @@ type Config struct {
 	// number at a time. It always runs what it is given.
 	Async    func(func())
 	Reporter Reporter
+	// Trouble is given what an operator tries again, and nil at its end; it
+	// may be nil.
+	Trouble func(op *graph.Node, subtask int, err error)
 }
 
 // Restored reads the checkpoint that the attempt starts from. Its methods may

@@ -119,7 +119,7 @@ func (w *driver) put(ctx context.Context, key string, body *pieces) error {
 }
 
 func (w *driver) reportMetrics() {
-	r := &controlv1.MetricsReport{ProcessCpuSeconds: cpuSeconds(), MemoryBytes: memoryBytes()}
+	r := &controlv1.MetricsReport{ProcessCpuSeconds: cpuSeconds(), MemoryBytes: memoryBytes(), Troubles: w.troubles.list()}
 	w.eachTask(func(t *task.Task) { r.Subtasks = append(r.Subtasks, t.Metrics()) })
 	// A link that is gone is seen by the receiver.
 	_ = w.cfg.Link.Send(&controlv1.WorkerEvent{Body: &controlv1.WorkerEvent_Metrics{Metrics: r}})

@@ -81,7 +81,7 @@ func (c *coordinator) context(n *graph.Node, restored []byte) *operators.Coordin
 		Parallelism: v.Parallelism, Restored: restored, Clock: w.Clock,
 		Log:  c.log.With("operator", n.Name),
 		Send: func(subtask int, payload []byte) { c.d.toSubtask(n.ID, subtask, payload) },
-		Mail: c.mail, Async: c.async,
+		Mail: c.mail, Async: c.async, Trouble: func(err error) { c.d.w.troubles.set(n, ofCoordinator, err) },
 		After: func(millis int64, fn func() error) {
 			at := w.Clock.Now().Add(time.Duration(millis) * time.Millisecond)
 			c.mail(func() error {
@@ -283,11 +283,13 @@ func (c *coordinator) checkUntil(n *graph.Node, checker connectors.Checker, info
 		case c.d.ctx.Err() != nil:
 			return false
 		case err == nil:
+			c.d.w.troubles.set(n, ofCheck, nil)
 			return true
 		case errors.As(err, &fatal):
 			c.fail(fmt.Errorf("check of %q: %w", n.Name, err))
 			return false
 		}
+		c.d.w.troubles.set(n, ofCheck, err)
 		c.log.Warn("a check of the outside world did not pass and is repeated", "operator", n.Name, "err", err, "pause", pause)
 		if !sleep(c.d.ctx, c.d.w.cfg.Clock, pause) {
 			return false

@@ -286,6 +286,7 @@ func (d *deployment) buildTask(l *local, remote map[exchange.ChannelID]exchange.
 		CheckpointsOff: d.cmd.GetCheckpointIntervalMillis() < 0, Incarnation: dataflow.Incarnation(d.cmd.GetIncarnation()),
 		Pools: make(map[dataflow.OperatorID]int),
 		Clock: w.Clock, Log: w.Log, Async: d.w.pool.do, Reporter: &reporter{d: d, l: l},
+		Trouble: d.w.troubles.set,
 	}
 	if restored != nil {
 		cfg.Restored = restored

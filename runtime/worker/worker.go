@@ -73,7 +73,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	w := &driver{
 		cfg: cfg, fingerprint: cfg.Graph.Fingerprint(),
-		events: make(chan event, eventsMax),
+		events: make(chan event, eventsMax), troubles: newTroubles(cfg.Clock),
 	}
 	w.life, w.end = context.WithCancel(ctx)
 	defer w.end()
@@ -105,6 +105,7 @@ type driver struct {
 	end         context.CancelFunc
 	wg          sync.WaitGroup // tasks, deployment, uploads, coordinator, receiver
 
+	troubles   *troubles
 	deployment *deployment
 	uploads    map[dataflow.CheckpointID]context.CancelFunc
 }

@@ -4392,6 +4392,7 @@ type MetricsReport struct {
 	Subtasks          []*SubtaskMetrics      `protobuf:"bytes,1,rep,name=subtasks,proto3" json:"subtasks,omitempty"`
 	ProcessCpuSeconds float64                `protobuf:"fixed64,2,opt,name=process_cpu_seconds,json=processCpuSeconds,proto3" json:"process_cpu_seconds,omitempty"`
 	MemoryBytes       int64                  `protobuf:"varint,3,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	Troubles          []*Trouble             `protobuf:"bytes,4,rep,name=troubles,proto3" json:"troubles,omitempty"` // all that is being tried again now
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -4447,6 +4448,74 @@ func (x *MetricsReport) GetMemoryBytes() int64 {
 	return 0
 }
 
+func (x *MetricsReport) GetTroubles() []*Trouble {
+	if x != nil {
+		return x.Troubles
+	}
+	return nil
+}
+
+// Trouble is something outside the job that does not work and is tried again.
+type Trouble struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Operator      string                 `protobuf:"bytes,1,opt,name=operator,proto3" json:"operator,omitempty"` // name
+	SinceMillis   int64                  `protobuf:"varint,2,opt,name=since_millis,json=sinceMillis,proto3" json:"since_millis,omitempty"`
+	Error         *ErrorInfo             `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Trouble) Reset() {
+	*x = Trouble{}
+	mi := &file_control_v1_control_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Trouble) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Trouble) ProtoMessage() {}
+
+func (x *Trouble) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_control_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Trouble.ProtoReflect.Descriptor instead.
+func (*Trouble) Descriptor() ([]byte, []int) {
+	return file_control_v1_control_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *Trouble) GetOperator() string {
+	if x != nil {
+		return x.Operator
+	}
+	return ""
+}
+
+func (x *Trouble) GetSinceMillis() int64 {
+	if x != nil {
+		return x.SinceMillis
+	}
+	return 0
+}
+
+func (x *Trouble) GetError() *ErrorInfo {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 type SubtaskMetrics struct {
 	state               protoimpl.MessageState `protogen:"open.v1"`
 	Subtask             *SubtaskRef            `protobuf:"bytes,1,opt,name=subtask,proto3" json:"subtask,omitempty"`
@@ -4466,7 +4535,7 @@ type SubtaskMetrics struct {
 
 func (x *SubtaskMetrics) Reset() {
 	*x = SubtaskMetrics{}
-	mi := &file_control_v1_control_proto_msgTypes[56]
+	mi := &file_control_v1_control_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4478,7 +4547,7 @@ func (x *SubtaskMetrics) String() string {
 func (*SubtaskMetrics) ProtoMessage() {}
 
 func (x *SubtaskMetrics) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[56]
+	mi := &file_control_v1_control_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4491,7 +4560,7 @@ func (x *SubtaskMetrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskMetrics.ProtoReflect.Descriptor instead.
 func (*SubtaskMetrics) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{56}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *SubtaskMetrics) GetSubtask() *SubtaskRef {
@@ -4915,11 +4984,16 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\x05panic\x18\x06 \x01(\bR\x05panic\x12\x14\n" +
 	"\x05fatal\x18\a \x01(\bR\x05fatal\"B\n" +
 	"\fWorkerFailed\x122\n" +
-	"\afailure\x18\x01 \x01(\v2\x18.leat.control.v1.FailureR\afailure\"\x9f\x01\n" +
+	"\afailure\x18\x01 \x01(\v2\x18.leat.control.v1.FailureR\afailure\"\xd5\x01\n" +
 	"\rMetricsReport\x12;\n" +
 	"\bsubtasks\x18\x01 \x03(\v2\x1f.leat.control.v1.SubtaskMetricsR\bsubtasks\x12.\n" +
 	"\x13process_cpu_seconds\x18\x02 \x01(\x01R\x11processCpuSeconds\x12!\n" +
-	"\fmemory_bytes\x18\x03 \x01(\x03R\vmemoryBytes\"\x99\x04\n" +
+	"\fmemory_bytes\x18\x03 \x01(\x03R\vmemoryBytes\x124\n" +
+	"\btroubles\x18\x04 \x03(\v2\x18.leat.control.v1.TroubleR\btroubles\"z\n" +
+	"\aTrouble\x12\x1a\n" +
+	"\boperator\x18\x01 \x01(\tR\boperator\x12!\n" +
+	"\fsince_millis\x18\x02 \x01(\x03R\vsinceMillis\x120\n" +
+	"\x05error\x18\x03 \x01(\v2\x1a.leat.control.v1.ErrorInfoR\x05error\"\x99\x04\n" +
 	"\x0eSubtaskMetrics\x125\n" +
 	"\asubtask\x18\x01 \x01(\v2\x1b.leat.control.v1.SubtaskRefR\asubtask\x12\x1d\n" +
 	"\n" +
@@ -4974,7 +5048,7 @@ func file_control_v1_control_proto_rawDescGZIP() []byte {
 }
 
 var file_control_v1_control_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
+var file_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
 var file_control_v1_control_proto_goTypes = []any{
 	(StateKind)(0),                // 0: leat.control.v1.StateKind
 	(TaskState)(0),                // 1: leat.control.v1.TaskState
@@ -5034,10 +5108,11 @@ var file_control_v1_control_proto_goTypes = []any{
 	(*Failure)(nil),               // 55: leat.control.v1.Failure
 	(*WorkerFailed)(nil),          // 56: leat.control.v1.WorkerFailed
 	(*MetricsReport)(nil),         // 57: leat.control.v1.MetricsReport
-	(*SubtaskMetrics)(nil),        // 58: leat.control.v1.SubtaskMetrics
-	nil,                           // 59: leat.control.v1.ProgramInputs.PropertiesEntry
-	nil,                           // 60: leat.control.v1.ProgramInputs.EnvironmentEntry
-	nil,                           // 61: leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
+	(*Trouble)(nil),               // 58: leat.control.v1.Trouble
+	(*SubtaskMetrics)(nil),        // 59: leat.control.v1.SubtaskMetrics
+	nil,                           // 60: leat.control.v1.ProgramInputs.PropertiesEntry
+	nil,                           // 61: leat.control.v1.ProgramInputs.EnvironmentEntry
+	nil,                           // 62: leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
 }
 var file_control_v1_control_proto_depIdxs = []int32{
 	4,  // 0: leat.control.v1.TaskManagerMessage.register:type_name -> leat.control.v1.Register
@@ -5056,8 +5131,8 @@ var file_control_v1_control_proto_depIdxs = []int32{
 	20, // 13: leat.control.v1.JobManagerMessage.worker_command:type_name -> leat.control.v1.WorkerCommandEnvelope
 	21, // 14: leat.control.v1.JobManagerMessage.read_log:type_name -> leat.control.v1.ReadLog
 	5,  // 15: leat.control.v1.Register.workers:type_name -> leat.control.v1.RunningWorker
-	59, // 16: leat.control.v1.ProgramInputs.properties:type_name -> leat.control.v1.ProgramInputs.PropertiesEntry
-	60, // 17: leat.control.v1.ProgramInputs.environment:type_name -> leat.control.v1.ProgramInputs.EnvironmentEntry
+	60, // 16: leat.control.v1.ProgramInputs.properties:type_name -> leat.control.v1.ProgramInputs.PropertiesEntry
+	61, // 17: leat.control.v1.ProgramInputs.environment:type_name -> leat.control.v1.ProgramInputs.EnvironmentEntry
 	9,  // 18: leat.control.v1.PlanRequest.bundle:type_name -> leat.control.v1.BundleRef
 	10, // 19: leat.control.v1.PlanRequest.inputs:type_name -> leat.control.v1.ProgramInputs
 	13, // 20: leat.control.v1.PlanResult.error:type_name -> leat.control.v1.ErrorInfo
@@ -5106,22 +5181,24 @@ var file_control_v1_control_proto_depIdxs = []int32{
 	55, // 63: leat.control.v1.TaskStatus.failure:type_name -> leat.control.v1.Failure
 	13, // 64: leat.control.v1.Failure.error:type_name -> leat.control.v1.ErrorInfo
 	55, // 65: leat.control.v1.WorkerFailed.failure:type_name -> leat.control.v1.Failure
-	58, // 66: leat.control.v1.MetricsReport.subtasks:type_name -> leat.control.v1.SubtaskMetrics
-	31, // 67: leat.control.v1.SubtaskMetrics.subtask:type_name -> leat.control.v1.SubtaskRef
-	61, // 68: leat.control.v1.SubtaskMetrics.operator_metrics:type_name -> leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
-	2,  // 69: leat.control.v1.JobManager.Session:input_type -> leat.control.v1.TaskManagerMessage
-	24, // 70: leat.control.v1.TaskManager.Session:input_type -> leat.control.v1.WorkerMessage
-	27, // 71: leat.control.v1.TaskManager.PutObject:input_type -> leat.control.v1.PutObjectRequest
-	29, // 72: leat.control.v1.TaskManager.GetObject:input_type -> leat.control.v1.GetObjectRequest
-	3,  // 73: leat.control.v1.JobManager.Session:output_type -> leat.control.v1.JobManagerMessage
-	25, // 74: leat.control.v1.TaskManager.Session:output_type -> leat.control.v1.TaskManagerToWorker
-	28, // 75: leat.control.v1.TaskManager.PutObject:output_type -> leat.control.v1.PutObjectResponse
-	30, // 76: leat.control.v1.TaskManager.GetObject:output_type -> leat.control.v1.GetObjectResponse
-	73, // [73:77] is the sub-list for method output_type
-	69, // [69:73] is the sub-list for method input_type
-	69, // [69:69] is the sub-list for extension type_name
-	69, // [69:69] is the sub-list for extension extendee
-	0,  // [0:69] is the sub-list for field type_name
+	59, // 66: leat.control.v1.MetricsReport.subtasks:type_name -> leat.control.v1.SubtaskMetrics
+	58, // 67: leat.control.v1.MetricsReport.troubles:type_name -> leat.control.v1.Trouble
+	13, // 68: leat.control.v1.Trouble.error:type_name -> leat.control.v1.ErrorInfo
+	31, // 69: leat.control.v1.SubtaskMetrics.subtask:type_name -> leat.control.v1.SubtaskRef
+	62, // 70: leat.control.v1.SubtaskMetrics.operator_metrics:type_name -> leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
+	2,  // 71: leat.control.v1.JobManager.Session:input_type -> leat.control.v1.TaskManagerMessage
+	24, // 72: leat.control.v1.TaskManager.Session:input_type -> leat.control.v1.WorkerMessage
+	27, // 73: leat.control.v1.TaskManager.PutObject:input_type -> leat.control.v1.PutObjectRequest
+	29, // 74: leat.control.v1.TaskManager.GetObject:input_type -> leat.control.v1.GetObjectRequest
+	3,  // 75: leat.control.v1.JobManager.Session:output_type -> leat.control.v1.JobManagerMessage
+	25, // 76: leat.control.v1.TaskManager.Session:output_type -> leat.control.v1.TaskManagerToWorker
+	28, // 77: leat.control.v1.TaskManager.PutObject:output_type -> leat.control.v1.PutObjectResponse
+	30, // 78: leat.control.v1.TaskManager.GetObject:output_type -> leat.control.v1.GetObjectResponse
+	75, // [75:79] is the sub-list for method output_type
+	71, // [71:75] is the sub-list for method input_type
+	71, // [71:71] is the sub-list for extension type_name
+	71, // [71:71] is the sub-list for extension extendee
+	0,  // [0:71] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_control_proto_init() }
@@ -5183,7 +5260,7 @@ func file_control_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_control_proto_rawDesc), len(file_control_v1_control_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   60,
+			NumMessages:   61,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
