@@ -63,5 +63,9 @@ e2e: build ## separate processes, real servers, SIGKILLs (SEED=n repeats a run)
 e2e-k8s: build ## the orders job on a real one-node Kubernetes, pods killed (root; first build half an hour)
 	bash test/k8s/e2e $(ARGS)
 
+.PHONY: e2e-mutants
+e2e-mutants: ## break the engine on purpose in five places; red unless tests notice each
+	$(GO) test -count=1 -timeout 60m -v -tags mutants ./test/e2e/mutants
+
 .PHONY: check
 check: lint test race bench-once ## what CI runs

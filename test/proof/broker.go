@@ -224,9 +224,20 @@ func endsOf(ctx context.Context, cl *kgo.Client, topic string, isolation int8) (
 // GroupOffsets returns the sum of the offsets that a consumer group has
 // committed in a topic: what the job reports as its committed position.
 func GroupOffsets(ctx context.Context, brokers, group, topic string) (int64, error) {
+	at, err := GroupPositions(ctx, brokers, group, topic)
+	var sum int64
+	for _, n := range at {
+		sum += n
+	}
+	return sum, err
+}
+
+// GroupPositions returns the offsets that a consumer group has committed in a
+// topic, 0 where there is none.
+func GroupPositions(ctx context.Context, brokers, group, topic string) (at [Partitions]int64, err error) {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers))
 	if err != nil {
-		return 0, err
+		return at, err
 	}
 	defer cl.Close()
 	req := kmsg.NewPtrOffsetFetchRequest()
@@ -243,22 +254,21 @@ func GroupOffsets(ctx context.Context, brokers, group, topic string) (int64, err
 	req.Groups = append(req.Groups, rg)
 	resp, err := req.RequestWith(ctx, cl)
 	if err != nil {
-		return 0, fmt.Errorf("offsets of group %s: %w", group, err)
+		return at, fmt.Errorf("offsets of group %s: %w", group, err)
 	}
 	// The client mirrors one form of the answer into the other: only one counts.
-	var sum int64
 	if len(resp.Groups) > 0 {
 		for _, t := range resp.Groups[0].Topics {
 			for _, p := range t.Partitions {
-				sum += max(0, p.Offset)
+				at[p.Partition] = max(0, p.Offset)
 			}
 		}
-		return sum, nil
+		return at, nil
 	}
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
-			sum += max(0, p.Offset)
+			at[p.Partition] = max(0, p.Offset)
 		}
 	}
-	return sum, nil
+	return at, nil
 }

@@ -2,6 +2,7 @@ package rig
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -31,24 +32,18 @@ func (r *Rig) Flinkctl(ctx context.Context, args ...string) (string, error) {
 
 // Submit runs a bundle as a job and returns its id once it runs.
 func (r *Rig) Submit(ctx context.Context, bundle, name string, parallelism int, more []string, args ...string) (string, error) {
-	verb := append([]string{"run", bundle, "--name", name, "--parallelism", fmt.Sprint(parallelism), "--wait", "running", "--timeout", "90s"}, more...)
-	if _, err := r.Flinkctl(ctx, append(append(verb, "--"), args...)...); err != nil {
-		return "", err
-	}
-	_, c, err := r.leader(ctx)
+	verb := append([]string{"run", bundle, "--name", name, "--parallelism", fmt.Sprint(parallelism), "--wait", "running", "--timeout", "90s", "-o", "json"}, more...)
+	out, err := r.Flinkctl(ctx, append(append(verb, "--"), args...)...)
 	if err != nil {
 		return "", err
 	}
-	jobs, err := c.Jobs(ctx)
-	if err != nil {
-		return "", err
+	var started struct {
+		Job string `json:"job"`
 	}
-	for _, j := range jobs {
-		if j.Name == name {
-			return j.ID, nil
-		}
+	if err := json.Unmarshal([]byte(out), &started); err != nil || started.Job == "" {
+		return "", fmt.Errorf("flinkctl run printed %q: %v", out, err)
 	}
-	return "", fmt.Errorf("job %s is not listed after it was submitted", name)
+	return started.Job, nil
 }
 
 // Job returns what the leader knows of a job.
