@@ -132,19 +132,7 @@ func (k *kill) strike(ctx context.Context, x *run, rng *rand.Rand) error {
 
 // awaitCheckpoint returns when the job has completed a checkpoint.
 func (x *run) awaitCheckpoint(ctx context.Context) error {
-	began := time.Now()
-	for {
-		n, err := x.rig.Checkpoints(ctx, x.id)
-		if err == nil && n > 0 {
-			return nil
-		}
-		if time.Since(began) > aimMax {
-			return fmt.Errorf("job %s has no checkpoint after %s: %v", x.name, aimMax, err)
-		}
-		if err := rig.Pause(ctx, 50*time.Millisecond); err != nil {
-			return err
-		}
-	}
+	return x.rig.AwaitCheckpoints(ctx, x.id, 1, aimMax)
 }
 
 // reportKills prints how many kills hit which window; one that none hit fails

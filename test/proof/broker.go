@@ -50,8 +50,12 @@ func CreateTopics(ctx context.Context, brokers string, t Topics) error {
 	return nil
 }
 
-// chunk is the number of records produced between two looks at the clock.
-const chunk = 2000
+// Between two looks at the clock at most chunk records are produced, or what
+// belongs into tick.
+const (
+	chunk = 2000
+	tick  = 50 * time.Millisecond
+)
 
 // Produce writes the input, each record to its partition, spread evenly over
 // pace (0: as fast as the broker takes it). progress is told how many records
@@ -67,11 +71,15 @@ func Produce(ctx context.Context, brokers, topic string, in *Input, pace time.Du
 	var written [Partitions]int
 	var failed error
 	total := in.Len()
+	step := chunk
+	if pace > 0 {
+		step = min(chunk, max(1, int(int64(total)*int64(tick)/int64(pace))))
+	}
 	for sum := 0; sum < total; {
 		for p := range in.Partitions {
 			recs := in.Partitions[p]
 			// Each partition advances in proportion to its length.
-			upTo := min(len(recs), (sum+chunk)*len(recs)/total+1)
+			upTo := min(len(recs), (sum+step)*len(recs)/total+1)
 			for ; written[p] < upTo; written[p]++ {
 				r := &kgo.Record{Topic: topic, Partition: int32(p), Value: recs[written[p]].Value}
 				cl.Produce(ctx, r, func(_ *kgo.Record, err error) {

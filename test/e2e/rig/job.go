@@ -65,6 +65,17 @@ func (r *Rig) Checkpoints(ctx context.Context, id string) (int, error) {
 	return s.Counts.Completed, err
 }
 
+// AwaitCheckpoints returns when the job has completed so many checkpoints.
+func (r *Rig) AwaitCheckpoints(ctx context.Context, id string, n int, limit time.Duration) error {
+	return await(ctx, limit, func() error {
+		got, err := r.Checkpoints(ctx, id)
+		if err == nil && got < n {
+			err = fmt.Errorf("%d of %d checkpoints are completed", got, n)
+		}
+		return err
+	})
+}
+
 // AwaitFinished returns when the job has finished; another end is an error
 // that tells why. A leader that is away meanwhile is waited for.
 func (r *Rig) AwaitFinished(ctx context.Context, id string, limit time.Duration) (restapi.Job, error) {
