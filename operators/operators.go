@@ -136,6 +136,15 @@ type SourceOperator interface {
 	HandleEvent(payload []byte) error
 }
 
+// EndRestorer is implemented by sources whose coordinator must hear from
+// every subtask.
+type EndRestorer interface {
+	// RestoredEnd is called once, and Poll never, when the subtask had reached
+	// the end of its input in the checkpoint that the attempt started from.
+	// Nothing may be emitted.
+	RestoredEnd() error
+}
+
 // CoordinatorFactory is implemented by factories of sources: the job's
 // coordinator task makes one Coordinator for each of them.
 type CoordinatorFactory interface {

@@ -34,6 +34,7 @@ type reader struct {
 	registered bool // told the coordinator what is held
 	assigned   bool // got a first assignment
 	noMore     bool
+	over       bool // had reached its end in the checkpoint
 
 	emitted   int64     // last watermark emitted
 	emittedAt time.Time // and when
@@ -55,6 +56,7 @@ type snapshotAt struct {
 
 var (
 	_ operators.SourceOperator     = (*reader)(nil)
+	_ operators.EndRestorer        = (*reader)(nil)
 	_ operators.Snapshotter        = (*reader)(nil)
 	_ operators.CheckpointListener = (*reader)(nil)
 )
@@ -144,13 +146,25 @@ func (o *reader) Poll() (operators.PollStatus, error) {
 // register tells the coordinator which splits were restored. It waits for the
 // first Poll: then every process of the attempt is up.
 func (o *reader) register() {
+	o.sendHeld()
+	o.emitWatermark(o.splits.lowerBound())
+}
+
+// RestoredEnd implements operators.EndRestorer: the coordinator waits for all
+// subtasks before it tells any of them that no split follows.
+func (o *reader) RestoredEnd() error {
+	o.over = true
+	o.sendHeld()
+	return nil
+}
+
+func (o *reader) sendHeld() {
 	o.registered = true
 	held := make([]string, len(o.splits.list))
 	for i, s := range o.splits.list {
 		held[i] = s.id
 	}
 	o.ctx.SendEvent(event{Held: &held}.encode())
-	o.emitWatermark(o.splits.lowerBound())
 }
 
 // HandleEvent implements operators.SourceOperator.
@@ -161,6 +175,14 @@ func (o *reader) HandleEvent(payload []byte) error {
 	}
 	if e.Assign == nil {
 		return fmt.Errorf("source %q: the coordinator sent an event that is none of its own", o.cfg.Source.Name())
+	}
+	switch {
+	case !o.over:
+	case len(e.Assign.Splits) > 0:
+		return fmt.Errorf("source %q: split %q was found only after this subtask had reached its end: a bounded source must find all splits at first",
+			o.cfg.Source.Name(), e.Assign.Splits[0].ID)
+	default:
+		return nil
 	}
 	o.assigned = true
 	o.noMore = o.noMore || e.Assign.NoMore

@@ -57,8 +57,23 @@ func (t *Task) Begin() {
 			}
 		}
 		t.reEnd()
+		t.tellRestoredEnd()
 	case t.merger.out > dataflow.TimeMin:
 		t.advance()
+	}
+}
+
+// tellRestoredEnd tells a source that it is not polled any more.
+func (t *Task) tellRestoredEnd() {
+	if t.source == nil {
+		return
+	}
+	if r, ok := t.source.op.(operators.EndRestorer); ok {
+		t.current = t.source.node
+		if err := r.RestoredEnd(); err != nil {
+			t.fail(t.source.node, err)
+		}
+		t.current = nil
 	}
 }
 
