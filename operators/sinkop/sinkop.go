@@ -53,6 +53,7 @@ type writer struct {
 	// sealed are the checkpoints whose effects are prepared and not
 	// confirmed, oldest first.
 	sealed    []sealed
+	stuck     int // declines in a row that no commit can end
 	committer *committer
 	figure    atomic.Int64 // Uncommitted, for the gauge
 }
@@ -134,12 +135,42 @@ func (o *writer) Process(_ int, b *columnar.Batch) error {
 	return nil
 }
 
-// CanSnapshot implements operators.SnapshotDecliner.
+// CanSnapshot implements operators.SnapshotDecliner. Sealed transactions of
+// checkpoints that did not come about leave only with a later one, so at the
+// limit none ever could: the attempt then fails, and the next one writes their
+// records again. One more look comes first, since a barrier may arrive before
+// the word that the checkpoint ahead of it was committed.
 func (o *writer) CanSnapshot() error {
-	if n, limit := o.Uncommitted(), o.w.SealedMax(); limit > 0 && n >= limit {
-		return fmt.Errorf("sink %q has %d sealed transactions that are not committed (limit %d): the outside does not confirm commits, or checkpoints are not completed", o.sink.Name(), n, limit)
+	n, limit := o.Uncommitted(), o.w.SealedMax()
+	if limit <= 0 || n < limit {
+		o.stuck = 0
+		return nil
 	}
-	return nil
+	err := fmt.Errorf("sink %q has %d sealed transactions that are not committed (limit %d): the outside does not confirm commits, or checkpoints are not completed", o.sink.Name(), n, limit)
+	if o.abandoned() < limit {
+		return err
+	}
+	if o.stuck++; o.stuck == stuckMax {
+		o.ctx.Mail(func() error {
+			return fmt.Errorf("sink %q: %d sealed transactions belong to checkpoints that were not completed, so that no further one can be taken: the job goes on from its last checkpoint", o.sink.Name(), n)
+		})
+	}
+	return err
+}
+
+// stuckMax is how often a sink whose sealed transactions are all of
+// checkpoints that failed declines before the attempt fails.
+const stuckMax = 2
+
+// abandoned counts the prepared effects that nobody has asked to commit.
+func (o *writer) abandoned() int {
+	n := 0
+	for _, s := range o.sealed {
+		if !s.queued {
+			n += len(s.items)
+		}
+	}
+	return n
 }
 
 // Snapshot implements operators.Snapshotter. It blocks until what was written
@@ -158,6 +189,7 @@ func (o *writer) Snapshot(cp operators.Checkpoint) ([]byte, error) {
 
 // CheckpointCommitted implements operators.CheckpointListener.
 func (o *writer) CheckpointCommitted(cp dataflow.CheckpointID) error {
+	o.stuck = 0
 	for i := range o.sealed {
 		s := &o.sealed[i]
 		if s.id > cp {

@@ -216,6 +216,48 @@ func TestDeclinesAtTheLimit(t *testing.T) {
 	}
 }
 
+// Checkpoints that fail after a sink has sealed leave transactions that only a
+// later checkpoint could commit. At the limit none is taken any more: the
+// attempt must fail over instead of declining for ever.
+func TestSealedOfFailedCheckpointsFailOver(t *testing.T) {
+	t.Parallel()
+	o := &outside{}
+	arrived := make(chan func() error, 1)
+	op := sinkop.New(o).New()
+	if err := op.Open(&operators.Context{
+		Info: dataflow.TaskInfo{Parallelism: 1}, Metrics: operatortest.NewMetrics(),
+		Mail: func(fn func() error) { arrived <- fn },
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = op.Close() }()
+	d, _ := op.(operators.SnapshotDecliner)
+	for id := range dataflow.CheckpointID(3) {
+		if err := op.Process(0, columnar.NewBatch([]int64{1}, nil)); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.CanSnapshot(); err != nil {
+			t.Fatalf("checkpoint %d: %v", id+1, err)
+		}
+		if _, err := op.(operators.Snapshotter).Snapshot(operators.Checkpoint{ID: id + 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.CanSnapshot(); err == nil || len(arrived) > 0 {
+		t.Fatalf("error %v, %d mails: the word of a commit may be on its way", err, len(arrived))
+	}
+	if err := d.CanSnapshot(); err == nil || len(arrived) != 1 {
+		t.Fatalf("error %v, %d mails", err, len(arrived))
+	}
+	if err := (<-arrived)(); err == nil || !strings.Contains(err.Error(), "3 sealed transactions belong to checkpoints that were not completed") {
+		t.Fatalf("error %v", err)
+	}
+	_ = d.CanSnapshot()
+	if len(arrived) > 0 {
+		t.Fatal("failed twice")
+	}
+}
+
 func TestRefusedCommitFailsTheAttempt(t *testing.T) {
 	t.Parallel()
 	o := &outside{refuse: errors.New("transaction was aborted")}
