@@ -240,8 +240,80 @@ func (it *Iter) broken(what string) bool {
 	return false
 }
 
+// short reads the varint of at most two bytes at b[at:], as it is stored; at
+// < 0 on return says that it is longer. b has two bytes there.
+func short(b []byte, at int) (u uint64, next int) {
+	if b[at] < 0x80 {
+		return uint64(b[at]), at + 1
+	}
+	if b[at+1] < 0x80 {
+		return uint64(b[at]&0x7f) | uint64(b[at+1])<<7, at + 2
+	}
+	return 0, -1
+}
+
+// simpleBytesMin is the size of a record from which its first fields can be
+// read without looking at its end.
+const simpleBytesMin = 9
+
+// simple reads the record that comes next if it is of the usual form: a value,
+// no headers, and all numbers short. Otherwise it reads nothing.
+func (it *Iter) simple(r *Record) bool {
+	b := it.body
+	if len(b) < 2+simpleBytesMin {
+		return false
+	}
+	size, at := short(b, 0)
+	if at < 0 || size&1 != 0 || size>>1 < simpleBytesMin || size>>1 > uint64(len(b)-at) {
+		return false
+	}
+	b = b[:at+int(size>>1)]
+	timeDelta, at := short(b, at+1) // one byte of attributes, unused
+	if at < 0 {
+		return false
+	}
+	offsetDelta, at := short(b, at)
+	if at < 0 || offsetDelta&1 != 0 {
+		return false
+	}
+	n, at := short(b, at)
+	if at < 0 {
+		return false
+	}
+	var key []byte
+	if n != 1 { // a key of -1 bytes is none
+		if n&1 != 0 || int(n>>1) > len(b)-at-2 {
+			return false
+		}
+		end := at + int(n>>1)
+		key, at = b[at:end:end], end
+	}
+	n, at = short(b, at)
+	// What is left of the record is the value and a zero: no headers.
+	if at < 0 || n&1 != 0 || n>>1 != uint64(len(b)-at-1) || b[len(b)-1] != 0 {
+		return false
+	}
+	r.Offset = it.h.BaseOffset + int64(offsetDelta>>1)
+	if r.Offset > it.h.LastOffset {
+		return false
+	}
+	r.Timestamp = it.h.FirstTime + (int64(timeDelta>>1) ^ -int64(timeDelta&1))
+	if it.h.LogAppendTime {
+		r.Timestamp = it.h.MaxTime
+	}
+	end := len(b) - 1
+	r.Key, r.Value = key, b[at:end:end]
+	r.nHeaders, r.headers = 0, nil
+	it.body = it.body[len(b):]
+	return true
+}
+
 // record reads one record from the current batch.
 func (it *Iter) record(r *Record) bool {
+	return it.simple(r) || it.general(r)
+}
+
+func (it *Iter) general(r *Record) bool {
 	size, at := varint(it.body, 0)
 	if at < 0 || size < 0 || size > int64(len(it.body)-at) {
 		return it.broken("a record is longer than its batch")

@@ -160,6 +160,44 @@ func TestIterationDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// TestShortWay compares the two ways of reading a record, also on damaged
+// bytes.
+func TestShortWay(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(3, 4))
+	short, all := 0, 0
+	for i := range 3000 {
+		recs := make([]rec, 1+r.IntN(40))
+		for j := range recs {
+			if recs[j] = randomRecord(r); r.IntN(2) == 0 {
+				recs[j].headers = nil
+			}
+			recs[j].ts = 1_700_000_000_000 + r.Int64N(1<<(1+r.IntN(20)))
+		}
+		raw := build(t, recs, krecord.NoCompression, kwire.NoProducer(), -1, false)
+		h, batch, _, err := krecord.ReadHeader(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := batch[krecord.HeaderBytes:]
+		if i%2 == 1 {
+			for range 1 + r.IntN(4) {
+				body[r.IntN(len(body))] ^= 1 << r.IntN(8)
+			}
+			body = body[:r.IntN(len(body)+1)]
+		}
+		h.LogAppendTime = i%5 == 0
+		n, err := krecord.BothWays(body, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		short, all = short+n, all+len(recs)
+	}
+	if short < all/10 {
+		t.Fatalf("%d of %d records went the short way", short, all)
+	}
+}
+
 func TestSequenceWraps(t *testing.T) {
 	t.Parallel()
 	if got := krecord.NextSequence(1<<31-2, 3); got != 1 {
