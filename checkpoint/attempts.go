@@ -135,7 +135,7 @@ func (c *Coordinator) onRequest(e Request) error {
 	switch {
 	case e.Kind <= KindPeriodic || e.Kind > KindFinal:
 		return fmt.Errorf("request %q for a checkpoint of kind %d", e.Operation, e.Kind)
-	case c.Ending():
+	case c.Ending() && (e.Kind != KindFinal || !c.stopAhead()):
 		c.operationFailed(e, "the job is already ending with a checkpoint")
 		return nil
 	case len(c.queue) >= OperationsMax:
@@ -145,8 +145,26 @@ func (c *Coordinator) onRequest(e Request) error {
 		c.operationFailed(e, "no attempt is running")
 		return nil
 	}
-	c.queue = append(c.queue, operation{Request: e, deadline: c.now.Add(c.cfg.SavepointTimeout)})
+	op := operation{Request: e}
+	if e.Kind != KindFinal { // without it the job would never end
+		op.deadline = c.now.Add(c.cfg.SavepointTimeout)
+	}
+	c.queue = append(c.queue, op)
 	return nil
+}
+
+// stopAhead reports whether a stop or drain waits or is under way. It may come
+// to nothing, and then a final checkpoint is needed all the same.
+func (c *Coordinator) stopAhead() bool {
+	if c.active != nil && c.active.kind.Ending() && c.active.kind != KindFinal {
+		return true
+	}
+	for _, op := range c.queue {
+		if op.Kind.Ending() && op.Kind != KindFinal {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *Coordinator) failQueue(reason string) {

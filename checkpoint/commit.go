@@ -238,6 +238,9 @@ func (c *Coordinator) committed() {
 	c.leftovers = nil
 	c.sweepOnce(p)
 	c.answer(p)
+	if p.kind.Ending() {
+		c.failQueue("the job is already ending with a checkpoint")
+	}
 }
 
 // answer completes the request, or has it wait for the side effects.

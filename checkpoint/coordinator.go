@@ -73,7 +73,7 @@ type attempt struct {
 
 type operation struct {
 	Request
-	deadline  time.Time // for its turn
+	deadline  time.Time // for its turn; zero: none
 	notBefore time.Time
 }
 

@@ -12,7 +12,7 @@ import (
 func (c *Coordinator) passTime() {
 	var queue []operation
 	for _, op := range c.queue {
-		if c.now.Before(op.deadline) {
+		if op.deadline.IsZero() || c.now.Before(op.deadline) {
 			queue = append(queue, op)
 			continue
 		}
@@ -169,7 +169,7 @@ func (c *Coordinator) afterAbort(p *pending, reason string) {
 	case p.kind == KindFinal && c.attempt == p.attempt:
 		op := p.op
 		op.notBefore = c.now.Add(max(c.cfg.RetryPause, c.cfg.MinPause))
-		op.deadline = op.notBefore.Add(c.cfg.SavepointTimeout)
+		op.deadline = time.Time{}
 		c.queue = append([]operation{op}, c.queue...)
 	default:
 		c.operationFailed(p.op.Request, reason)
