@@ -45,7 +45,7 @@ gen: ## regenerate all generated code
 
 .PHONY: gen-check
 gen-check: gen ## fail when generated code is stale
-	@git diff --exit-code --stat -- '*.pb.go' '*_gen.go' || { echo "generated code is stale: run make gen and commit"; exit 1; }
+	@git diff --exit-code --stat -- $$(git grep -l '^// Code generated') || { echo "generated code is stale: run make gen and commit"; exit 1; }
 
 .PHONY: bench
 bench: ## micro-benchmarks, and the orders job against its hand-written loop
