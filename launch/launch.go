@@ -99,7 +99,8 @@ func graphError(err error) error {
 	if errors.As(err, &coded) {
 		return coded
 	}
-	out := &jobview.Error{Code: CodeGraph, Kind: jobview.KindInvalid, What: "the job graph cannot be built", Why: err.Error()}
+	out := &jobview.Error{Code: CodeGraph, Kind: jobview.KindInvalid, What: "the job graph cannot be built", Why: err.Error(),
+		Fix: []string{"correct the program or its arguments; run by hand it says the same: go run . --local"}}
 	var fatal *connectors.FatalError
 	if errors.As(err, &fatal) {
 		out.Code, out.What, out.Why = fatal.Code, fatal.What, fatal.Why

@@ -2,15 +2,26 @@ package state
 
 import "fmt"
 
-// CheckDescriptor returns an error unless want describes the same table as
-// have, which holds data already. Backends call it; the error names both.
+// MismatchError says that a state table holds something else than the
+// operator wants; no retry can mend it.
+type MismatchError struct {
+	Table string
+	// Why names both, and what to do.
+	Why string
+}
+
+// Error implements error.
+func (e *MismatchError) Error() string { return fmt.Sprintf("state table %q %s", e.Table, e.Why) }
+
+// CheckDescriptor returns a *MismatchError unless want describes the same
+// table as have, which holds data already. Backends call it.
 func CheckDescriptor(have, want Descriptor) error {
 	if have.Schema != want.Schema {
-		return fmt.Errorf("state table %q holds values of schema %q, but the operator wants %q: keep the type, or give the new state another name", have.Name, have.Schema, want.Schema)
+		return &MismatchError{have.Name, fmt.Sprintf("holds values of schema %q, but the operator wants %q: keep the type, or give the new state another name", have.Schema, want.Schema)}
 	}
 	if have.Sub != want.Sub || have.Fixed != want.Fixed {
-		return fmt.Errorf("state table %q (schema %q) is %s, but the operator (schema %q) wants it to be %s: give the new state another name",
-			have.Name, have.Schema, shape(have), want.Schema, shape(want))
+		return &MismatchError{have.Name, fmt.Sprintf("(schema %q) is %s, but the operator (schema %q) wants it to be %s: give the new state another name",
+			have.Schema, shape(have), want.Schema, shape(want))}
 	}
 	return nil
 }

@@ -27,6 +27,7 @@ func (o sourceOption) applySource(c *sourceConfig) { o(c) }
 // and needs a UID.
 func From[T any](e *Env, src connectors.SourceOf[T], opts ...SourceOption) *DataStream[T] {
 	where := callSite()
+	rowTypeOf[T](e, where) // a source keeps its own fault until it is started
 	n := &graph.Node{
 		Kind: graph.KindSource, Op: "source", Stateful: true, Bounded: src.Bounded(),
 		OutSchema: schemaOf(src.RowType()), Where: where,

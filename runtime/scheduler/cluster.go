@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/leatstream/leat/dataflow"
@@ -238,6 +239,8 @@ func exitFailure(w *worker, x *controlv1.WorkerExited) Failure {
 		Why: how, Fix: []string{"flinkctl logs: its last lines tell why"},
 	}}
 	if x.GetReason() == "oom" {
+		// The taskmanager's note is the first line: what it held, and its share.
+		f.Error.Why, _, _ = strings.Cut(x.GetStderrTail(), "\n")
 		f.Error.Fix = []string{"give the taskmanager more memory, or bound the state of the job"}
 	}
 	return f
@@ -263,5 +266,11 @@ func (s *Scheduler) failureOf(f *controlv1.Failure, w *worker, task string) Fail
 	out.Error.Code = cmp.Or(out.Error.Code, "LEAT3101")
 	out.Error.What = cmp.Or(out.Error.What, fmt.Sprintf("job %q failed without a message", s.cfg.Name))
 	out.Error.Where = cmp.Or(out.Error.Where, task)
+	if len(out.Error.Fix) == 0 {
+		out.Error.Fix = []string{
+			fmt.Sprintf("flinkctl job exceptions %s -v shows where in the program", s.cfg.Name),
+			fmt.Sprintf("flinkctl logs %s shows what it said before", s.cfg.Name),
+		}
+	}
 	return out
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/leatstream/leat/connectors"
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
+	"github.com/leatstream/leat/state"
 )
 
 // StackMax bounds the stack trace that is reported.
@@ -76,6 +77,13 @@ func (n *node) record() (pos string) {
 // ErrorInfo is the wire form of an error, with the code and the remedy when
 // it has them.
 func ErrorInfo(err error) *controlv1.ErrorInfo {
+	var mismatch *state.MismatchError
+	if errors.As(err, &mismatch) {
+		return &controlv1.ErrorInfo{
+			Code: "LEAT4201", What: "the state in the checkpoint does not fit this job", Why: mismatch.Error(),
+			Fix: []string{"keep the type of the state, or give the new state another name", "or lose it: start from a savepoint with --drop-state and the operator's UID"},
+		}
+	}
 	var fatal *connectors.FatalError
 	if !errors.As(err, &fatal) {
 		return &controlv1.ErrorInfo{What: err.Error()}
@@ -89,5 +97,6 @@ func ErrorInfo(err error) *controlv1.ErrorInfo {
 
 func isFatal(err error) bool {
 	var fatal *connectors.FatalError
-	return errors.As(err, &fatal)
+	var mismatch *state.MismatchError
+	return errors.As(err, &fatal) || errors.As(err, &mismatch)
 }

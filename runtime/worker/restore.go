@@ -3,12 +3,15 @@ package worker
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"slices"
 	"sync"
 
+	"github.com/leatstream/leat/checkpoint/store"
+	"github.com/leatstream/leat/connectors"
 	"github.com/leatstream/leat/dataflow"
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
 	"github.com/leatstream/leat/runtime/task"
@@ -133,6 +136,9 @@ func (r *restorer) read(ctx context.Context, h *controlv1.StateHandle, fn func(i
 		src = bytes.NewReader(nil)
 	default:
 		body, err := r.objects.Get(ctx, where, h.GetOffset(), h.GetLength())
+		if errors.Is(err, store.ErrNotFound) {
+			return missing(h, where)
+		}
 		if err != nil {
 			return fmt.Errorf("reading %d bytes at %d of %q: %w", h.GetLength(), h.GetOffset(), where, err)
 		}
@@ -146,18 +152,39 @@ func (r *restorer) read(ctx context.Context, h *controlv1.StateHandle, fn func(i
 		err = rest
 	}
 	switch {
+	case errors.Is(sum.err, store.ErrNotFound):
+		return missing(h, where)
 	case sum.err != nil:
 		return fmt.Errorf("reading %q: %w", where, sum.err)
 	case err != nil && sum.n < h.GetLength() && ctx.Err() != nil:
 		return ctx.Err()
 	case sum.n == h.GetLength() && sum.crc != h.GetCrc32C():
-		return fmt.Errorf("state of operator %s, subtask %d, at %d of %q is damaged: checksum %08x, want %08x", h.GetOperatorId(), h.GetSubtask(), h.GetOffset(), where, sum.crc, h.GetCrc32C())
+		return damaged(h, where, fmt.Sprintf("its checksum is %08x, not %08x", sum.crc, h.GetCrc32C()))
 	case err != nil:
 		return fmt.Errorf("state of operator %s, subtask %d, at %d of %q: %w", h.GetOperatorId(), h.GetSubtask(), h.GetOffset(), where, err)
 	case sum.n != h.GetLength():
-		return fmt.Errorf("state of operator %s, subtask %d, at %d of %q has %d bytes, want %d", h.GetOperatorId(), h.GetSubtask(), h.GetOffset(), where, sum.n, h.GetLength())
+		return damaged(h, where, fmt.Sprintf("it has %d bytes, not %d", sum.n, h.GetLength()))
 	}
 	return nil
+}
+
+// fixState is what is left to do about state that is lost: the engine never
+// goes back to an older checkpoint by itself, whose output is committed.
+const fixState = "bring the object back from a copy of the storage, or start a new job from another savepoint or checkpoint"
+
+// damaged and missing name the object; no retry mends them.
+func damaged(h *controlv1.StateHandle, object, why string) error {
+	return &connectors.FatalError{
+		Code: "LEAT4211", What: fmt.Sprintf("the checkpoint is damaged: state of operator %s, subtask %d, at %d of object %q", h.GetOperatorId(), h.GetSubtask(), h.GetOffset(), object),
+		Why: why, Fix: fixState,
+	}
+}
+
+func missing(h *controlv1.StateHandle, object string) error {
+	return &connectors.FatalError{
+		Code: "LEAT4212", What: fmt.Sprintf("object %q of the checkpoint is missing: it holds state of operator %s, subtask %d", object, h.GetOperatorId(), h.GetSubtask()),
+		Why: "something else than the job has deleted it, or the copy of a savepoint is not whole", Fix: fixState,
+	}
 }
 
 // summer sums what is read through it.
