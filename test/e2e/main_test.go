@@ -134,6 +134,8 @@ type run struct {
 	topics proof.Topics
 	id     string
 	wrote  chan error
+	// endless: the job is not told where its input ends.
+	endless bool
 }
 
 // finishMax is how long a job may take beyond the time in which its input is
@@ -143,14 +145,18 @@ const finishMax = 2 * time.Minute
 // begin creates topics, submits the job and starts to write orders.
 func begin(ctx context.Context, r *rig.Rig, name string, rng *rand.Rand, n int, span, pace time.Duration) (*run, error) {
 	x := &run{rig: r, name: name, in: proof.Generate(rng.Uint64(), n, span), topics: proof.TopicsWith(name + "-"), wrote: make(chan error, 1)}
-	if err := proof.CreateTopics(ctx, r.Brokers(), x.topics); err != nil {
-		return nil, err
+	return x, x.begin(ctx, pace)
+}
+
+func (x *run) begin(ctx context.Context, pace time.Duration) error {
+	if err := proof.CreateTopics(ctx, x.rig.Brokers(), x.topics); err != nil {
+		return err
 	}
 	if err := x.submit(ctx, 2); err != nil {
-		return nil, err
+		return err
 	}
-	go func() { x.wrote <- proof.Produce(ctx, r.Brokers(), x.topics.Orders, x.in, pace, nil) }()
-	return x, nil
+	go func() { x.wrote <- proof.Produce(ctx, x.rig.Brokers(), x.topics.Orders, x.in, pace, nil) }()
+	return nil
 }
 
 // submit runs the job, with more options of flinkctl run.
@@ -162,8 +168,11 @@ func (x *run) submit(ctx context.Context, parallelism int, more ...string) (err 
 		}
 		end += fmt.Sprintf("%d:%d", p, len(recs))
 	}
-	x.id, err = x.rig.Submit(ctx, filepath.Join(programs, "orders.bundle"), x.name, parallelism, more,
-		"--topics", x.name+"-", "--brokers", x.rig.Brokers(), "--end", end)
+	args := []string{"--topics", x.name + "-", "--brokers", x.rig.Brokers()}
+	if !x.endless {
+		args = append(args, "--end", end)
+	}
+	x.id, err = x.rig.Submit(ctx, filepath.Join(programs, "orders.bundle"), x.name, parallelism, more, args...)
 	return err
 }
 
