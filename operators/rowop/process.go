@@ -277,17 +277,26 @@ func (o *process[K, T, R]) arm() {
 	if o.disarm != nil {
 		o.disarm()
 	}
-	o.armed = next
-	o.disarm = o.ctx.op.At(next, o.wake)
+	o.armAt(next)
+}
+
+func (o *process[K, T, R]) armAt(millis int64) {
+	o.armed = millis
+	o.disarm = o.ctx.op.At(millis, o.wake)
 }
 
 // wake runs when processing time has passed a timer.
 func (o *process[K, T, R]) wake() error {
 	o.disarm = nil
 	now := clock.Millis(o.ctx.op.Clock)
-	_, err := o.ctx.timers.AdvanceProcessing(now, o.fire(true), o.ctx.op.Out.Ready)
+	done, err := o.ctx.timers.AdvanceProcessing(now, o.fire(true), o.ctx.op.Out.Ready)
 	o.ctx.flush()
-	// What is left, for want of room downstream, is due again at once.
+	if !done && err == nil {
+		// There is no room downstream: to ask again at once would keep the
+		// processor busy until there is.
+		o.armAt(now)
+		return nil
+	}
 	o.arm()
 	return err
 }

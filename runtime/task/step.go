@@ -131,9 +131,15 @@ func (t *Task) runMail() (progress bool) {
 	return progress
 }
 
+// runTimers runs the timers that are due. What these set waits for the next
+// step, however early it is: an operator may ask again and again.
 func (t *Task) runTimers(nowMillis int64) (progress bool) {
+	if t.timers.first.Load() >= nowMillis {
+		return false
+	}
+	latest := t.timers.latest()
 	for t.err == nil {
-		tm := t.timers.due(nowMillis)
+		tm := t.timers.due(nowMillis, latest)
 		if tm == nil {
 			return progress
 		}

@@ -66,19 +66,27 @@ func (ts *timers) at(n *node, millis int64, fn func() error) (cancel func(), ok 
 	}, true
 }
 
-// due removes and returns the first timer that lies before now, or nil.
-func (ts *timers) due(nowMillis int64) *timer {
+// due removes and returns the first timer that lies before now, or nil. One
+// that was set after upTo is not due yet.
+func (ts *timers) due(nowMillis int64, upTo uint64) *timer {
 	if ts.first.Load() >= nowMillis {
 		return nil
 	}
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	if len(ts.heap) == 0 || ts.heap[0].millis >= nowMillis {
+	if len(ts.heap) == 0 || ts.heap[0].millis >= nowMillis || ts.heap[0].seq > upTo {
 		return nil
 	}
 	tm, _ := heap.Pop(&ts.heap).(*timer)
 	ts.note()
 	return tm
+}
+
+// latest names the timer that was set last.
+func (ts *timers) latest() uint64 {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	return ts.seq
 }
 
 // next returns the wall time in milliseconds at which a timer is due.
