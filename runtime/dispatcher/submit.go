@@ -213,7 +213,8 @@ func (d *Dispatcher) readSavepoint(ctx context.Context, path string) (*checkpoin
 		return nil, "", &jobview.Error{Code: "LEAT4208", Kind: jobview.KindNotFound, What: "no savepoint at " + path,
 			Why: "there is no object " + d.cfg.Store.URI(key), Fix: []string{"flinkctl savepoint list"}}
 	case errors.As(err, &corrupt), errors.Is(err, manifest.ErrVersion):
-		return nil, "", invalid("LEAT4205", "the savepoint at "+path+" cannot be read", err.Error())
+		return nil, "", invalid("LEAT4205", "the savepoint at "+path+" cannot be read", err.Error(),
+			"start from another savepoint or a retained checkpoint of the job", "or bring the object back from a copy of the storage")
 	default:
 		return nil, "", errUnavailable(err.Error())
 	}

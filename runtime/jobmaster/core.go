@@ -229,6 +229,8 @@ func (c *Core) applyPlanning(ev Event) {
 		if c.prep.is(ev.Attempt) {
 			c.prep.reason = ev.Reason
 		}
+	case StateMissing:
+		c.stateMissing(ev)
 	case StateCopied:
 		c.stateCopied(ev)
 	case SavepointCopied:

@@ -82,8 +82,13 @@ type (
 		Attempt dataflow.Attempt
 		Reason  string
 	}
-	// StateCopied answers CopyState; ManifestDelayed tells of trouble.
-	StateCopied struct{ Attempt dataflow.Attempt }
+	// StateCopied and StateMissing answer CopyState; ManifestDelayed tells of
+	// trouble.
+	StateCopied  struct{ Attempt dataflow.Attempt }
+	StateMissing struct {
+		Attempt dataflow.Attempt
+		Reason  string
+	}
 	// SavepointCopied answers CopySavepoint.
 	SavepointCopied struct {
 		Operation string
@@ -114,6 +119,7 @@ func (GraphStored) event()       {}
 func (GraphDelayed) event()      {}
 func (ManifestLoaded) event()    {}
 func (ManifestBad) event()       {}
+func (StateMissing) event()      {}
 func (ManifestDelayed) event()   {}
 func (StateCopied) event()       {}
 func (SavepointCopied) event()   {}

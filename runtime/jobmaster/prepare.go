@@ -109,6 +109,17 @@ func (c *Core) manifestBad(ev ManifestBad) {
 	})
 }
 
+// stateMissing fails the job: a savepoint that is not whole is no start.
+func (c *Core) stateMissing(ev StateMissing) {
+	if !c.prep.is(ev.Attempt) {
+		return
+	}
+	c.prepareFailed(&jobview.Error{
+		Code: "LEAT4212", Kind: jobview.KindFailed, What: "an object of the savepoint to start from is missing", Why: ev.Reason,
+		Where: c.cfg.URI(c.restoreKey()), Fix: []string{"bring the object back from a copy of the storage, or start from another savepoint or checkpoint"},
+	})
+}
+
 func (c *Core) restoreKey() string {
 	if l := c.coord.Latest(); l != nil {
 		return l.Manifest

@@ -158,7 +158,7 @@ func (d *Driver) access(ctx context.Context, cmd Command) {
 	switch cmd := cmd.(type) {
 	case StoreGraph:
 		err := d.retry(ctx, func() error { return d.files.put(ctx, cmd.Key, cmd.Graph) }, func(err error) {
-			d.box.post(GraphDelayed{Reason: "the object store does not take the job's graph: " + err.Error()})
+			d.box.post(GraphDelayed{Reason: "LEAT0504: the object store does not take the job's graph: " + err.Error()})
 		})
 		if err == nil {
 			d.box.post(GraphStored{})
@@ -166,12 +166,7 @@ func (d *Driver) access(ctx context.Context, cmd Command) {
 	case LoadManifest:
 		d.loadManifest(ctx, cmd)
 	case CopyState:
-		err := d.retry(ctx, func() error { return d.files.copyAll(ctx, cmd.Objects) }, func(err error) {
-			d.box.post(ManifestDelayed{Attempt: cmd.Attempt, Reason: "cannot copy the savepoint's state: " + err.Error()})
-		})
-		if err == nil {
-			d.box.post(StateCopied{Attempt: cmd.Attempt})
-		}
+		d.copyState(ctx, cmd)
 	case CopySavepoint:
 		key, err := d.files.copySavepoint(ctx, cmd.Manifest, cmd.Target)
 		done := SavepointCopied{Operation: cmd.Operation, Manifest: key}
@@ -189,6 +184,25 @@ func (d *Driver) access(ctx context.Context, cmd Command) {
 			return
 		}
 		d.answer(checkpoint.ManifestWritten{ID: cmd.ID})
+	}
+}
+
+// copyState copies until all is there. An object that its manifest names and
+// that is not there is lost: the store answers, it gave the manifest.
+func (d *Driver) copyState(ctx context.Context, cmd CopyState) {
+	var done Event = StateCopied{Attempt: cmd.Attempt}
+	err := d.retry(ctx, func() error {
+		err := d.files.copyAll(ctx, cmd.Objects)
+		if errors.Is(err, store.ErrNotFound) {
+			done = StateMissing{Attempt: cmd.Attempt, Reason: err.Error()}
+			return nil
+		}
+		return err
+	}, func(err error) {
+		d.box.post(ManifestDelayed{Attempt: cmd.Attempt, Reason: "LEAT0504: cannot copy the savepoint's state: " + err.Error()})
+	})
+	if err == nil {
+		d.box.post(done)
 	}
 }
 
@@ -210,9 +224,9 @@ func (d *Driver) loadManifest(ctx context.Context, cmd LoadManifest) {
 			return err
 		}
 	}, func(err error) {
-		reason := "cannot read the checkpoint to start from: "
+		reason := "LEAT0504: cannot read the checkpoint to start from: "
 		if errors.Is(err, store.ErrNotFound) {
-			reason = "the checkpoint to start from is not found: "
+			reason = "LEAT4212: the checkpoint to start from is not found: "
 		}
 		d.box.post(ManifestDelayed{Attempt: cmd.Attempt, Reason: reason + err.Error()})
 	})
