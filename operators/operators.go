@@ -262,7 +262,8 @@ type Output interface {
 	EmitWatermark(wm int64)
 	// EmitIdle is for sources: the output is idle (true) or active again.
 	EmitIdle(idle bool)
-	// Ready reports whether the channels downstream have room.
+	// Ready reports whether the channels downstream have room and the
+	// operators chained behind take rows.
 	Ready() bool
 	// HasSide reports whether someone consumes the side output.
 	HasSide(tag string) bool

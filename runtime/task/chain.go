@@ -248,8 +248,17 @@ func (o *emitter) EmitIdle(idle bool) {
 }
 
 // Ready implements operators.Output: all streams of the task have room, since
-// what one operator emits may leave through any behind it.
-func (o *emitter) Ready() bool { return o.task.outputsReady() }
+// what one operator emits may leave through any behind it, and the operators
+// behind it in the chain take rows. Each that does not wakes the task later.
+func (o *emitter) Ready() bool {
+	ready := o.task.outputsReady()
+	for _, n := range o.task.nodes[o.node.index+1 : o.node.end] {
+		if n.limit != nil && !n.limit.InputReady() {
+			ready = false
+		}
+	}
+	return ready
+}
 
 // HasSide implements operators.Output.
 func (o *emitter) HasSide(tag string) bool { return len(o.sides[tag]) > 0 }
