@@ -26,12 +26,12 @@ type transaction struct {
 }
 
 func (a *app) kafkaCommands() *cobra.Command {
-	c := &cobra.Command{Use: "kafka", Short: "Look at what jobs leave in Kafka"}
+	c := &cobra.Command{Use: "kafka", Short: "Create topics, write and read them, end transactions that jobs left"}
 	txn := &cobra.Command{Use: "txn", Short: "List, commit and abort transactions"}
 	txn.Args = noSuchCommand
 	txn.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	txn.AddCommand(a.txnList(), a.txnEnd("commit", true), a.txnEnd("abort", false))
-	c.AddCommand(txn)
+	c.AddCommand(txn, a.kafkaCreate(), a.kafkaProduce(), a.kafkaConsume())
 	return c
 }
 
@@ -40,7 +40,7 @@ func brokersFlag(c *cobra.Command, to *string) {
 }
 
 func kafkaClient(brokers string) (*kgo.Client, error) {
-	return kgo.NewClient(kgo.SeedBrokers(strings.Split(brokers, ",")...), kgo.RetryTimeout(10*time.Second), kgo.DialTimeout(5*time.Second))
+	return kgo.NewClient(kgo.SeedBrokers(strings.Split(brokers, ",")...), kgo.RetryTimeout(10*time.Second), kgo.DialTimeout(5*time.Second), kgo.RecordDeliveryTimeout(produceTimeout))
 }
 
 // kafkaError names the brokers that did not answer.
