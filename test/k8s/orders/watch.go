@@ -44,7 +44,7 @@ func (w *watcher) follow(ctx context.Context) error {
 		done, err := w.step(ctx)
 		switch {
 		case done:
-			return nil
+			return err
 		case err == nil:
 			lost = time.Time{}
 		case !tolerable(err) || w.killedJM.IsZero():
