@@ -46,6 +46,8 @@ type EnumeratorContext struct {
 	Restored []byte
 	Clock    clock.Clock
 	Log      *slog.Logger
+	// Trouble is as in ReaderContext.
+	Trouble func(err error)
 }
 
 // Enumerator finds the splits of a source. It lives in the job's coordinator
@@ -216,6 +218,8 @@ type WriterContext struct {
 	TxnPool int
 	// CheckpointsOff says that nothing will ever be committed.
 	CheckpointsOff bool
+	// Trouble is as in ReaderContext.
+	Trouble func(err error)
 }
 
 // Writer writes one subtask's share. Recover, Write, Ready, Flush and Prepare

@@ -58,7 +58,7 @@ func (c *Connection) validate() error {
 	return err
 }
 
-func (c *Connection) client(clk clock.Clock, log *slog.Logger) (*kwire.Client, error) {
+func (c *Connection) client(clk clock.Clock, log *slog.Logger, trouble func(error)) (*kwire.Client, error) {
 	sasl := c.SASL
 	switch {
 	case c.PasswordEnv != "":
@@ -74,7 +74,9 @@ func (c *Connection) client(clk clock.Clock, log *slog.Logger) (*kwire.Client, e
 		}
 		sasl.Password = strings.TrimRight(string(b), "\r\n")
 	}
-	return kwire.NewClient(kwire.Config{
-		Brokers: slices.Clone(c.Brokers), ClientID: c.ClientID, TLS: c.TLS, SASL: sasl, Clock: clk, Log: log,
-	})
+	cfg := kwire.Config{Brokers: slices.Clone(c.Brokers), ClientID: c.ClientID, TLS: c.TLS, SASL: sasl, Clock: clk, Log: log}
+	if trouble != nil {
+		cfg.Trying = func(err error) { trouble(unreachable(c, err)) }
+	}
+	return kwire.NewClient(cfg)
 }

@@ -51,7 +51,7 @@ func newEnumerator(cfg *SourceConfig, ctx *connectors.EnumeratorContext) (*enume
 			return nil, err
 		}
 	}
-	if e.client, err = cfg.Connection.client(ctx.Clock, ctx.Log); err != nil {
+	if e.client, err = cfg.Connection.client(ctx.Clock, ctx.Log, ctx.Trouble); err != nil {
 		return nil, err
 	}
 	return e, nil

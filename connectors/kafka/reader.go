@@ -34,7 +34,7 @@ func newReader[T any](cfg *SourceConfig, ctx *connectors.ReaderContext, dec form
 	if ctx.Log == nil {
 		ctx.Log = slog.New(slog.DiscardHandler)
 	}
-	client, err := cfg.Connection.client(ctx.Clock, ctx.Log)
+	client, err := cfg.Connection.client(ctx.Clock, ctx.Log, ctx.Trouble)
 	if err != nil {
 		return nil, err
 	}

@@ -169,7 +169,7 @@ func (s *Sink[T]) Check(ctx context.Context, info connectors.CheckInfo) error {
 }
 
 func (s *Sink[T]) check(ctx context.Context, info connectors.CheckInfo) error {
-	cl, err := s.cfg.Connection.client(clock.Real{}, nil)
+	cl, err := s.cfg.Connection.client(clock.Real{}, nil, nil)
 	if err != nil {
 		return err
 	}

@@ -198,7 +198,7 @@ func (s *Source[T]) NewReader(ctx *connectors.ReaderContext) (connectors.Reader,
 // Check implements connectors.Checker: the brokers answer and the topics
 // exist.
 func (s *Source[T]) Check(ctx context.Context, _ connectors.CheckInfo) error {
-	cl, err := s.cfg.Connection.client(clock.Real{}, nil)
+	cl, err := s.cfg.Connection.client(clock.Real{}, nil, nil)
 	if err != nil {
 		return err
 	}

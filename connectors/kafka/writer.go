@@ -74,7 +74,7 @@ func newWriter[T any](cfg *SinkConfig, ctx *connectors.WriterContext, enc format
 	if err != nil {
 		return nil, err
 	}
-	if w.client, err = cfg.Connection.client(w.clk, ctx.Log); err != nil {
+	if w.client, err = cfg.Connection.client(w.clk, ctx.Log, ctx.Trouble); err != nil {
 		return nil, err
 	}
 	w.producer = kproduce.New(kproduce.Config{
@@ -91,18 +91,18 @@ func (w *writer[T]) Recover(ctx context.Context, prepared []connectors.Committab
 	if w.cfg.Topic != "" {
 		t, err := w.findTopic(ctx, w.cfg.Topic)
 		if err != nil {
-			return unknownTopic(w.cfg.Topic, err)
+			return unreachable(&w.cfg.Connection, unknownTopic(w.cfg.Topic, err))
 		}
 		w.topic = t
 	}
 	if !w.transactional() {
 		p, err := w.client.InitProducerID(ctx, "", kwire.NoProducer(), 60_000)
 		if err != nil {
-			return fatalAuth(err)
+			return unreachable(&w.cfg.Connection, fatalAuth(err))
 		}
 		return w.producer.Begin(kproduce.Identity{Producer: p})
 	}
-	return w.recover(ctx, prepared)
+	return unreachable(&w.cfg.Connection, w.recover(ctx, prepared))
 }
 
 // findTopic asks for a topic a few times: one that was created just now is not

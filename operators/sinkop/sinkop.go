@@ -76,6 +76,7 @@ func (o *writer) Open(ctx *operators.Context) error {
 		Info: ctx.Info, Clock: ctx.Clock, Log: ctx.Log, Wake: ctx.Wake,
 		Counter:     func(name string) func(int64) { return ctx.Metrics.Counter(name).Add },
 		Incarnation: ctx.Incarnation, TxnPool: ctx.TxnPool, CheckpointsOff: ctx.CheckpointsOff,
+		Trouble: ctx.Trouble,
 	})
 	if err != nil {
 		return o.wrap(err)

@@ -38,7 +38,7 @@ var _ operators.Coordinator = (*coordinator)(nil)
 
 func newCoordinator(src connectors.Source, ctx *operators.CoordinatorContext) (*coordinator, error) {
 	enum, err := src.NewEnumerator(&connectors.EnumeratorContext{
-		Info: ctx.Info, Restored: ctx.Restored, Clock: ctx.Clock, Log: ctx.Log,
+		Info: ctx.Info, Restored: ctx.Restored, Clock: ctx.Clock, Log: ctx.Log, Trouble: ctx.Trouble,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("source %q: %w", src.Name(), err)

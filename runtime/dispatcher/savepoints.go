@@ -122,7 +122,11 @@ func (d *Dispatcher) unneeded(ctx context.Context, key string) error {
 func (d *Dispatcher) PutBundle(ctx context.Context, name, file string) (jobview.Bundle, error) {
 	b, err := d.cfg.Bundles.Put(ctx, name, file)
 	if err != nil {
-		return b, coded(err, "LEAT1215", "the bundle was not stored")
+		e := coded(err, "LEAT1215", "the bundle was not stored")
+		if len(e.Fix) == 0 {
+			e.Fix = []string{"look at the jobmanager's object store: its address, its credentials and their rights, and the room that is left"}
+		}
+		return b, e
 	}
 	return b, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/leatstream/leat/dataflow"
@@ -104,10 +105,14 @@ func (c *Core) Reason() string {
 	case scheduler.Preparing:
 		return cmp.Or(c.prep.reason, c.sched.Reason())
 	default:
-		if t := c.figures.oldestTrouble(); t != nil && c.sched.Reason() == "" && !c.sched.State().Terminal() {
+		if t := c.figures.oldestTrouble(); t != nil && !c.sched.State().Terminal() && c.sched.Goal() == scheduler.GoalRun {
 			return troubleReason(t)
 		}
-		return c.sched.Reason()
+		reason := c.sched.Reason()
+		if past := c.sched.Exceptions(); reason != "" && c.sched.View() == jobview.JobRestarting && len(past) > 0 && !strings.Contains(reason, past[0].Error.What) {
+			reason += "; it failed: " + past[0].Error.Error()
+		}
+		return reason
 	}
 }
 

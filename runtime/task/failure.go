@@ -84,6 +84,10 @@ func ErrorInfo(err error) *controlv1.ErrorInfo {
 			Fix: []string{"keep the type of the state, or give the new state another name", "or lose it: start from a savepoint with --drop-state and the operator's UID"},
 		}
 	}
+	var trouble *connectors.Trouble
+	if errors.As(err, &trouble) {
+		return &controlv1.ErrorInfo{Code: trouble.Code, What: trouble.What, Why: trouble.Err.Error(), Fix: []string{trouble.Fix}}
+	}
 	var fatal *connectors.FatalError
 	if !errors.As(err, &fatal) {
 		return &controlv1.ErrorInfo{What: err.Error()}

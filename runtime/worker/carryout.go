@@ -120,7 +120,11 @@ func (w *driver) put(ctx context.Context, key string, body *pieces) error {
 
 func (w *driver) reportMetrics() {
 	r := &controlv1.MetricsReport{ProcessCpuSeconds: cpuSeconds(), MemoryBytes: memoryBytes(), Troubles: w.troubles.list()}
-	w.eachTask(func(t *task.Task) { r.Subtasks = append(r.Subtasks, t.Metrics()) })
+	if w.core.phase == phaseRunning {
+		w.eachTask(func(t *task.Task) { r.Subtasks = append(r.Subtasks, t.Metrics()) })
+	} else if len(r.Troubles) == 0 {
+		return // tasks have figures once they run
+	}
 	// A link that is gone is seen by the receiver.
 	_ = w.cfg.Link.Send(&controlv1.WorkerEvent{Body: &controlv1.WorkerEvent_Metrics{Metrics: r}})
 }

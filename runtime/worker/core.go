@@ -121,9 +121,7 @@ func (c *core) step(ev event) []action {
 	case ev.linkLost != nil:
 		c.act(action{over: true, err: fmt.Errorf("worker: link to the taskmanager lost: %w", ev.linkLost)})
 	case ev.tick:
-		if c.phase == phaseRunning {
-			c.act(action{report: true})
-		}
+		c.act(action{report: true})
 	case ev.built != nil:
 		c.onBuilt(ev.built)
 	case ev.task != nil:

@@ -110,7 +110,7 @@ func running(t *testing.T) *script {
 	s := &script{t: t, c: newCore("print")}
 	s.do(command(&controlv1.Deploy{Fingerprint: "print", Coordinator: true}), "deploy")
 	s.do(event{built: &built{tasks: []*controlv1.SubtaskRef{{Subtask: 0}, {Subtask: 1}}}}, "0 initializing, 1 initializing")
-	s.do(event{tick: true}, "")
+	s.do(event{tick: true}, "report") // what is tried again while tasks open
 	s.do(event{task: &taskEvent{task: 1, opened: true}}, "")
 	s.do(event{task: &taskEvent{task: 0, opened: true}}, "deployed")
 	s.do(command(&controlv1.Start{}), "start, 0 running, 1 running")

@@ -148,6 +148,13 @@ func (c *cluster) startTaskManager(jobManager string) {
 	c.stopTM = c.run(tm.Run)
 }
 
+// with is the cluster for a part of the test.
+func (c *cluster) with(t *testing.T) *cluster {
+	part := *c
+	part.t = t
+	return &part
+}
+
 // crash ends jobmanager and taskmanager, with the workers.
 func (c *cluster) crash() {
 	c.stopTM()

@@ -24,6 +24,7 @@ func TestPrograms(t *testing.T) {
 	} {
 		t.Run(x.what, func(t *testing.T) {
 			t.Parallel()
+			c := c.with(t)
 			id, err := c.submit(jobview.Submission{}, "-what", x.what, "-out", t.TempDir())
 			if err != nil {
 				t.Fatal(err)

@@ -50,6 +50,9 @@ type Config struct {
 	RequestTimeout time.Duration
 	Clock          clock.Clock  // default the machine's
 	Log            *slog.Logger // default none
+	// Trying is told why a request is tried again, and with nil that it was
+	// answered in the end; nil: nobody is told. Safe for concurrent use.
+	Trying func(err error)
 	// Dial replaces the TCP dialler.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }

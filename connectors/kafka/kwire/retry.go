@@ -66,10 +66,16 @@ func (c *Client) retry(ctx context.Context, what string, f func() error) error {
 	var err error
 	for n := range retryMax {
 		if err = f(); err == nil {
+			if n > 0 && c.cfg.Trying != nil {
+				c.cfg.Trying(nil)
+			}
 			return nil
 		}
 		if ctx.Err() != nil || !Retriable(err) {
 			return fmt.Errorf("%s: %w", what, err)
+		}
+		if c.cfg.Trying != nil {
+			c.cfg.Trying(err)
 		}
 		c.cfg.Log.Debug("kafka request is retried", "request", what, "try", n+1, "error", err)
 		if serr := Sleep(ctx, c.cfg.Clock, b.Wait(n)); serr != nil {
