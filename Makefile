@@ -56,8 +56,8 @@ bench-once: ## run each benchmark once, so that none rots
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./dataflow/... ./columnar/... ./formats/... ./state/... ./operators/... ./runtime/exchange/... ./connectors/kafka/... >/dev/null
 
 .PHONY: e2e
-e2e: build ## separate processes, real servers, SIGKILLs (SEED=n repeats a run)
-	$(GO) test -count=1 -timeout 60m -tags e2e ./test/e2e/... $(if $(SEED),-seed $(SEED))
+e2e: ## separate processes, real servers, SIGKILLs (SEED=n repeats a run; ARGS="-budget 12m -gaps 0")
+	$(GO) test -count=1 -timeout 60m -v -tags e2e ./test/e2e $(if $(SEED),-seed $(SEED)) $(ARGS)
 
 .PHONY: e2e-k8s
 e2e-k8s: build ## the orders job on a real one-node Kubernetes, pods killed (root; first build half an hour)

@@ -32,27 +32,37 @@ type kill struct {
 func TestKills(t *testing.T) {
 	r := start(t, 3)
 	var done []kill
+	var parts []*part
 	for _, target := range rig.Targets() {
-		if *only != "" && !strings.Contains(","+*only+",", ","+string(target)+",") {
-			continue
+		if *only == "" || strings.Contains(","+*only+",", ","+string(target)+",") {
+			rng := random("kills of " + string(target))
+			parts = append(parts, &part{target, rng, aimsOf(rng)})
 		}
-		rng := random("kills of " + string(target))
-		aims := aimsOf(rng)
-		for n := range *rounds {
+	}
+	for n := range *rounds {
+		for _, p := range parts {
 			if spent() {
-				t.Logf("%s: rounds from %d on are left out, the budget of %s is used up", target, n+1, *budget)
-				break
+				t.Logf("%s: round %d is left out, the budget of %s is used up", p.target, n+1, *budget)
+				continue
 			}
-			k := round(t.Context(), r, target, aims[n%len(aims)], fmt.Sprintf("%s-%d", target, n+1), rng)
+			k := round(t.Context(), r, p.target, p.aims[n%len(p.aims)], fmt.Sprintf("%s-%d", p.target, n+1), p.rng)
 			done = append(done, k)
 			t.Logf("%-11s %-24s aimed %-10s hit %-10s restarts %d  %5.1f s  %s", k.target, k.victim, k.aimed, k.hit, k.restarts, k.took.Seconds(), k.fault)
 			if k.fault != "" {
-				t.Errorf("%s round %d: %s", target, n+1, k.fault)
+				t.Errorf("%s round %d: %s", p.target, n+1, k.fault)
 				return // what follows on a broken cluster says nothing
 			}
 		}
 	}
 	reportKills(t, done)
+}
+
+// part is the kills of one target: its numbers and windows do not depend on
+// what else is killed.
+type part struct {
+	target rig.Target
+	rng    *rand.Rand
+	aims   []rig.Window
 }
 
 // aimsOf returns the windows in a seeded order, and last a random moment.
