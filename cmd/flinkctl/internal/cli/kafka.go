@@ -47,7 +47,7 @@ func kafkaClient(brokers string) (*kgo.Client, error) {
 func kafkaError(brokers string, err error) error {
 	var k *kerr.Error
 	if errors.As(err, &k) {
-		return coded("LEAT5100", "the broker refuses: "+k.Description, "")
+		return coded("LEAT5100", "the broker refuses: "+k.Description, "see what the brokers log about it, and the rights of the user")
 	}
 	e := coded("LEAT5101", "cannot reach Kafka at "+brokers, "check --brokers")
 	e.Why = err.Error()
