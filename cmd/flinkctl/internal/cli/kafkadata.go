@@ -70,6 +70,9 @@ func (a *app) kafkaProduce() *cobra.Command {
 				return usagef("%v", err)
 			}
 			defer cl.Close()
+			if _, err := topicEnds(c.Context(), cl, args[0], true); err != nil {
+				return topicError(brokers, args[0], err)
+			}
 			in := bufio.NewScanner(a.in)
 			in.Buffer(nil, lineBytesMax)
 			failed := make(chan error, 1) // the first failure; others are dropped
@@ -103,6 +106,25 @@ func (a *app) kafkaProduce() *cobra.Command {
 	}
 	brokersFlag(c, &brokers)
 	return c
+}
+
+// topicExists asks for a topic without making it, so that an input that is
+// empty or long in coming does not hide that there is none.
+func topicExists(ctx context.Context, cl *kgo.Client, topic string) error {
+	req := kmsg.NewPtrMetadataRequest()
+	rt := kmsg.NewMetadataRequestTopic()
+	rt.Topic = kmsg.StringPtr(topic)
+	req.Topics = append(req.Topics, rt)
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil {
+		return err
+	}
+	for _, t := range resp.Topics {
+		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *app) kafkaConsume() *cobra.Command {
