@@ -48,3 +48,30 @@ type Out struct {
 type Encoder[T any] interface {
 	Encode(v *T, out *Out) error
 }
+
+// WithKey returns a maker of encoders that write what those of enc write, under
+// a key: what key appends to dst.
+func WithKey[T any](enc func() (Encoder[T], error), key func(dst []byte, v *T) []byte) func() (Encoder[T], error) {
+	return func() (Encoder[T], error) {
+		e, err := enc()
+		if err != nil {
+			return nil, err
+		}
+		return &keyed[T]{e, key}, nil
+	}
+}
+
+// keyed encodes with a key.
+type keyed[T any] struct {
+	value Encoder[T]
+	key   func(dst []byte, v *T) []byte
+}
+
+// Encode implements Encoder.
+func (k *keyed[T]) Encode(v *T, out *Out) error {
+	if err := k.value.Encode(v, out); err != nil {
+		return err
+	}
+	out.Key = k.key(out.Key[:0], v)
+	return nil
+}

@@ -1,12 +1,16 @@
 package stream_test
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/leatstream/leat/connectors/collection"
+	"github.com/leatstream/leat/connectors/datagen"
+	"github.com/leatstream/leat/connectors/files"
 	"github.com/leatstream/leat/dataflow/graph"
+	"github.com/leatstream/leat/formats/jsonfmt"
 	"github.com/leatstream/leat/stream"
 )
 
@@ -26,6 +30,8 @@ func TestFaultsAreReportedTogether(t *testing.T) {
 	stream.From(env, collection.Slice("a"), stream.UID("text"), stream.TimestampMillis(func(i int) int64 { return 0 }))
 	stream.DeadLetters(stream.Map(src, func(i int) int { return i }))
 	src.To(collection.NewCollector[int]())
+	stream.From(env, datagen.New(datagen.Config{Count: -1, Splits: -2}, func(int64, *rand.Rand) int { return 0 }), stream.UID("gen"))
+	src.To(files.NewSink("", jsonfmt.EncoderOf[int]()), stream.UID("files"))
 	_, err := env.Graph()
 	if err == nil {
 		t.Fatal("a broken program was accepted")
@@ -41,6 +47,9 @@ func TestFaultsAreReportedTogether(t *testing.T) {
 		`the timestamp function takes int, but rows of source "collection" are string`,
 		`dead letters are asked of operator "map#2"`,
 		`sink has state and needs a name for good`,
+		`datagen: count -1 is negative`,
+		`datagen: number of splits -2 is less than 1`,
+		`files: the sink's folder has no name`,
 	} {
 		found := false
 		for _, line := range strings.Split(err.Error(), "\n") {

@@ -172,6 +172,7 @@ func (d *DataStream[T]) To(sink connectors.SinkOf[T], opts ...Option) {
 		op: "sink", kind: graph.KindSink, detail: sink.Name() + " " + sink.Detail(),
 		factory: sinkop.New(sink), stateful: sink.Transactional(), where: callSite(),
 	}
+	d.env.check(s.where, sink.Name(), sink)
 	n := d.env.add(s, d.ports, d.typ, opts)
 	n.Transactional = sink.Transactional()
 }

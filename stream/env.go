@@ -168,6 +168,20 @@ func (e *Env) fail(where, format string, args ...any) {
 	e.faults = append(e.faults, fmt.Errorf("%s: %w", where, fmt.Errorf(format, args...)))
 }
 
+// check takes the faults of a source or sink that knows them before it is
+// started: one with a method Fault.
+func (e *Env) check(where, name string, connector any) {
+	c, ok := connector.(interface{ Fault() error })
+	if !ok {
+		return
+	}
+	if err := c.Fault(); err != nil {
+		for _, line := range strings.Split(err.Error(), "\n") {
+			e.fail(where, "%s: %s", strings.TrimSpace(name), line)
+		}
+	}
+}
+
 // packagePrefix begins the name of every function of this package.
 const packagePrefix = "github.com/leatstream/leat/stream."
 

@@ -28,6 +28,7 @@ func (o sourceOption) applySource(c *sourceConfig) { o(c) }
 func From[T any](e *Env, src connectors.SourceOf[T], opts ...SourceOption) *DataStream[T] {
 	where := callSite()
 	rowTypeOf[T](e, where) // a source keeps its own fault until it is started
+	e.check(where, src.Name(), src)
 	n := &graph.Node{
 		Kind: graph.KindSource, Op: "source", Stateful: true, Bounded: src.Bounded(),
 		OutSchema: schemaOf(src.RowType()), Where: where,

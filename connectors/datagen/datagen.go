@@ -81,6 +81,9 @@ func New[T any](cfg Config, make func(i int64, rng *rand.Rand) T) *Source[T] {
 	return s
 }
 
+// Fault returns what is wrong with the source's configuration, nil if nothing.
+func (s *Source[T]) Fault() error { return s.cfg.Validate() }
+
 // Name implements connectors.Source.
 func (s *Source[T]) Name() string { return "datagen" }
 

@@ -38,14 +38,21 @@ type Sink[T any] struct {
 var _ connectors.SinkOf[int] = (*Sink[int])(nil)
 
 // NewSink returns a sink; enc makes one encoder for each writer. The folder
-// is made if need be. Faults are reported when the job starts.
+// is made if need be. A folder without a name is reported when the program is
+// built, see Fault.
 func NewSink[T any](dir string, enc func() (formats.Encoder[T], error)) *Sink[T] {
 	s := &Sink[T]{dir: dir, enc: enc}
 	s.typ, s.err = columnar.TypeOf[T]()
-	if dir == "" {
-		s.err = errors.Join(s.err, errors.New("the sink's folder has no name"))
-	}
+	s.err = errors.Join(s.err, s.Fault())
 	return s
+}
+
+// Fault returns what is wrong with the sink's configuration, nil if nothing.
+func (s *Sink[T]) Fault() error {
+	if s.dir == "" {
+		return errors.New("the sink's folder has no name")
+	}
+	return nil
 }
 
 // Name implements connectors.Sink.

@@ -66,7 +66,7 @@ type Source[T any] struct {
 var _ connectors.SourceOf[int] = (*Source[int])(nil)
 
 // NewSource returns a source; dec makes one decoder for each reader. Faults
-// are reported when the job starts.
+// of cfg are reported when the program is built, see Fault.
 func NewSource[T any](cfg SourceConfig, dec func() (formats.Decoder[T], error)) *Source[T] {
 	cfg.EnsureDefaults()
 	s := &Source[T]{cfg: cfg, dec: dec}
@@ -74,6 +74,9 @@ func NewSource[T any](cfg SourceConfig, dec func() (formats.Decoder[T], error)) 
 	s.typ, s.err = typ, errors.Join(err, cfg.Validate())
 	return s
 }
+
+// Fault returns what is wrong with the source's configuration, nil if nothing.
+func (s *Source[T]) Fault() error { return s.cfg.Validate() }
 
 // Name implements connectors.Source.
 func (s *Source[T]) Name() string { return "files " + s.cfg.Pattern }

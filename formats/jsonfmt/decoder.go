@@ -51,6 +51,11 @@ func NewDecoder[T any](opts ...DecoderOption) (*Decoder[T], error) {
 	return d, nil
 }
 
+// DecoderOf returns what sources ask for: a maker of decoders.
+func DecoderOf[T any](opts ...DecoderOption) func() (formats.Decoder[T], error) {
+	return func() (formats.Decoder[T], error) { return NewDecoder[T](opts...) }
+}
+
 // Decode implements formats.Decoder.
 func (d *Decoder[T]) Decode(rec *formats.Record, dst *T, arena *codec.Arena) error {
 	if rec.Value == nil {

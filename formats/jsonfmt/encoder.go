@@ -39,6 +39,11 @@ func NewEncoder[T any]() (*Encoder[T], error) {
 	return &Encoder[T]{root: root}, nil
 }
 
+// EncoderOf returns what sinks ask for: a maker of encoders.
+func EncoderOf[T any]() func() (formats.Encoder[T], error) {
+	return func() (formats.Encoder[T], error) { return NewEncoder[T]() }
+}
+
 // Encode implements formats.Encoder: it appends the text to out.Value.
 func (e *Encoder[T]) Encode(v *T, out *formats.Out) error {
 	b, err := e.AppendBytes(out.Value, v)
