@@ -1,8 +1,9 @@
 // Package streamtest runs a job's graph in one goroutine, for tests and
-// examples: no network, no clock that runs, the same order every time. With
-// crashes and restores between any two steps it shows that a job's results do
-// not depend on failures or parallelism. It is not the engine: it has no
-// back-pressure and its speed is of no concern.
+// examples: no network, the same order every time, and a clock that moves by
+// 100 ms with each poll of the sources, so that each batch may end in a
+// watermark. With crashes and restores between any two steps it shows that a
+// job's results do not depend on failures or parallelism. It is not the engine:
+// it has no back-pressure and its speed is of no concern.
 package streamtest
 
 import (
@@ -43,6 +44,10 @@ type Options struct {
 }
 
 const pollsMaxDefault = 1_000_000
+
+// pollTime passes with each poll of the sources: enough for a watermark after
+// each batch.
+const pollTime = 100 * time.Millisecond
 
 // Figures tell of a run that ended.
 type Figures struct {
@@ -102,9 +107,7 @@ func (r *runner) run() error {
 		case r.ctx.Err() != nil:
 			return r.ctx.Err()
 		}
-		if !busy {
-			r.clock.Advance(10 * time.Millisecond)
-		}
+		r.clock.Advance(pollTime)
 		r.figures.Polls++
 		if r.figures.Polls >= r.opt.PollsMax {
 			return fmt.Errorf("the job has not ended after %d polls", r.figures.Polls)
