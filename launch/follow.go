@@ -69,7 +69,11 @@ func (f *follower) show(j jobview.Job) {
 	// Exceptions are newest first and bounded; what is new is in front.
 	for i := min(len(j.Exceptions), j.Restarts+1-f.exceptions) - 1; i >= 0; i-- {
 		x := j.Exceptions[i]
-		f.print(fmt.Sprintf("  attempt %d failed in %s: %s", x.Attempt, x.Task, x.Error.Error()))
+		where := ""
+		if x.Task != "" {
+			where = " in " + x.Task
+		}
+		f.print(fmt.Sprintf("  attempt %d failed%s: %s", x.Attempt, where, x.Error.Error()))
 		f.exceptions++
 	}
 	if !j.State.Terminal() && f.clock.Since(f.printed) >= progressEvery {

@@ -34,7 +34,7 @@ const localUsage = `This program is a job. Started by hand it runs in this proce
   --local-help                this text
   everything else             arguments of the program
 
-Submit it to a cluster with: flinkctl run .
+For a cluster: flinkctl bundle build . -o job.bundle, then flinkctl run job.bundle
 `
 
 // localOptions are what a program started by hand takes for itself.
