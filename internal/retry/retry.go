@@ -38,10 +38,16 @@ func (p Policy) Pause(attempt int, random float64) time.Duration {
 // end. It returns op's last error, without the mark of Permanent. op is told
 // the number of the attempt, from 1.
 func Do(ctx context.Context, clk clock.Clock, p Policy, op func(ctx context.Context, attempt int) error) error {
+	var telling error // the last that says more than that time ran out
 	for attempt := 1; ; attempt++ {
 		err := op(ctx, attempt)
 		if err == nil {
 			return nil
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			telling = err
+		} else if telling != nil {
+			err = fmt.Errorf("%w; before that: %w", err, telling)
 		}
 		var stop permanent
 		if errors.As(err, &stop) {

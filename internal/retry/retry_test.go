@@ -3,6 +3,7 @@ package retry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,5 +74,20 @@ func TestPermanentNil(t *testing.T) {
 	t.Parallel()
 	if Permanent(nil) != nil {
 		t.Error("an error out of nothing")
+	}
+}
+
+// A try that only ran out of time must not hide why the one before failed.
+func TestDoTellsTheCauseBeforeATimeOut(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("connection refused")
+	err := Do(t.Context(), clock.Real{}, Policy{AttemptsMax: 2}, func(_ context.Context, attempt int) error {
+		if attempt == 1 {
+			return cause
+		}
+		return fmt.Errorf("put: %w", context.DeadlineExceeded)
+	})
+	if !errors.Is(err, cause) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("error %q, want the time-out and %q", err, cause)
 	}
 }
