@@ -293,8 +293,17 @@ func (p *patience) ends(err error) bool {
 	return !again(err) || time.Since(p.since) > awayMax
 }
 
-// awaitEnd waits until a job has ended, in the given state.
+// awaitEnd waits until a job has ended, in the given state, and prints that.
 func (a *app) awaitEnd(ctx context.Context, o restapi.JobOverview, want string) error {
+	if err := a.awaitState(ctx, o, want); err != nil {
+		return err
+	}
+	return a.print(map[string]string{"job": o.ID, "state": want}, func() table {
+		return table{header: []string{"JOB", "STATE"}, rows: [][]string{{o.Name, want}}, names: []string{o.ID}}
+	})
+}
+
+func (a *app) awaitState(ctx context.Context, o restapi.JobOverview, want string) error {
 	var away patience
 	for {
 		j, err := a.client().Job(ctx, o.ID)
@@ -305,9 +314,7 @@ func (a *app) awaitEnd(ctx context.Context, o restapi.JobOverview, want string) 
 			if j.State != want {
 				return exitWith(exitFailed, coded("LEAT3104", fmt.Sprintf("job %s ended %s, not %s", o.Name, j.State, want)))
 			}
-			return a.print(map[string]string{"job": o.ID, "state": j.State}, func() table {
-				return table{header: []string{"JOB", "STATE"}, rows: [][]string{{o.Name, j.State}}, names: []string{o.ID}}
-			})
+			return nil
 		}
 		if err := pause(ctx); err != nil {
 			return err
@@ -337,7 +344,15 @@ func (a *app) jobStop() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.awaitSavepoint(c.Context(), o, t.RequestID)
+			op, err := a.awaitSavepoint(c.Context(), o, t.RequestID)
+			if err != nil {
+				return err
+			}
+			// The savepoint is there a moment before the job's end is recorded.
+			if err := a.awaitState(c.Context(), o, "FINISHED"); err != nil {
+				return err
+			}
+			return a.printSavepoint(o, op)
 		},
 	}
 	c.Flags().BoolVar(&req.Drain, "drain", false, "end the input first: all windows fire, and the job cannot be resumed as if nothing happened")

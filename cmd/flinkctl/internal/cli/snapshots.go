@@ -181,14 +181,18 @@ func (a *app) takeSavepoint(ctx context.Context, job, target string) error {
 	if err != nil {
 		return err
 	}
-	return a.awaitSavepoint(ctx, o, t.RequestID)
-}
-
-func (a *app) awaitSavepoint(ctx context.Context, o restapi.JobOverview, request string) error {
-	op, err := a.await(ctx, func() (restapi.OperationStatus, error) { return a.client().SavepointStatus(ctx, o.ID, request) })
+	op, err := a.awaitSavepoint(ctx, o, t.RequestID)
 	if err != nil {
 		return err
 	}
+	return a.printSavepoint(o, op)
+}
+
+func (a *app) awaitSavepoint(ctx context.Context, o restapi.JobOverview, request string) (*restapi.Operation, error) {
+	return a.await(ctx, func() (restapi.OperationStatus, error) { return a.client().SavepointStatus(ctx, o.ID, request) })
+}
+
+func (a *app) printSavepoint(o restapi.JobOverview, op *restapi.Operation) error {
 	return a.print(op, func() table {
 		return table{header: []string{"JOB", "SAVEPOINT"}, rows: [][]string{{o.Name, op.Location}}, names: []string{op.Location}}
 	})
