@@ -95,6 +95,15 @@ type RowBuffers interface {
 	ReuseRows(rows any) any
 }
 
+// RowScatterer is implemented by row types that can lay rows side by side by
+// target in one pass, as those of TypeOf.
+type RowScatterer interface {
+	// Scatter returns a fresh slice of the rows of src (a []T): row i lies at
+	// place at[to[i]], which is then raised by one. With at[t] where the rows
+	// of target t are to begin, they follow each other there, in order.
+	Scatter(src any, to, at []int32) any
+}
+
 // KeyHasher computes the hash of the key of each row: codec.HashKey of the
 // canonical encoding of the key.
 type KeyHasher interface {

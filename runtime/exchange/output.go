@@ -42,6 +42,7 @@ type Output struct {
 	expect   int    // rows that a builder will hold when it is sent, about
 	keeps    []bool // the channel keeps no batch that it was given
 	scatter  scatter
+	sorter   columnar.RowScatterer // nil: the row type cannot
 	bytes    int64
 }
 
@@ -58,6 +59,7 @@ func NewOutput(cfg OutputConfig) (*Output, error) {
 		return nil, fmt.Errorf("edge %s to %s has no row type (%T)", cfg.Edge.From, cfg.Edge.To, cfg.Edge.Type)
 	}
 	o := &Output{rowType: rt, targets: cfg.Targets, builders: make([]builder, len(cfg.Targets))}
+	o.sorter, _ = rt.(columnar.RowScatterer)
 	o.keeps = make([]bool, len(cfg.Targets))
 	for i, t := range cfg.Targets {
 		e, ok := t.(Encoder)
@@ -173,7 +175,12 @@ func (o *Output) spread(b *columnar.Batch, n int) error {
 	if o.scatter.to, err = o.route.route(o.scatter.to[:0], b, n); err != nil {
 		return err
 	}
-	o.scatter.sort(len(o.targets))
+	o.scatter.count(len(o.targets))
+	if o.divides(n) {
+		o.divide(b, n)
+		return nil
+	}
+	o.scatter.sort()
 	for i := range o.targets {
 		idx := o.scatter.rowsOf(i)
 		switch {
@@ -187,6 +194,50 @@ func (o *Output) spread(b *columnar.Batch, n int) error {
 		}
 	}
 	return nil
+}
+
+// divides reports whether the batch falls into pieces that are all to be sent
+// at once, to channels that keep what they get.
+func (o *Output) divides(n int) bool {
+	if o.sorter == nil {
+		return false
+	}
+	starts := o.scatter.starts
+	for i := range o.targets {
+		rows := int(starts[i+1] - starts[i])
+		if rows > 0 && (rows < directRows || rows == n || o.builders[i].rows > 0 || o.keeps[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// divide copies the rows once, sorted by channel, and sends each channel its
+// part of the copy: one piece of memory instead of one for each channel, and
+// no numbers of rows.
+func (o *Output) divide(b *columnar.Batch, n int) {
+	rows := o.sorter.Scatter(b.Rows, o.scatter.to, o.scatter.begin())
+	var times []int64
+	if b.Times != nil {
+		times = make([]int64, n)
+		at := o.scatter.begin()
+		for i, c := range o.scatter.to {
+			times[at[c]] = b.Times[i]
+			at[c]++
+		}
+	}
+	starts := o.scatter.starts
+	for i := range o.targets {
+		from, to := int(starts[i]), int(starts[i+1])
+		if from == to {
+			continue
+		}
+		part := &columnar.Batch{Rows: o.rowType.Slice(rows, from, to)}
+		if times != nil {
+			part.Times = times[from:to:to]
+		}
+		o.send(i, part)
+	}
 }
 
 // piece sends some rows of b as a batch of their own.

@@ -10,14 +10,14 @@ import (
 // each batch.
 type scatter struct {
 	to     []int32 // channel of each row
-	starts []int32 // starts[c] is where the rows of c begin in rows
+	starts []int32 // starts[c] is where the rows of c begin, starts[c+1] where they end
+	at     []int32 // places that are being filled, by channel
 	rows   []int32
 	all    []int32 // 0, 1, 2, ...
 }
 
-// sort counts the rows of each channel and lays their numbers side by side,
-// in order within a channel.
-func (s *scatter) sort(channels int) {
+// count counts the rows of each channel.
+func (s *scatter) count(channels int) {
 	if len(s.starts) != channels+1 {
 		s.starts = make([]int32, channels+1)
 	}
@@ -28,16 +28,25 @@ func (s *scatter) sort(channels int) {
 	for c := 1; c <= channels; c++ {
 		s.starts[c] += s.starts[c-1]
 	}
+}
+
+// begin returns where the rows of each channel begin, to be raised.
+func (s *scatter) begin() []int32 {
+	s.at = append(s.at[:0], s.starts[:len(s.starts)-1]...)
+	return s.at
+}
+
+// sort lays the numbers of the rows side by side, in order within a channel.
+func (s *scatter) sort() {
 	if cap(s.rows) < len(s.to) {
 		s.rows = make([]int32, len(s.to))
 	}
 	s.rows = s.rows[:len(s.to)]
+	at := s.begin()
 	for i, c := range s.to {
-		s.rows[s.starts[c]] = int32(i)
-		s.starts[c]++
+		s.rows[at[c]] = int32(i)
+		at[c]++
 	}
-	copy(s.starts[1:], s.starts[:channels])
-	s.starts[0] = 0
 }
 
 // rowsOf returns the rows of a channel after sort.
