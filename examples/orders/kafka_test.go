@@ -78,7 +78,7 @@ func TestOnKafka(t *testing.T) {
 func produceOrders(t *testing.T, brokers []string, n int64) (valid int64) {
 	t.Helper()
 	var recs []*kgo.Record
-	enc, err := encoder[Order]()
+	enc, err := jsonfmt.NewEncoder[Order]()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,6 @@ func parse(args []string) (flags, error) {
 		return err
 	})
 	set.DurationVar(&f.checkpoints, "checkpoint-interval", 0, "time between checkpoints; 0: the default, a second")
-	set.Bool("local", false, "run in this process")
 	if err := set.Parse(args); err != nil {
 		return f, err
 	}
@@ -84,9 +83,9 @@ func build(env *stream.Env) error {
 	}
 	if f.brokers == nil {
 		Build(env, generated(f.bounded), Sinks{
-			Revenue:  console.New(encoder[Revenue]),
-			Late:     console.New(encoder[Order]).Prefix("late: "),
-			Rejected: console.New(encoder[Rejected]).Prefix("rejected: "),
+			Revenue:  console.New(jsonfmt.EncoderOf[Revenue]()),
+			Late:     console.New(jsonfmt.EncoderOf[Order]()).Prefix("late: "),
+			Rejected: console.New(jsonfmt.EncoderOf[Rejected]()).Prefix("rejected: "),
 		})
 		return nil
 	}
@@ -102,7 +101,7 @@ func buildKafka(env *stream.Env, f flags) error {
 	case f.bounded:
 		read.Stop = kafka.StopLatest()
 	}
-	orders, err := kafka.NewSource(read, decoder[Order])
+	orders, err := kafka.NewSource(read, jsonfmt.DecoderOf[Order]())
 	if err != nil {
 		return err
 	}
@@ -110,10 +109,10 @@ func buildKafka(env *stream.Env, f flags) error {
 	if to.Revenue, err = sink(at, f.topics+"revenue", revenueEncoder); err != nil {
 		return err
 	}
-	if to.Late, err = sink(at, f.topics+"orders.late", encoder[Order]); err != nil {
+	if to.Late, err = sink(at, f.topics+"orders.late", jsonfmt.EncoderOf[Order]()); err != nil {
 		return err
 	}
-	if to.Rejected, err = sink(at, f.topics+"orders.dlq", encoder[Rejected]); err != nil {
+	if to.Rejected, err = sink(at, f.topics+"orders.dlq", jsonfmt.EncoderOf[Rejected]()); err != nil {
 		return err
 	}
 	Build(env, orders, to)
@@ -123,7 +122,3 @@ func buildKafka(env *stream.Env, f flags) error {
 func sink[T any](at kafka.Connection, topic string, enc func() (formats.Encoder[T], error)) (connectors.SinkOf[T], error) {
 	return kafka.NewSink(kafka.SinkConfig{Connection: at, Topic: topic}, enc)
 }
-
-func decoder[T any]() (formats.Decoder[T], error) { return jsonfmt.NewDecoder[T]() }
-
-func encoder[T any]() (formats.Encoder[T], error) { return jsonfmt.NewEncoder[T]() }

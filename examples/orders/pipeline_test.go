@@ -12,6 +12,7 @@ import (
 	"github.com/leatstream/leat/connectors/collection"
 	"github.com/leatstream/leat/dataflow/codec"
 	"github.com/leatstream/leat/formats"
+	"github.com/leatstream/leat/formats/jsonfmt"
 	"github.com/leatstream/leat/operators/rowop"
 	"github.com/leatstream/leat/stream"
 	"github.com/leatstream/leat/stream/streamtest"
@@ -95,7 +96,7 @@ func TestCountsInvalidAmounts(t *testing.T) {
 func TestFormats(t *testing.T) {
 	t.Parallel()
 	const text = `{"order_id":"ORD-00000017","customer_id":"CUST-00042","amount":149.50,"region":"US-EAST","ts":"2026-01-01T00:00:00.017Z"}`
-	dec, err := decoder[Order]()
+	dec, err := jsonfmt.NewDecoder[Order]()
 	if err != nil {
 		t.Fatal(err)
 	}

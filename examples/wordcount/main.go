@@ -15,7 +15,6 @@ import (
 	"github.com/leatstream/leat/connectors/console"
 	"github.com/leatstream/leat/connectors/datagen"
 	"github.com/leatstream/leat/connectors/files"
-	"github.com/leatstream/leat/formats"
 	"github.com/leatstream/leat/formats/jsonfmt"
 	"github.com/leatstream/leat/launch"
 	"github.com/leatstream/leat/stream"
@@ -43,16 +42,15 @@ func build(env *stream.Env) error {
 	set := flag.NewFlagSet("wordcount", flag.ContinueOnError)
 	pattern := set.String("lines", "", `files of lines {"text":…,"at":…}; none: made-up lines`)
 	count := set.Int64("count", 100_000, "number of made-up lines; 0: without end")
-	set.Bool("local", false, "run in this process")
 	if err := set.Parse(env.Args()); err != nil {
 		return err
 	}
 	env.Set(stream.JobName("wordcount"))
 	var lines connectors.SourceOf[Line] = datagen.New(datagen.Config{Count: *count, Splits: 2, PerSecond: 50_000}, makeLine)
 	if *pattern != "" {
-		lines = files.NewSource(files.SourceConfig{Pattern: *pattern}, decoder[Line])
+		lines = files.NewSource(files.SourceConfig{Pattern: *pattern}, jsonfmt.DecoderOf[Line]())
 	}
-	counts(env, lines).To(console.New(encoder[Count]))
+	counts(env, lines).To(console.New(jsonfmt.EncoderOf[Count]()))
 	return nil
 }
 
@@ -91,7 +89,3 @@ func makeLine(i int64, rng *rand.Rand) Line {
 	const start = 1_767_225_600 // 2026-01-01
 	return Line{Text: strings.Join(words, " "), At: time.Unix(start, i*int64(5*time.Millisecond)).UTC()}
 }
-
-func decoder[T any]() (formats.Decoder[T], error) { return jsonfmt.NewDecoder[T]() }
-
-func encoder[T any]() (formats.Encoder[T], error) { return jsonfmt.NewEncoder[T]() }
