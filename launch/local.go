@@ -3,6 +3,7 @@ package launch
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -21,6 +22,7 @@ import (
 	"github.com/leatstream/leat/launch/bundled"
 	"github.com/leatstream/leat/runtime/jobview"
 	"github.com/leatstream/leat/runtime/minicluster"
+	"github.com/leatstream/leat/stream"
 )
 
 const localUsage = `This program is a job. Started by hand it runs in this process.
@@ -137,8 +139,17 @@ func localRole(build Build, args []string) int {
 
 // runLocal plans, starts a cluster that is large enough, and follows the job.
 func runLocal(ctx context.Context, build Build, o localOptions, out io.Writer) int {
-	g, err := Graph(build, o.args, o.properties)
-	if err != nil {
+	asked := false
+	g, err := Graph(func(env *stream.Env) error {
+		err := build(env)
+		asked = errors.Is(err, flag.ErrHelp)
+		return err
+	}, o.args, o.properties)
+	switch {
+	case asked:
+		_, _ = fmt.Fprintln(out, "Flags for running in this process: --local-help") // out may be closed
+		return exitDone
+	case err != nil:
 		printError(out, asError(err))
 		return exitFailed
 	}

@@ -1,9 +1,13 @@
 package launch
 
 import (
+	"bytes"
+	"flag"
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/leatstream/leat/stream"
 )
 
 func TestLocalArguments(t *testing.T) {
@@ -27,6 +31,22 @@ func TestLocalArguments(t *testing.T) {
 		}
 		if got != test.want {
 			t.Errorf("%q: got %s, want %s", test.args, got, test.want)
+		}
+	}
+}
+
+// TestHelpIsNoFailure asks a program for its flags.
+func TestHelpIsNoFailure(t *testing.T) {
+	t.Parallel()
+	build := func(env *stream.Env) error {
+		set := flag.NewFlagSet("job", flag.ContinueOnError)
+		set.SetOutput(&bytes.Buffer{})
+		return set.Parse(env.Args())
+	}
+	for args, want := range map[string]int{"-h": exitDone, "--no-such-flag": exitFailed} {
+		var out bytes.Buffer
+		if got := runLocal(t.Context(), build, localOptions{args: []string{args}}, &out); got != want {
+			t.Errorf("%s ends with %d, want %d: %s", args, got, want, &out)
 		}
 	}
 }
