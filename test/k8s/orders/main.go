@@ -26,10 +26,11 @@ const runMax = 5 * time.Minute
 
 // options are the flags.
 type options struct {
-	flinkctl, kubectl, kubeconfig, namespace, rest, kafka, dir string
-	orders, parallelism                                        int
-	seed                                                       uint64
-	pace                                                       time.Duration
+	flinkctl, kubectl, kubeconfig, namespace, rest, kafka, dir, cluster string
+
+	orders, parallelism int
+	seed                uint64
+	pace                time.Duration
 }
 
 func main() {
@@ -40,7 +41,8 @@ func main() {
 	flag.StringVar(&o.namespace, "namespace", "leat", "where Leat runs")
 	flag.StringVar(&o.rest, "rest", "", "URL of the jobmanagers' REST API")
 	flag.StringVar(&o.kafka, "kafka", "", "brokers, reachable from here and from pods")
-	flag.StringVar(&o.dir, "dir", os.TempDir(), "folder for the bundle")
+	flag.StringVar(&o.dir, "dir", os.TempDir(), "folder for the bundle, and of the cluster")
+	flag.StringVar(&o.cluster, "cluster", "", "script test/k8s/cluster, to end programs of pods with SIGKILL; empty: pods are only deleted")
 	flag.IntVar(&o.orders, "orders", 1_000_000, "number of orders")
 	flag.IntVar(&o.parallelism, "parallelism", 4, "parallelism of the job")
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano())%1_000_000, "seed of the orders; the same seed gives the same orders")

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/leatstream/leat/runtime/restapi"
@@ -174,8 +177,22 @@ func (w *watcher) killLeader(ctx context.Context, last int64) error {
 	return w.deletePod(ctx, o.Leader)
 }
 
+// deletePod kills the pod's program with SIGKILL, since the kubelet would ask
+// it to end first, and deletes the pod without a grace period.
 func (w *watcher) deletePod(ctx context.Context, pod string) error {
-	return command(ctx, w.kubectl, "--kubeconfig", w.kubeconfig, "-n", w.namespace, "delete", "pod", pod, "--grace-period=0", "--force", "--wait=false")
+	kubectl := []string{"--kubeconfig", w.kubeconfig, "-n", w.namespace}
+	if w.cluster != "" {
+		get := append(slices.Clone(kubectl), "get", "pod", pod, "-o", "jsonpath={.status.containerStatuses[0].containerID}")
+		id, err := exec.CommandContext(ctx, w.kubectl, get...).Output()
+		if err != nil {
+			return fmt.Errorf("container of pod %s: %w", pod, err)
+		}
+		if err := command(ctx, w.cluster, "inside", "--dir", w.dir, "ctr", "-n", "k8s.io", "task", "kill", "--signal", "SIGKILL",
+			strings.TrimPrefix(string(id), "containerd://")); err != nil {
+			return err
+		}
+	}
+	return command(ctx, w.kubectl, append(kubectl, "delete", "pod", pod, "--grace-period=0", "--force", "--wait=false")...)
 }
 
 // inputLeft makes sure that a disturbance hits between two commits.
