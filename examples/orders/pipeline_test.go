@@ -140,7 +140,7 @@ func TestRejected(t *testing.T) {
 
 func TestArguments(t *testing.T) {
 	t.Parallel()
-	f, err := parse([]string{"--local", "--brokers", "a:1,b:2", "--topics", "x-", "--bounded"})
+	f, err := parse([]string{"--brokers", "a:1,b:2", "--topics", "x-", "--bounded"})
 	if err != nil || strings.Join(f.brokers, " ") != "a:1 b:2" || f.topics != "x-" || !f.bounded {
 		t.Errorf("flags %+v, error %v", f, err)
 	}
