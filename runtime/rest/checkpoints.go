@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/leatstream/leat/runtime/jobview"
 	"github.com/leatstream/leat/runtime/restapi"
@@ -101,6 +102,7 @@ func (h *Handler) checkpointConfig(_ http.ResponseWriter, r *http.Request, c job
 	return restapi.CheckpointConfig{
 		Mode: "exactly_once", Interval: j.Config.CheckpointInterval.Milliseconds(), Timeout: j.Config.CheckpointTimeout.Milliseconds(),
 		MaxConcurrent: 1, StateBackend: "memory", TolerableFails: j.Config.CheckpointFailureMax,
+		Storage: "the cluster's object store", AfterTasksFinish: true,
 	}, nil
 }
 
@@ -146,6 +148,9 @@ func (h *Handler) operation(r *http.Request, c jobview.Control, checkpoint bool)
 	j, err := h.jobOf(r, c)
 	if err != nil {
 		return nil, err
+	}
+	if id := r.PathValue("trigger"); !strings.ContainsAny(id, "0123456789") {
+		return nil, invalid("%q is no operation's id: these have numbers in them", id)
 	}
 	op, err := c.Operation(j.ID, r.PathValue("trigger"))
 	if err != nil {

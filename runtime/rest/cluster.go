@@ -31,6 +31,7 @@ func taskManagerOf(t jobview.TaskManager) restapi.TaskManager {
 		CPUSeconds: t.CPUSeconds, Registered: t.Registered.UnixMilli(), Workers: []restapi.Worker{}, MetricsAddress: t.MetricsAddress,
 	}
 	for _, w := range t.Workers {
+		out.AssignedTasks++
 		out.Workers = append(out.Workers, restapi.Worker{ID: w.ID, JobID: string(w.Job), Attempt: int64(w.Attempt), PID: w.PID})
 	}
 	return out

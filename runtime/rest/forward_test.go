@@ -2,6 +2,7 @@ package rest_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -111,8 +112,8 @@ func TestAStandbyWithoutALeaderSaysSo(t *testing.T) {
 
 func wantUnavailable(t *testing.T, err error, text string) {
 	t.Helper()
-	e, ok := err.(*restapi.Error)
-	if !ok || e.Status != http.StatusServiceUnavailable || !strings.Contains(e.What, text) {
+	var e *restapi.Error
+	if !errors.As(err, &e) || e.Status != http.StatusServiceUnavailable || !strings.Contains(e.What, text) {
 		t.Errorf("got %v, want status 503 and %q", err, text)
 	}
 }

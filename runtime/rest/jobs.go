@@ -347,11 +347,16 @@ func (h *Handler) executionResult(_ http.ResponseWriter, r *http.Request, c jobv
 		return restapi.ExecutionResult{Status: restapi.StatusID{ID: "IN_PROGRESS"}}, nil
 	}
 	status := map[jobview.JobState]string{jobview.JobFinished: "SUCCEEDED", jobview.JobFailed: "FAILED", jobview.JobCanceled: "CANCELED"}[j.State]
+	var cause *restapi.FailureCause
+	if j.State == jobview.JobFailed && len(j.Exceptions) > 0 {
+		e := exceptionOf(j.Exceptions[0])
+		cause = &restapi.FailureCause{Class: e.Name, StackTrace: e.Stacktrace}
+	}
 	return restapi.ExecutionResult{
 		Status: restapi.StatusID{ID: "COMPLETED"},
 		Result: &restapi.ExecutionOutput{
-			ID: string(j.ID), ApplicationStatus: status, AccumulatorResult: map[string]any{},
-			NetRuntime: j.Ended.Sub(j.Started).Milliseconds(),
+			ID: string(j.ID), Name: j.Name, ApplicationStatus: status, AccumulatorResult: map[string]any{}, FailureCause: cause,
+			NetRuntime: j.Ended.Sub(j.Started).Milliseconds(), StartTime: j.Started.UnixMilli(), EndTime: j.Ended.UnixMilli(),
 		},
 	}, nil
 }
@@ -380,6 +385,7 @@ func (h *Handler) vertex(_ http.ResponseWriter, r *http.Request, c jobview.Contr
 	for i, s := range v.Subtasks {
 		out.Subtasks = append(out.Subtasks, subtaskOf(i, s, j, now))
 	}
+	out.Aggregated = aggregatedIO(out.Subtasks)
 	return out, nil
 }
 
@@ -388,7 +394,7 @@ func subtaskOf(i int, s jobview.Subtask, j jobview.Job, now int64) restapi.Subta
 	out := restapi.Subtask{
 		Subtask: i, Status: s.State, Attempt: int64(s.Attempt), Endpoint: s.Host, TaskManagerID: s.TaskManager,
 		StartTime: start, EndTime: end, Duration: duration, Metrics: ioMetrics(s), StateBytes: s.StateBytes,
-		Worker: s.Worker, Operators: s.Operators,
+		Worker: s.Worker, Operators: s.Operators, StartTimeOld: start, StatusDuration: statusDuration(s.State, duration),
 	}
 	if s.Watermark != dataflow.TimeMin {
 		out.Watermark = &s.Watermark
@@ -396,14 +402,18 @@ func subtaskOf(i int, s jobview.Subtask, j jobview.Job, now int64) restapi.Subta
 	return out
 }
 
+// statusDuration is the time in each state; only that of the present one is
+// kept.
+func statusDuration(state string, duration int64) map[string]int64 {
+	m := map[string]int64{"CREATED": 0, "SCHEDULED": 0, "DEPLOYING": 0, "INITIALIZING": 0, "RUNNING": 0}
+	m[state] = duration
+	return m
+}
+
 func (h *Handler) subtask(_ http.ResponseWriter, r *http.Request, c jobview.Control) (any, error) {
-	j, v, err := h.vertexIn(r, c)
+	j, v, i, err := h.subtaskIn(r, c)
 	if err != nil {
 		return nil, err
-	}
-	i, err := strconv.Atoi(r.PathValue("subtask"))
-	if err != nil || i < 0 || i >= len(v.Subtasks) {
-		return nil, notFound("vertex %q has no subtask %s: it has %d", v.Name, r.PathValue("subtask"), len(v.Subtasks))
 	}
 	return subtaskOf(i, v.Subtasks[i], j, clock.Millis(h.cfg.Clock)), nil
 }

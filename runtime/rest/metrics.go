@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -32,6 +33,10 @@ func figures(r *http.Request, all map[string]float64) []restapi.Metric {
 
 func (h *Handler) jobMetrics(_ http.ResponseWriter, r *http.Request, c jobview.Control) (any, error) {
 	j, err := h.jobOf(r, c)
+	var e *jobview.Error
+	if errors.As(err, &e) && e.Kind == jobview.KindNotFound {
+		return []restapi.Metric{}, nil // as Flink answers: dashboards ask for jobs that are gone
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -148,12 +148,13 @@ type IOMetrics struct {
 
 // VertexDetails is GET /v1/jobs/:jobid/vertices/:vertexid.
 type VertexDetails struct {
-	ID             string    `json:"id"`
-	Name           string    `json:"name"`
-	Parallelism    int       `json:"parallelism"`
-	MaxParallelism int       `json:"maxParallelism"`
-	Now            int64     `json:"now"`
-	Subtasks       []Subtask `json:"subtasks"`
+	ID             string     `json:"id"`
+	Name           string     `json:"name"`
+	Parallelism    int        `json:"parallelism"`
+	MaxParallelism int        `json:"maxParallelism"`
+	Now            int64      `json:"now"`
+	Subtasks       []Subtask  `json:"subtasks"`
+	Aggregated     Aggregated `json:"aggregated"`
 }
 
 // Subtask is one subtask of a vertex.
@@ -167,6 +168,9 @@ type Subtask struct {
 	EndTime       int64     `json:"end-time"`
 	Duration      int64     `json:"duration"`
 	Metrics       IOMetrics `json:"metrics"`
+	// StartTimeOld is Flink's second spelling.
+	StartTimeOld   int64            `json:"start_time"`
+	StatusDuration map[string]int64 `json:"status-duration"`
 	// Own fields. Watermark is nil before the first one.
 	Watermark  *int64             `json:"watermark"`
 	StateBytes int64              `json:"state-bytes"`
@@ -306,6 +310,10 @@ type CheckpointConfig struct {
 	StateBackend   string `json:"state_backend"`
 	Unaligned      bool   `json:"unaligned_checkpoints"`
 	TolerableFails int    `json:"tolerable_failed_checkpoints"`
+	Storage        string `json:"checkpoint_storage"`
+	// AlignedTimeout is 0: barriers do not overtake yet.
+	AlignedTimeout   int64 `json:"aligned_checkpoint_timeout"`
+	AfterTasksFinish bool  `json:"checkpoints_after_tasks_finish"`
 }
 
 // Exceptions is GET /v1/jobs/:jobid/exceptions.
@@ -343,12 +351,14 @@ type TaskManagers struct {
 
 // TaskManager is one taskmanager; Heartbeat is the time of the last one.
 type TaskManager struct {
-	ID             string   `json:"id"`
-	Path           string   `json:"path"`
-	DataPort       int      `json:"dataPort"`
-	Heartbeat      int64    `json:"timeSinceLastHeartbeat"`
-	SlotsNumber    int      `json:"slotsNumber"`
-	FreeSlots      int      `json:"freeSlots"`
+	ID          string `json:"id"`
+	Path        string `json:"path"`
+	DataPort    int    `json:"dataPort"`
+	Heartbeat   int64  `json:"timeSinceLastHeartbeat"`
+	SlotsNumber int    `json:"slotsNumber"`
+	FreeSlots   int    `json:"freeSlots"`
+	// AssignedTasks is the number of workers.
+	AssignedTasks  int      `json:"assignedTasks"`
 	Hardware       Hardware `json:"hardware"`
 	Host           string   `json:"host"`
 	Version        string   `json:"version"`
@@ -496,7 +506,11 @@ type ExecutionOutput struct {
 	ID                string         `json:"id"`
 	ApplicationStatus string         `json:"application-status"`
 	AccumulatorResult map[string]any `json:"accumulator-results"`
+	FailureCause      *FailureCause  `json:"failure-cause,omitempty"`
 	NetRuntime        int64          `json:"net-runtime"`
+	Name              string         `json:"name"`
+	StartTime         int64          `json:"start-time"`
+	EndTime           int64          `json:"end-time"`
 }
 
 // LogFiles is GET /v1/taskmanagers/:id/logs.
