@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -21,8 +22,12 @@ import (
 	"github.com/leatstream/leat/internal/clock"
 	"github.com/leatstream/leat/internal/devbroker"
 	"github.com/leatstream/leat/internal/devetcd"
+	"github.com/leatstream/leat/internal/release"
+	"github.com/leatstream/leat/internal/telemetry"
+	"github.com/leatstream/leat/launch/promview"
 	"github.com/leatstream/leat/launch/roles"
 	"github.com/leatstream/leat/runtime/ha/etcdha"
+	"github.com/leatstream/leat/runtime/jobview"
 	"github.com/leatstream/leat/runtime/restapi"
 	"github.com/leatstream/leat/runtime/taskexec"
 )
@@ -162,6 +167,7 @@ func (c *cluster) start(ctx context.Context) error {
 	jm := roles.JobManager{
 		ID: "local", Control: control, REST: web, AdvertisedControl: c.status.Control, AdvertisedREST: c.status.REST,
 		Coordination: coordination, Store: objects, TempDir: filepath.Join(dir, "uploads"), Clock: c.clock, Log: c.log.With("role", "jobmanager"),
+		Extra: c.metrics,
 	}
 	c.wg.Go(func() {
 		c.ended <- jm.Run(ctx)
@@ -207,6 +213,13 @@ func (c *cluster) taskManager(n int, objects *filestore.Store) (roles.TaskManage
 		},
 		JobManagers: []string{c.status.Control}, Store: objects, Clock: c.clock, Log: log.With("role", "taskmanager", "id", id),
 	}, nil
+}
+
+// metrics adds the jobmanager's page for Prometheus.
+func (c *cluster) metrics(control func() jobview.Control) map[string]http.Handler {
+	r := telemetry.NewRegistry("jobmanager", release.Version)
+	r.MustRegister(&promview.JobManager{Control: control, NowMillis: func() int64 { return clock.Millis(c.clock) }})
+	return map[string]http.Handler{"GET /metrics": telemetry.MetricsHandler(r)}
 }
 
 func (c *cluster) startBroker() error {
