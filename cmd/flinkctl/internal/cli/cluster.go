@@ -54,14 +54,11 @@ func (a *app) taskmanagerGet() *cobra.Command {
 				return err
 			}
 			return a.print(m, func() table {
-				t := table{header: []string{"FIELD", "VALUE"}, names: []string{m.ID}}
-				for _, r := range [][]string{
+				t := table{header: []string{"FIELD", "VALUE"}, names: []string{m.ID}, rows: [][]string{
 					{"id", m.ID}, {"host", m.Host}, {"address", m.Path}, {"platform", m.Platform}, {"version", m.Version},
 					{"slots", fmt.Sprintf("%d of %d free", m.FreeSlots, m.SlotsNumber)}, {"pid", fmt.Sprint(m.PID)},
 					{"memory", size(m.MemoryUsed) + " of " + size(m.Hardware.PhysicalMemory)}, {"registered", ago(m.Registered) + " ago"},
-				} {
-					t.rows = append(t.rows, r)
-				}
+				}}
 				for _, w := range m.Workers {
 					t.rows = append(t.rows, []string{"worker " + w.ID, fmt.Sprintf("job %s attempt %d pid %d", short(w.JobID), w.Attempt, w.PID)})
 				}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -414,7 +415,7 @@ func (a *app) waitFor(ctx context.Context, id, target string, timeout time.Durat
 			}
 		}
 		if err := pause(ctx); err != nil {
-			if context.Cause(ctx) == errWaited {
+			if errors.Is(context.Cause(ctx), errWaited) {
 				return exitWith(exitNotReached, coded("LEAT3103", fmt.Sprintf("job %s did not reach %q within %s", short(id), target, timeout), "it is "+last))
 			}
 			return err

@@ -108,25 +108,6 @@ func (a *app) kafkaProduce() *cobra.Command {
 	return c
 }
 
-// topicExists asks for a topic without making it, so that an input that is
-// empty or long in coming does not hide that there is none.
-func topicExists(ctx context.Context, cl *kgo.Client, topic string) error {
-	req := kmsg.NewPtrMetadataRequest()
-	rt := kmsg.NewMetadataRequestTopic()
-	rt.Topic = kmsg.StringPtr(topic)
-	req.Topics = append(req.Topics, rt)
-	resp, err := req.RequestWith(ctx, cl)
-	if err != nil {
-		return err
-	}
-	for _, t := range resp.Topics {
-		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (a *app) kafkaConsume() *cobra.Command {
 	var brokers string
 	var uncommitted, follow bool

@@ -55,7 +55,7 @@ func TestEachVerbIsInTheGuide(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, verb := range Tree() {
-		if !regexp.MustCompile("`"+verb+"[` ]").Match(b) {
+		if !regexp.MustCompile("`" + verb + "[` ]").Match(b) {
 			t.Errorf("the guide has no row that begins with `%s", verb)
 		}
 	}
