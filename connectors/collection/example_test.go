@@ -1,0 +1,36 @@
+package collection_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/leatstream/leat/connectors/collection"
+	"github.com/leatstream/leat/stream"
+	"github.com/leatstream/leat/stream/streamtest"
+)
+
+func Example() {
+	env := stream.NewEnv()
+	out := collection.NewCollector[int]()
+	numbers := stream.From(env, collection.Slice(1, 2, 3), stream.UID("numbers"))
+	stream.Map(numbers, func(n int) int { return n * n }).To(out, stream.UID("out"))
+	if _, err := streamtest.Run(context.Background(), env, streamtest.Options{}); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println(out.Rows())
+	// Output: [1 4 9]
+}
+
+// Each slice of Partitions is a split: it has a watermark of its own and is
+// read beside the others.
+func ExamplePartitions() {
+	env := stream.NewEnv()
+	out := collection.NewCollector[string]()
+	stream.From(env, collection.Partitions([]string{"a", "b"}, []string{"c"}), stream.UID("letters")).
+		To(out, stream.UID("out"))
+	if _, err := streamtest.Run(context.Background(), env, streamtest.Options{Parallelism: []int{2}}); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println(len(out.Rows()), "rows")
+	// Output: 3 rows
+}
