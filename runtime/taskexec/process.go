@@ -27,6 +27,10 @@ const (
 	// heapShare of a worker's memory is GOMEMLIMIT: the rest is for what the
 	// collector does not see, so that it works before the watch kills.
 	heapShare = 0.85
+	// heapGrowth is a worker's GOGC unless it is given another: most jobs hold
+	// little and make much garbage, and with the usual 100 the collector runs
+	// for every few megabytes. GOMEMLIMIT bounds what this may take.
+	heapGrowth = "400"
 	// busyTriesMax bounds the starts of an executable that another start's
 	// copy of its descriptor keeps busy for a moment.
 	busyTriesMax  = 50
@@ -128,7 +132,7 @@ func writeInputs(path string, in *controlv1.ProgramInputs) error {
 // environment is an allow-list: a few variables of the machine, those named,
 // the recorded ones, and ours last, so that none of the others replaces them.
 func (l *ProcessLauncher) environment(in *controlv1.ProgramInputs, pass []string, own map[string]string) []string {
-	vars := map[string]string{}
+	vars := map[string]string{"GOGC": heapGrowth}
 	for _, name := range append([]string{"PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "GOCOVERDIR"}, pass...) {
 		if v, ok := os.LookupEnv(name); ok {
 			vars[name] = v

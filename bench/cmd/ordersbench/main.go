@@ -36,6 +36,7 @@ const usage = `usage: ordersbench [flags] MEASUREMENT...
   checkpoints  the same with checkpoints every second and every minute, in turns
   startup      flinkctl local up to the first answer; flinkctl run to the first record
   memory       resident memory of jobmanager and taskmanager after 10 s at rest
+  exchange     rows of 64 bytes over a keyed edge: two processes, and one
 
 `
 
@@ -84,6 +85,10 @@ func children() map[string]func(args []string) error {
 		"child-load":   loadChild,
 		"child-check":  checkChild,
 		"child-loop":   loopChild,
+
+		"child-receive":  receiveChild,
+		"child-send":     sendChild,
+		"child-exchange": exchangeChild,
 	}
 }
 
@@ -115,10 +120,10 @@ func run(ctx context.Context, o options, measurements []string) (err error) {
 	b := &bench{options: o, rep: rep}
 	for _, m := range measurements {
 		fn, ok := map[string]func(context.Context) error{
-			"orders": b.ordersPerSecond, "checkpoints": b.checkpointCost, "startup": b.startup, "memory": b.memory,
+			"orders": b.ordersPerSecond, "checkpoints": b.checkpointCost, "startup": b.startup, "memory": b.memory, "exchange": b.exchange,
 		}[m]
 		if !ok {
-			return fmt.Errorf("measurement %q is unknown: want one of orders, checkpoints, startup, memory", m)
+			return fmt.Errorf("measurement %q is unknown: want one of orders, checkpoints, startup, memory, exchange", m)
 		}
 		rep.printf("\n== %s\n", strings.ToUpper(m))
 		if err := fn(ctx); err != nil {

@@ -115,7 +115,7 @@ func (p *program) await(ctx context.Context, most time.Duration, ready func() bo
 		select {
 		case <-p.exited:
 			text, _ := os.ReadFile(p.logPath)
-			return fmt.Errorf("%s ended: %v\n%s", p.name, p.err, text)
+			return fmt.Errorf("%s ended: %w\n%s", p.name, p.err, text)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(5 * time.Millisecond):

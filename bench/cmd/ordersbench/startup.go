@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -142,7 +143,7 @@ func (b *bench) memory(ctx context.Context) error {
 		t, errT := residentMiB(c.tm.pid())
 		c.stop()
 		if errJ != nil || errT != nil {
-			return fmt.Errorf("memory: %v, %v", errJ, errT)
+			return fmt.Errorf("memory: %w", errors.Join(errJ, errT))
 		}
 		jm, tm = append(jm, j), append(tm, t)
 	}
