@@ -108,7 +108,7 @@ func ownerOf(base, key string) (dir string, id dataflow.CheckpointID, ok bool) {
 // batch gathers keys and deletes them in groups. The first error is kept;
 // after it nothing more is deleted.
 type batch struct {
-	ctx     context.Context // of the call that owns the batch
+	ctx     context.Context //nolint:containedctx // of the call that owns the batch
 	store   store.Store
 	keys    []string
 	deleted int

@@ -37,7 +37,7 @@ type puller struct {
 	trouble func(error)
 	bodies  bodies
 
-	ctx    context.Context // ends with close: the goroutines' life
+	ctx    context.Context //nolint:containedctx // ends with close: the goroutines' life
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	lookup chan struct{} // pokes the leader goroutine; one pending is enough

@@ -111,7 +111,8 @@ func (c *Codec[T]) InPlace(src []byte) (v *T, ok bool) {
 		return nil, false
 	}
 	p := unsafe.Pointer(unsafe.SliceData(src))
-	return (*T)(p), uintptr(p)%unsafe.Alignof(*v) == 0
+	var zero T
+	return (*T)(p), uintptr(p)%unsafe.Alignof(zero) == 0
 }
 
 // AppendColumns appends the column form of rows, which may be empty.

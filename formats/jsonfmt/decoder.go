@@ -90,7 +90,7 @@ func (d *Decoder[T]) DecodeBytes(src []byte, dst *T, arena *codec.Arena) error {
 		if i = r.space(i); i == r.n {
 			return nil
 		}
-		i = r.unexpected(i, "the end of the text")
+		_ = r.unexpected(i, "the end of the text") // it notes the failure
 	}
 	return r.failure()
 }

@@ -327,7 +327,7 @@ func (r *run) mapKey(n *node, q unsafe.Pointer, i int) int {
 	if r.at(i) != '"' {
 		return r.unexpected(i, "a name")
 	}
-	next := -1
+	var next int
 	if n.act == actString {
 		next = r.value(n, q, i)
 	} else if next = r.value(n, q, i+1); next >= 0 {

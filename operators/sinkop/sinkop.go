@@ -47,7 +47,7 @@ type writer struct {
 	sink   connectors.Sink
 	w      connectors.Writer
 	ctx    *operators.Context
-	life   context.Context // ends with the operator; given to the writer's blocking calls
+	life   context.Context //nolint:containedctx // ends with the operator; given to the writer's blocking calls
 	cancel context.CancelFunc
 
 	// sealed are the checkpoints whose effects are prepared and not

@@ -114,7 +114,7 @@ type Dispatcher struct {
 	started time.Time
 
 	mu         sync.Mutex
-	ctx        context.Context // of Run: jobs live in it; nil before; guarded by mu
+	ctx        context.Context //nolint:containedctx // of Run: jobs live in it; nil before; guarded by mu
 	ready      chan struct{}   // closed once all jobs are known
 	over       bool            // the leadership has ended; guarded by mu
 	pool       *slots.Pool     // guarded by mu

@@ -61,7 +61,6 @@ func (j *journal) run(ctx context.Context) {
 	var held *commit
 	for {
 		first := held
-		held = nil
 		if first == nil {
 			select {
 			case first = <-j.queue:

@@ -324,7 +324,7 @@ func TestGateUnderLoad(t *testing.T) {
 		}
 		if !ok {
 			box.Arm()
-			if i, el, ok, err = g.Next(); !ok {
+			if i, el, ok, err = g.Next(); !ok && err == nil {
 				<-box.C()
 				continue
 			}

@@ -84,7 +84,7 @@ func (f files) sweep(ctx context.Context, s checkpoint.Sweep) error {
 // objectReader reads an object as an io.ReadSeeker, so that a copy needs no
 // memory for the whole: seeking opens the object anew at that offset.
 type objectReader struct {
-	ctx   context.Context // of the copy; the reader lives no longer
+	ctx   context.Context //nolint:containedctx // of the copy; the reader lives no longer
 	store store.Store
 	key   string
 	size  int64

@@ -68,7 +68,6 @@ type world struct {
 
 	faults      bool
 	leaders     int
-	attemptMax  int64
 	triggerMax  int64
 	ended       jobview.JobState
 	cancelled   bool
@@ -127,11 +126,9 @@ func (w *world) errorf(format string, args ...any) {
 // lead starts a core from what is stored. What the former leader had under
 // way is carried out or not, and nobody hears of it.
 func (w *world) lead() {
-	for _, cmd := range w.records {
-		if w.rng.IntN(2) == 0 {
-			w.apply(cmd)
-		}
-		break // commits are ordered: the second is not sent before the first has an answer
+	// Commits are ordered: the second is not sent before the first has an answer.
+	if len(w.records) > 0 && w.rng.IntN(2) == 0 {
+		w.apply(w.records[0])
 	}
 	w.leaders++
 	w.records, w.objects, w.wanted = nil, nil, 0

@@ -49,10 +49,7 @@ func (r *restarter) withinRate(now time.Time) bool {
 	for len(r.recent) > 0 && now.Sub(r.recent[0]) > r.cfg.Interval {
 		r.recent = r.recent[1:]
 	}
-	if len(r.recent) > r.cfg.AttemptsMax {
-		return false
-	}
-	return true
+	return len(r.recent) <= r.cfg.AttemptsMax
 }
 
 func (r *restarter) exponential() time.Duration {

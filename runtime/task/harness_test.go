@@ -284,10 +284,6 @@ func (r *rig) barrier(channel int, id dataflow.CheckpointID) {
 	r.gate.Channel(channel).Send(exchange.Element{Kind: exchange.KindBarrier, Barrier: &exchange.Barrier{ID: id}})
 }
 
-func (r *rig) idle(channel int, idle bool) {
-	r.gate.Channel(channel).Send(exchange.Element{Kind: exchange.KindStatus, Idle: idle})
-}
-
 func (r *rig) end(channel int) {
 	r.gate.Channel(channel).Send(exchange.Element{Kind: exchange.KindEnd})
 }

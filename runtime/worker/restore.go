@@ -201,7 +201,7 @@ func (s *summer) Read(b []byte) (int, error) {
 	n, err := s.r.Read(b)
 	s.crc = crc32.Update(s.crc, s.table, b[:n])
 	s.n += int64(n)
-	if err != nil && err != io.EOF { //nolint:errorlint // Read's contract is io.EOF itself
+	if err != nil && err != io.EOF { // the contract of Read is io.EOF itself
 		s.err = err
 	}
 	return n, err

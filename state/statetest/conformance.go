@@ -240,9 +240,9 @@ func testMaps(t *testing.T, f Factory) {
 	sum := 0
 	m.ScanSub(0, key("7"), func(sub, val []byte) bool {
 		var i, v int
-		fmt.Sscan(string(sub), &i)
-		fmt.Sscan(string(val), &v)
-		if v != 7*i || i%2 == 0 {
+		_, errSub := fmt.Sscan(string(sub), &i)
+		_, errVal := fmt.Sscan(string(val), &v)
+		if errSub != nil || errVal != nil || v != 7*i || i%2 == 0 {
 			t.Errorf("entry %s=%s", sub, val)
 		}
 		sum += i

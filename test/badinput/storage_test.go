@@ -12,9 +12,6 @@ import (
 	"github.com/leatstream/leat/runtime/jobview"
 )
 
-// manyKeys makes state that does not fit into the manifest.
-const manyKeys = 50_000
-
 func objects(t *testing.T, root, suffix string) []string {
 	t.Helper()
 	var out []string

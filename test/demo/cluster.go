@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -49,7 +50,7 @@ func startCluster(ctx context.Context, o options) (*cluster, error) {
 		select {
 		case err := <-c.exited:
 			text, _ := os.ReadFile(logFile.Name())
-			return nil, fmt.Errorf("flinkctl local up ended: %v\n%s", err, text)
+			return nil, fmt.Errorf("flinkctl local up ended: %w\n%s", err, text)
 		case <-ctx.Done():
 			_ = c.stop()
 			return nil, ctx.Err()
@@ -75,9 +76,8 @@ func (c *cluster) stop() error {
 		}
 		return nil
 	case <-time.After(15 * time.Second):
-		_ = c.cmd.Process.Kill()
-		<-c.exited
-		return fmt.Errorf("flinkctl local up did not end within 15 s of an interrupt")
+		_ = c.cmd.Process.Kill() // it may have ended
+		return errors.Join(errors.New("flinkctl local up did not end within 15 s of an interrupt"), <-c.exited)
 	}
 }
 

@@ -121,7 +121,8 @@ func (w *watcher) kill(ctx context.Context, last int64) error {
 		return err
 	}
 	for _, tm := range tms {
-		for _, wk := range tm.Workers {
+		if len(tm.Workers) > 0 {
+			wk := tm.Workers[0]
 			if err := syscall.Kill(wk.PID, syscall.SIGKILL); err != nil {
 				return fmt.Errorf("kill -9 %d: %w", wk.PID, err)
 			}

@@ -32,7 +32,8 @@ type options struct {
 
 const usage = `usage: ordersbench [flags] MEASUREMENT...
 
-  orders       orders for each second of processor time, beside the loop
+  orders       orders for each second of processor time, beside the loop, and
+               the worker's time by stage
   checkpoints  the same with checkpoints every second and every minute, in turns
   startup      flinkctl local up to the first answer; flinkctl run to the first record
   memory       resident memory of jobmanager and taskmanager after 10 s at rest

@@ -44,7 +44,7 @@ func (b *bench) ordersPerSecond(ctx context.Context) error {
 		b.rep.row("job's processor time over loop's", "", ratio)
 		b.rep.row("job, from submission to end", "orders/s", wall)
 		b.rep.row("calibration", "passes/CPU-s", score)
-		return nil
+		return b.splitByStage(ctx, brokers, l)
 	})
 }
 

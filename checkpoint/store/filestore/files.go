@@ -164,7 +164,7 @@ func ignoreClosed(err error) error {
 
 // contextReader ends when ctx does.
 type contextReader struct {
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // of the one call that this reader serves
 	r   io.Reader
 }
 
@@ -177,7 +177,7 @@ func (c contextReader) Read(p []byte) (int, error) {
 
 // reader reads exactly left bytes, or fails.
 type reader struct {
-	ctx  context.Context // of the Get call, as the contract says
+	ctx  context.Context //nolint:containedctx // of the Get call, as the contract says
 	file *os.File
 	key  string
 	left int64

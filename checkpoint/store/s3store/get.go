@@ -73,7 +73,7 @@ func (s *Store) getNothing(ctx context.Context, key string, offset int64) (io.Re
 // takes.
 type reader struct {
 	s    *Store
-	ctx  context.Context // of the Get call, which bounds the reading too
+	ctx  context.Context //nolint:containedctx // of the Get call, which bounds the reading too
 	key  string
 	next int64 // of the object, to be read next
 	end  int64 // of the range; -1 until the object's size is known

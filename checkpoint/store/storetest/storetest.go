@@ -48,7 +48,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 
 type suite struct {
 	*testing.T
-	ctx context.Context // of the test
+	ctx context.Context //nolint:containedctx // of the test
 	s   store.Store
 }
 
@@ -257,7 +257,10 @@ func (s *suite) list() {
 			s.Errorf("%+v, %v", info, err)
 		}
 	}
-	for range s.s.List(s.ctx, "") {
+	for _, err := range s.s.List(s.ctx, "") {
+		if err != nil {
+			s.Errorf("list: %v", err)
+		}
 		break // stopping early is allowed
 	}
 }

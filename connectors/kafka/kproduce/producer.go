@@ -80,7 +80,7 @@ type Identity struct {
 // Flush and Close are called on one goroutine; Err on any.
 type Producer struct {
 	cfg    Config
-	ctx    context.Context // ends with Close: the goroutines' life
+	ctx    context.Context //nolint:containedctx // ends with Close: the goroutines' life
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	poke   chan struct{} // wakes the manager; one pending is enough

@@ -29,9 +29,9 @@ type modelBatch struct {
 }
 
 type modelTxn struct {
-	producer          int64
-	first, markerAt   int64
-	begun, done, kept bool
+	producer        int64
+	first, markerAt int64
+	done, kept      bool
 }
 
 func randomLog(t testing.TB, r *rand.Rand, steps int) *logModel {

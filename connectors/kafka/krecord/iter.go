@@ -35,7 +35,6 @@ type Iter struct {
 	body    []byte // records of the current batch not yet read
 	left    int    // records of the current batch not yet read
 	inBatch bool
-	time    int64 // for all records, when the batch has log append time
 
 	committed bool
 	aborted   []kwire.AbortedTxn // ordered by FirstOffset; a suffix not yet begun

@@ -102,10 +102,9 @@ func (c *Conn) version(key, lowest, highest int16) (int16, error) {
 // outgoing is a request to be written. build returns its frame for a
 // correlation id, the size left zero.
 type outgoing struct {
-	build   func(corr int32) (net.Buffers, error)
-	extra   time.Duration // that the broker may hold the answer back
-	alloc   func(n int) []byte
-	noReply bool
+	build func(corr int32) (net.Buffers, error)
+	extra time.Duration // that the broker may hold the answer back
+	alloc func(n int) []byte
 }
 
 // send writes a request. done is called exactly once, on the reader's

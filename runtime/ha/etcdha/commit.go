@@ -55,7 +55,7 @@ func (l *leadership) Commit(ctx context.Context, writes []ha.Write) error {
 		}
 		l.c.cfg.Log.Warn("commit without an answer, trying again", "commit", mark, "error", err)
 		if l.pauseWithin(ctx) != nil {
-			return fmt.Errorf("commit: %w: %w (last error: %v)", ha.ErrUnknown, l.c.cause(ctx), err)
+			return fmt.Errorf("commit: %w: %w (last error: %w)", ha.ErrUnknown, l.c.cause(ctx), err)
 		}
 	}
 }

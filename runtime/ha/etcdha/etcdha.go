@@ -97,7 +97,7 @@ type Coordination struct {
 	clock  clock.Clock
 	client *clientv3.Client
 	// ctx ends with Close; every goroutine of the package lives within it.
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // ends with Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }

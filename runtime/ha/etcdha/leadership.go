@@ -185,7 +185,7 @@ func (l *leadership) Load(ctx context.Context, prefix string) (map[string][]byte
 			return found, err
 		}
 		if pauseErr := l.c.pause(ctx, l.c.cfg.RetryPause); pauseErr != nil {
-			return nil, fmt.Errorf("load %q: %w (last error: %v)", prefix, pauseErr, err)
+			return nil, fmt.Errorf("load %q: %w (last error: %w)", prefix, pauseErr, err)
 		}
 	}
 }
@@ -239,7 +239,7 @@ func (l *leadership) Resign(ctx context.Context) error {
 			return nil
 		}
 		if pauseErr := l.c.pause(ctx, l.c.cfg.RetryPause); pauseErr != nil {
-			return fmt.Errorf("resign epoch %d: %w (last error: %v)", l.revision, pauseErr, err)
+			return fmt.Errorf("resign epoch %d: %w (last error: %w)", l.revision, pauseErr, err)
 		}
 	}
 }

@@ -56,7 +56,7 @@ func Run(t *testing.T, start func(t *testing.T) Cluster) {
 
 type suite struct {
 	*testing.T
-	ctx     context.Context // of the test
+	ctx     context.Context //nolint:containedctx // of the test
 	cluster Cluster
 }
 

@@ -86,7 +86,7 @@ func (s *Service) setLeaderLocked(l *leadership) {
 // Contender is a ha.Coordination in memory.
 type Contender struct {
 	service *Service
-	ctx     context.Context // ends with Close
+	ctx     context.Context //nolint:containedctx // ends with Close
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // watchers
 }

@@ -41,7 +41,7 @@ func (r *Rig) Submit(ctx context.Context, bundle, name string, parallelism int, 
 		Job string `json:"job"`
 	}
 	if err := json.Unmarshal([]byte(out), &started); err != nil || started.Job == "" {
-		return "", fmt.Errorf("flinkctl run printed %q: %v", out, err)
+		return "", fmt.Errorf("flinkctl run printed %q: %w", out, err)
 	}
 	return started.Job, nil
 }
@@ -91,7 +91,7 @@ func (r *Rig) AwaitFinished(ctx context.Context, id string, limit time.Duration)
 		case "FINISHED":
 			return nil
 		case "FAILED", "CANCELED":
-			failed = fmt.Errorf("job %s ended %s: %v", j.Name, j.State, j.Failure)
+			failed = fmt.Errorf("job %s ended %s: %v", j.Name, j.State, j.Failure) //nolint:errorlint // the failure may be absent
 			return nil
 		}
 		return fmt.Errorf("job %s is %s (%s), attempt %d", j.Name, j.State, j.StateReason, j.Attempt)
