@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -23,6 +24,9 @@ func newReport(path string) (*report, error) {
 	r := &report{w: os.Stdout}
 	if path == "" {
 		return r, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
 	}
 	f, err := os.Create(path)
 	if err != nil {
@@ -49,15 +53,24 @@ func (r *report) close() error {
 
 // machine says where and what was measured.
 func (r *report) machine(o options) {
-	commit, err := exec.Command("git", "describe", "--always", "--dirty", "--abbrev=12").Output()
-	if err != nil {
-		commit = []byte("unknown")
-	}
-	r.printf("commit    %s\n", strings.TrimSpace(string(commit)))
+	r.printf("commit    %s\n", commit())
 	r.printf("date      %s\n", time.Now().UTC().Format(time.DateTime))
 	r.printf("machine   %s, %d processors, %s/%s, %s\n", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 	r.printf("load      %s\n", firstLine("/proc/loadavg"))
 	r.printf("setting   broker %s, %d orders (compression %s), parallelism %d, checkpoints every %s, exactly-once\n", o.brokerName(), o.orders, o.compression, o.parallelism, o.interval)
+}
+
+// commit names the commit, and says when the programs' code differs from it.
+func commit() string {
+	id, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
+	if err != nil {
+		return "unknown"
+	}
+	changed, err := exec.Command("git", "status", "--porcelain", "--untracked-files=no", "--", "*.go", ":!*_test.go").Output()
+	if err != nil || len(changed) > 0 {
+		return strings.TrimSpace(string(id)) + " with changes"
+	}
+	return strings.TrimSpace(string(id))
 }
 
 func processor() string {
