@@ -47,13 +47,23 @@ gen: ## regenerate all generated code
 gen-check: gen ## fail when generated code is stale
 	@git diff --exit-code --stat -- $$(git grep -l '^// Code generated') || { echo "generated code is stale: run make gen and commit"; exit 1; }
 
+BENCH_PACKAGES := ./dataflow/... ./columnar/... ./formats/... ./state/... ./operators/... ./runtime/exchange/... ./connectors/kafka/...
+BENCH := $(GO) run ./bench/cmd/ordersbench --bin bin
+
 .PHONY: bench
-bench: ## micro-benchmarks, and the orders job against its hand-written loop
-	$(GO) test -run '^$$' -bench . -benchtime 1s ./dataflow/... ./columnar/... ./formats/... ./state/... ./operators/... ./runtime/exchange/... ./connectors/kafka/...
+bench: build ## micro-benchmarks, and the orders job on both brokers beside a hand-written loop (writes bench/results)
+	$(GO) test -run '^$$' -bench . -benchtime 1s $(BENCH_PACKAGES)
+	$(BENCH) --out bench/results/exchange.txt exchange
+	$(BENCH) --out bench/results/start.txt startup memory
+	$(BENCH) --out bench/results/orders-embedded.txt orders
+	$(BENCH) --broker real --out bench/results/orders-kafka.txt orders
+	$(BENCH) --broker real --compression snappy --out bench/results/orders-kafka-snappy.txt orders
+	$(BENCH) --broker real --parallelism 2 --out bench/results/orders-kafka-p2.txt orders
+	$(BENCH) --broker real --out bench/results/checkpoints.txt checkpoints
 
 .PHONY: bench-once
 bench-once: ## run each benchmark once, so that none rots
-	$(GO) test -run '^$$' -bench . -benchtime 1x ./dataflow/... ./columnar/... ./formats/... ./state/... ./operators/... ./runtime/exchange/... ./connectors/kafka/... >/dev/null
+	$(GO) test -run '^$$' -bench . -benchtime 1x $(BENCH_PACKAGES) >/dev/null
 
 .PHONY: e2e
 e2e: ## separate processes, real servers, SIGKILLs (SEED=n repeats a run; ARGS="-budget 12m -gaps 0")
