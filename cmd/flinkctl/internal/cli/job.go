@@ -459,15 +459,29 @@ func jobFailure(j restapi.Job) error {
 }
 
 func (a *app) infoCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "info BUNDLE", Short: "Show the plan of a bundle, as the cluster makes it", Args: cobra.ExactArgs(1),
+	var req restapi.RunRequest
+	var properties []string
+	c := &cobra.Command{
+		Use: "info BUNDLE [-- job args]", Short: "Show the plan of a bundle, as the cluster makes it",
+		Example: "  flinkctl info orders.bundle --parallelism 4 -- --brokers 127.0.0.1:9092",
+		Args: func(c *cobra.Command, args []string) error {
+			if n := positional(c, args); n != 1 {
+				return usagef("info takes one BUNDLE, then -- and the job's own arguments; it got %d", n)
+			}
+			return nil
+		},
 		RunE: func(c *cobra.Command, args []string) error {
+			req.ProgramArgsList = args[1:]
+			var err error
+			if req.Configuration, err = pairs("-D", properties); err != nil {
+				return err
+			}
 			up, err := a.upload(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
 			var p restapi.PlanBody
-			if err := a.client().Get(c.Context(), "/jars/"+up.ID+"/plan", &p); err != nil {
+			if err := a.client().Post(c.Context(), "/jars/"+up.ID+"/plan", req, &p); err != nil {
 				return err
 			}
 			return a.print(p.Plan, func() table {
@@ -480,4 +494,8 @@ func (a *app) infoCommand() *cobra.Command {
 			})
 		},
 	}
+	f := c.Flags()
+	f.IntVarP(&req.Parallelism, "parallelism", "p", 0, "parallelism; default: the program's")
+	f.StringArrayVarP(&properties, "define", "D", nil, "key=value, read by the job; may be repeated")
+	return c
 }
