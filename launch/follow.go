@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/leatstream/leat/dataflow"
@@ -21,10 +22,10 @@ type follower struct {
 	out     io.Writer
 	clock   clock.Clock
 
-	state      jobview.JobState
-	reason     string
-	exceptions int
-	printed    time.Time
+	state   jobview.JobState
+	reason  string
+	failed  dataflow.Attempt // the last attempt whose failure was printed
+	printed time.Time
 }
 
 // follow returns nil when the job has finished, its failure otherwise.
@@ -66,15 +67,17 @@ func (f *follower) show(j jobview.Job) {
 		}
 		f.print(line)
 	}
-	// Exceptions are newest first and bounded; what is new is in front.
-	for i := min(len(j.Exceptions), j.Restarts+1-f.exceptions) - 1; i >= 0; i-- {
-		x := j.Exceptions[i]
+	// Exceptions are newest first, one for each attempt that failed.
+	for _, x := range slices.Backward(j.Exceptions) {
+		if x.Attempt <= f.failed {
+			continue
+		}
+		f.failed = x.Attempt
 		where := ""
 		if x.Task != "" {
 			where = " in " + x.Task
 		}
 		f.print(fmt.Sprintf("  attempt %d failed%s: %s", x.Attempt, where, x.Error.Error()))
-		f.exceptions++
 	}
 	if !j.State.Terminal() && f.clock.Since(f.printed) >= progressEvery {
 		f.print("  " + figures(j))
