@@ -43,7 +43,7 @@ func (b *bench) exchange(ctx context.Context) error {
 			return err
 		}
 		two = append(two, exchangeRows/cpu.Seconds())
-		if _, cpu, err = self(ctx, "child-exchange"); err != nil {
+		if _, cpu, err = selfWith(ctx, workerEnvironment(), "child-exchange"); err != nil {
 			return err
 		}
 		one = append(one, exchangeRows/cpu.Seconds())
@@ -52,6 +52,9 @@ func (b *bench) exchange(ctx context.Context) error {
 	b.rep.row("one process", "rows/CPU-s", one)
 	return nil
 }
+
+// workerEnvironment is what a taskmanager sets for its workers.
+func workerEnvironment() []string { return []string{"GOGC=400", "GOMEMLIMIT=850MiB"} }
 
 // twoProcesses returns the processor time of both, with their starts.
 func (b *bench) twoProcesses(ctx context.Context, dir string) (time.Duration, error) {
@@ -62,7 +65,7 @@ func (b *bench) twoProcesses(ctx context.Context, dir string) (time.Duration, er
 	if err != nil {
 		return 0, err
 	}
-	p, err := startProgram(dir, "receiver", path, nil, "child-receive", dir)
+	p, err := startProgram(dir, "receiver", path, workerEnvironment(), "child-receive", dir)
 	if err != nil {
 		return 0, err
 	}
@@ -71,7 +74,7 @@ func (b *bench) twoProcesses(ctx context.Context, dir string) (time.Duration, er
 	if err := p.await(ctx, startMax, func() bool { _, err := os.Stat(address); return err == nil }); err != nil {
 		return 0, err
 	}
-	_, sent, err := self(ctx, "child-send", dir)
+	_, sent, err := selfWith(ctx, workerEnvironment(), "child-send", dir)
 	if err != nil {
 		return 0, err
 	}

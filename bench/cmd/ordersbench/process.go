@@ -139,11 +139,16 @@ func freeAddress() (string, error) {
 // self runs this program in a child role to its end and returns what it wrote
 // and what it cost.
 func self(ctx context.Context, args ...string) (out []byte, cpu time.Duration, err error) {
+	return selfWith(ctx, nil, args...)
+}
+
+func selfWith(ctx context.Context, env []string, args ...string) (out []byte, cpu time.Duration, err error) {
 	path, err := os.Executable()
 	if err != nil {
 		return nil, 0, err
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = os.Stderr
 	out, err = cmd.Output()
 	if err != nil {

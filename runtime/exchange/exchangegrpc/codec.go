@@ -82,3 +82,34 @@ func (p *bufferPool) Put(b *[]byte) {
 		p.pool.Put(b)
 	}
 }
+
+// framePool keeps the memory of received HTTP/2 frames between uses. The pool
+// that grpc has clears it for each frame.
+type framePool struct{ pool sync.Pool }
+
+var _ mem.BufferPool = (*framePool)(nil)
+
+// frameBytes is the size of the largest frame that grpc sends.
+const frameBytes = 16 << 10
+
+// Get implements mem.BufferPool.
+func (p *framePool) Get(length int) *[]byte {
+	if length > frameBytes {
+		large := make([]byte, length)
+		return &large
+	}
+	b, ok := p.pool.Get().(*[]byte)
+	if !ok {
+		fresh := make([]byte, frameBytes)
+		b = &fresh
+	}
+	*b = (*b)[:length]
+	return b
+}
+
+// Put implements mem.BufferPool.
+func (p *framePool) Put(b *[]byte) {
+	if cap(*b) == frameBytes {
+		p.pool.Put(b)
+	}
+}
