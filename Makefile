@@ -8,6 +8,7 @@ export CGO_ENABLED ?= 0
 
 LDFLAGS := -s -w
 TOOL := $(GO) tool -modfile=tools/go.mod
+SUMMARY := $(GO) run ./test/summary
 ARGS ?=
 SEED ?=
 
@@ -25,11 +26,11 @@ run: build ## run the orders job on a local cluster, kill a worker, compare the 
 
 .PHONY: test
 test: ## unit, script, conformance and in-process cluster tests
-	$(GO) test ./... 2>&1 | bash test/testsummary
+	$(GO) test -json ./... | $(SUMMARY)
 
 .PHONY: race
-race: ## the tests of everything concurrent, with the race detector
-	CGO_ENABLED=1 $(GO) test -race -short ./runtime/... ./state/... ./checkpoint/... ./operators/... ./connectors/... ./internal/...
+race: ## the tests of the engine with the race detector; programs and proofs run without it, in make test
+	CGO_ENABLED=1 $(GO) test -json -race -short ./runtime/... ./state/... ./checkpoint/... ./operators/... ./connectors/... ./internal/... ./stream/... ./columnar/... ./launch/... | $(SUMMARY)
 
 .PHONY: lint
 lint: ## vet, gofmt and golangci-lint
@@ -79,7 +80,13 @@ e2e-mutants: ## break the engine on purpose in five places; red unless tests not
 
 .PHONY: e2e-bounded
 e2e-bounded: ## the part of e2e that CI runs: about 12 minutes
-	$(GO) test -count=1 -timeout 30m -v -tags e2e ./test/e2e -budget 8m -rounds 6 -gaps 0 $(if $(SEED),-seed $(SEED)) 2>&1 | bash test/testsummary
+	$(GO) test -count=1 -timeout 30m -v -tags e2e ./test/e2e -budget 8m -rounds 6 -gaps 0 $(if $(SEED),-seed $(SEED))
+
+.PHONY: kafka
+kafka: ## the tests of the Kafka connector on a real Apache Kafka, which they kill
+	dir=$$(mktemp -d) && trap 'test/servers/kafka stop --dir "$$dir" --wipe; rm -rf "$$dir"' EXIT && \
+	export LEAT_KAFKA_DIR=$$dir && LEAT_KAFKA=$$(test/servers/kafka start --dir "$$dir" --port 19292) && export LEAT_KAFKA && \
+	$(GO) test -json -count=1 -p 1 ./connectors/kafka/... | $(SUMMARY)
 
 .PHONY: check
-check: lint gen-check test race bench-once e2e-bounded ## what CI runs
+check: lint gen-check test race bench-once kafka e2e-bounded ## what CI runs
