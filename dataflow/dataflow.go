@@ -12,7 +12,8 @@ import (
 
 // Event time is int64 milliseconds since the Unix epoch, as in Kafka.
 const (
-	// TimeMin is the watermark before anything has been seen.
+	// TimeMin is the watermark before anything has been seen. It equals
+	// TimeNone on purpose: a record without a time never advances a watermark.
 	TimeMin int64 = math.MinInt64
 	// TimeMax is the watermark at the end of a bounded input: no record follows.
 	TimeMax int64 = math.MaxInt64
@@ -78,11 +79,8 @@ type KeyGroupRange struct {
 	First, Last KeyGroup
 }
 
-// EmptyKeyGroups is a range that holds nothing.
+// emptyKeyGroups is a range that holds nothing.
 var emptyKeyGroups = KeyGroupRange{First: 1, Last: 0}
-
-// EmptyKeyGroups returns a range that holds no key group.
-func EmptyKeyGroups() KeyGroupRange { return emptyKeyGroups }
 
 // Contains reports whether g lies in r.
 func (r KeyGroupRange) Contains(g KeyGroup) bool { return r.First <= g && g <= r.Last }

@@ -140,9 +140,6 @@ func (a *Aligner) Blocked(channel int) bool { return a.channels[channel].blocked
 // Aligning returns the checkpoint whose barriers are being awaited, or 0.
 func (a *Aligner) Aligning() dataflow.CheckpointID { return a.pending }
 
-// Missing returns the number of channels that Aligning waits for.
-func (a *Aligner) Missing() int { return a.missing }
-
 func (a *Aligner) onBarrier(ev Event) {
 	ch := &a.channels[ev.Channel]
 	switch {

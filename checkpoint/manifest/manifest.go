@@ -12,13 +12,11 @@ import (
 	"hash/crc32"
 	"io"
 	"path"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/leatstream/leat/checkpoint/store"
 	checkpointv1 "github.com/leatstream/leat/proto/checkpoint/v1"
-	controlv1 "github.com/leatstream/leat/proto/control/v1"
 )
 
 const (
@@ -161,32 +159,6 @@ func Read(ctx context.Context, s store.Store, key string) (_ *checkpointv1.Manif
 		return nil, fmt.Errorf("read manifest %q: %w", s.URI(key), err)
 	}
 	return Decode(key, data)
-}
-
-// RestoreOf builds what workers are told of a checkpoint. Objects under
-// jobPrefix are named relative to it, all others by uri (store.Store.URI).
-func RestoreOf(m *checkpointv1.Manifest, jobPrefix string, uri func(key string) string) *controlv1.Restore {
-	r := &controlv1.Restore{CheckpointId: m.GetCheckpointId(), ObjectPrefix: jobPrefix, MaxParallelism: m.GetMaxParallelism()}
-	for _, h := range m.GetHandles() {
-		c := proto.CloneOf(h)
-		if c.GetObject() != "" {
-			if rel, ok := strings.CutPrefix(c.GetObject(), jobPrefix); ok {
-				c.Object = rel
-			} else {
-				c.Object = uri(c.GetObject())
-			}
-		}
-		r.Handles = append(r.Handles, c)
-	}
-	for _, c := range m.GetCoordinators() {
-		r.Coordinators = append(r.Coordinators, proto.CloneOf(c))
-	}
-	for _, o := range m.GetOperators() {
-		if o.GetFinished() {
-			r.FinishedOperators = append(r.FinishedOperators, o.GetId())
-		}
-	}
-	return r
 }
 
 func dirOf(key string) string {

@@ -203,20 +203,6 @@ func TestWriteAndRead(t *testing.T) {
 	}
 }
 
-func TestRestoreOfNamesForeignObjectsByURI(t *testing.T) {
-	t.Parallel()
-	r := RestoreOf(sample(), jobPrefix+"chk-12/", func(key string) string { return "mem:" + key })
-	if got := r.GetHandles()[1].GetObject(); got != "w1.state" {
-		t.Errorf("own object %q", got)
-	}
-	if got := r.GetHandles()[2].GetObject(); got != "mem:"+jobPrefix+"chk-9/w1.state" {
-		t.Errorf("foreign object %q", got)
-	}
-	if got := r.GetFinishedOperators(); len(got) != 1 || got[0] != opA {
-		t.Errorf("finished %v", got)
-	}
-}
-
 func FuzzDecode(f *testing.F) {
 	data := mustEncode(f, testKey, sample())
 	f.Add(data)

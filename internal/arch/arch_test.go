@@ -25,6 +25,7 @@ func TestTree(t *testing.T) {
 	std := strings.Fields(run(t, "go", "list", "std"))
 	report(t, arch.Layers(module, packages))
 	report(t, arch.Names(packages, std))
+	report(t, arch.Stale(packages))
 	report(t, arch.Sources(packages, longFunctions))
 }
 
@@ -47,6 +48,7 @@ func TestChecksFail(t *testing.T) {
 		"name: empty word":                    arch.Names(pkg("internal/util", "util"), nil),
 		"name: standard library":              arch.Names(pkg("formats/json", "json"), []string{"encoding/json"}),
 		"name: twice":                         arch.Names(append(pkg("a/x", "x"), pkg("b/x", "x")...), nil),
+		"stale: no such folder":               arch.Stale(pkg("dataflow", "dataflow")),
 		"name: case":                          arch.Names(pkg("a/x", "fooBar"), nil),
 	}
 	for name, found := range cases {

@@ -24,7 +24,7 @@ var clockFolders = []string{"internal/clock", "cmd", "test", "bench", "examples"
 // bannedTime are the functions of package time that only a Clock may call.
 var bannedTime = []string{"Now", "Sleep", "After", "Since", "Until", "NewTimer", "NewTicker", "Tick", "AfterFunc"}
 
-// goFolders may start goroutines: drivers, transports and development tools.
+// unfinished finds the words of work left for later.
 var unfinished = regexp.MustCompile(`\b(TODO|FIXME|XXX|HACK)\b`)
 
 // Sources checks the files of the packages: one package comment, sizes,

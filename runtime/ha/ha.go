@@ -17,6 +17,8 @@ var (
 	// ErrUnknown says that the result of a write is not known: read it back
 	// before saying that it happened or did not.
 	ErrUnknown = errors.New("result of the write is unknown")
+	// ErrClosed says that the Coordination was closed.
+	ErrClosed = errors.New("coordination is closed")
 )
 
 // WritesMax bounds the writes of one Commit.

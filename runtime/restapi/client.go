@@ -173,11 +173,14 @@ func (c *Client) Log(ctx context.Context, taskManager, job, worker string, offse
 	return data, size, err
 }
 
-// Upload stores a bundle; the bytes come from r.
+// Upload stores a bundle; the bytes come from r, which the caller may close
+// once Upload has returned. A Read of r that blocks holds Upload back.
 func (c *Client) Upload(ctx context.Context, name string, r io.Reader) (UploadResponse, error) {
 	pr, pw := io.Pipe()
 	form := multipart.NewWriter(pw)
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		part, err := form.CreateFormFile("jarfile", name)
 		if err == nil {
 			_, err = io.Copy(part, r)
@@ -187,7 +190,10 @@ func (c *Client) Upload(ctx context.Context, name string, r io.Reader) (UploadRe
 		}
 		pw.CloseWithError(err)
 	}()
-	defer pr.Close()
+	defer func() {
+		pr.Close() // ends a write under way
+		<-done
+	}()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/v1/jars/upload", pr)
 	if err != nil {
 		return UploadResponse{}, err

@@ -145,9 +145,6 @@ func (a *attempt) every(states ...controlv1.TaskState) bool {
 // Attempt returns the number of the live or last attempt.
 func (s *Scheduler) Attempt() dataflow.Attempt { return s.last }
 
-// Settling reports whether the live attempt only settles side effects.
-func (s *Scheduler) Settling() bool { return s.attempt.settling }
-
 // Workers returns the workers of the live attempt, or of the one being ended.
 func (s *Scheduler) Workers() []Worker {
 	out := make([]Worker, len(s.attempt.workers))

@@ -16,8 +16,3 @@ func errorInfo(err error, code, what string) *controlv1.ErrorInfo {
 	}
 	return &controlv1.ErrorInfo{Code: code, What: what, Why: err.Error()}
 }
-
-// ErrorOf is the inverse, for those who show it.
-func ErrorOf(e *controlv1.ErrorInfo) *jobview.Error {
-	return &jobview.Error{Code: e.GetCode(), What: e.GetWhat(), Where: e.GetWhere(), Why: e.GetWhy(), Fix: e.GetFix()}
-}

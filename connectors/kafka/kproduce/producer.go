@@ -109,17 +109,10 @@ func New(cfg Config) *Producer {
 }
 
 // Close ends the goroutines and waits for them. What is not acknowledged may
-// or may not have been written; Unsettled tells whether there is any.
+// or may not have been written.
 func (p *Producer) Close() {
 	p.cancel()
 	p.wg.Wait()
-}
-
-// Unsettled reports batches whose fate is unknown.
-func (p *Producer) Unsettled() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.pending > 0
 }
 
 // Err returns the fault that ended the producer, nil while it works.

@@ -104,9 +104,6 @@ type Coordination struct {
 
 var _ ha.Coordination = (*Coordination)(nil)
 
-// ErrClosed is returned after Close.
-var ErrClosed = errors.New("coordination is closed")
-
 // New returns a way into etcd. It does not wait for etcd to answer.
 func New(cfg Config, clk clock.Clock) (*Coordination, error) {
 	cfg.EnsureDefaults()
@@ -165,7 +162,7 @@ func (c *Coordination) pause(ctx context.Context, d time.Duration) error {
 
 func (c *Coordination) cause(ctx context.Context) error {
 	if c.ctx.Err() != nil {
-		return ErrClosed
+		return ha.ErrClosed
 	}
 	return ctx.Err()
 }

@@ -93,9 +93,6 @@ type Contender struct {
 
 var _ ha.Coordination = (*Contender)(nil)
 
-// ErrClosed is returned by a Contender that was closed.
-var ErrClosed = errors.New("coordination is closed")
-
 // Campaign implements ha.Coordination.
 func (c *Contender) Campaign(ctx context.Context, me ha.Leader) (ha.Leadership, error) {
 	s := c.service
@@ -105,7 +102,7 @@ func (c *Contender) Campaign(ctx context.Context, me ha.Leader) (ha.Leadership, 
 	defer func() { s.waiting-- }()
 	for {
 		if c.ctx.Err() != nil {
-			return nil, ErrClosed
+			return nil, ha.ErrClosed
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("campaign of %q: %w", me.ID, err)
