@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
+	"runtime"
 	"sync"
 	"time"
 
 	"github.com/leatstream/leat/columnar"
+	"github.com/leatstream/leat/dataflow/codec"
 	"github.com/leatstream/leat/dataflow/graph"
 	"github.com/leatstream/leat/runtime/exchange"
 	"github.com/leatstream/leat/runtime/exchange/exchangegrpc"
@@ -36,25 +37,30 @@ const (
 // exchange moves rows from one process to another over a unix socket, then
 // between the goroutines of one process.
 func (b *bench) exchange(ctx context.Context) error {
-	var two, one []float64
+	var two, one, score []float64
 	for i := range b.runs {
+		score = append(score, calibrate())
 		cpu, err := b.twoProcesses(ctx, filepath.Join(b.dir, fmt.Sprintf("x%d", i+1)))
 		if err != nil {
 			return err
 		}
 		two = append(two, exchangeRows/cpu.Seconds())
-		if _, cpu, err = selfWith(ctx, workerEnvironment(), "child-exchange"); err != nil {
+		if _, cpu, err = selfWith(ctx, workerEnvironment(1), "child-exchange"); err != nil {
 			return err
 		}
 		one = append(one, exchangeRows/cpu.Seconds())
 	}
 	b.rep.row("two processes, unix socket, both ends", "rows/CPU-s", two)
 	b.rep.row("one process", "rows/CPU-s", one)
+	b.rep.row("calibration", "passes/CPU-s", score)
 	return nil
 }
 
-// workerEnvironment is what a taskmanager sets for its workers.
-func workerEnvironment() []string { return []string{"GOGC=400", "GOMEMLIMIT=850MiB"} }
+// workerEnvironment is what a taskmanager sets for each of n workers that
+// share this machine.
+func workerEnvironment(n int) []string {
+	return []string{"GOGC=400", "GOMEMLIMIT=850MiB", fmt.Sprintf("GOMAXPROCS=%d", max(1, runtime.NumCPU()/n))}
+}
 
 // twoProcesses returns the processor time of both, with their starts.
 func (b *bench) twoProcesses(ctx context.Context, dir string) (time.Duration, error) {
@@ -65,7 +71,7 @@ func (b *bench) twoProcesses(ctx context.Context, dir string) (time.Duration, er
 	if err != nil {
 		return 0, err
 	}
-	p, err := startProgram(dir, "receiver", path, workerEnvironment(), "child-receive", dir)
+	p, err := startProgram(dir, "receiver", path, workerEnvironment(2), "child-receive", dir)
 	if err != nil {
 		return 0, err
 	}
@@ -74,7 +80,7 @@ func (b *bench) twoProcesses(ctx context.Context, dir string) (time.Duration, er
 	if err := p.await(ctx, startMax, func() bool { _, err := os.Stat(address); return err == nil }); err != nil {
 		return 0, err
 	}
-	_, sent, err := selfWith(ctx, workerEnvironment(), "child-send", dir)
+	_, sent, err := selfWith(ctx, workerEnvironment(2), "child-send", dir)
 	if err != nil {
 		return 0, err
 	}
@@ -265,11 +271,14 @@ func (s *side) produce(boxes []*mailbox.Mailbox, senders []exchange.Sender) erro
 	}
 }
 
+// wideBatch makes a batch whose texts share one piece of memory, as those of
+// every decoded batch do.
 func wideBatch(seed int) *columnar.Batch {
+	var arena codec.Arena
 	rows, times := make([]wide, columnar.BatchRowsMax), make([]int64, columnar.BatchRowsMax)
 	for i := range rows {
 		k := seed + i*7919
-		rows[i] = wide{"key-" + strconv.Itoa(100_000+k%exchangeKeys), int64(k), int64(i), 3, int64(seed), int64(k * i), float64(k)}
+		rows[i] = wide{arena.String(fmt.Appendf(nil, "key-%06d", k%exchangeKeys)), int64(k), int64(i), 3, int64(seed), int64(k * i), float64(k)}
 		times[i] = 1_700_000_000_000 + int64(i)
 	}
 	b := columnar.NewBatch(rows, times)
