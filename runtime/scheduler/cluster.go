@@ -104,10 +104,11 @@ func (s *Scheduler) deployed(now time.Time, w *worker) {
 		return
 	}
 	if s.attempt.settling {
-		s.effects = false
+		s.effects, s.litter = false, false
 		s.stop(now, s.cfg.StopGrace)
 		return
 	}
+	s.litter = s.litter || s.transactional()
 	s.move(now, Running, "")
 	for _, w := range s.attempt.workers {
 		s.emit(Start{Worker: w.Worker})

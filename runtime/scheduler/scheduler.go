@@ -100,6 +100,7 @@ type Scheduler struct {
 	stale       int
 
 	effects     bool      // unconfirmed side effects
+	litter      bool      // an attempt has run whose sinks may have left open what no checkpoint holds
 	settleBy    time.Time // zero: no limit now
 	settleTries int
 	giveUp      bool // end without settling
@@ -304,7 +305,7 @@ func (s *Scheduler) towardsEnd(now time.Time) {
 		}
 		s.attempt.settling = true
 	case Running:
-		if !s.mustSettle() {
+		if !s.mustConfirm() {
 			s.stop(now, s.cfg.StopGrace)
 			return
 		}
@@ -313,8 +314,22 @@ func (s *Scheduler) towardsEnd(now time.Time) {
 	}
 }
 
-// mustSettle reports whether effects must be confirmed before the end.
-func (s *Scheduler) mustSettle() bool { return s.effects && !s.giveUp && s.plan != nil }
+// mustConfirm reports whether effects must be confirmed before the end.
+func (s *Scheduler) mustConfirm() bool { return s.effects && !s.giveUp && s.plan != nil }
+
+// mustSettle reports whether an attempt must settle before the end: commit
+// what the last checkpoint holds, or abort what else was prepared, as for a
+// checkpoint that was never committed. Left alone it would hold back readers
+// of committed records until its time-out. A job that finishes has committed
+// everything.
+func (s *Scheduler) mustSettle() bool {
+	return s.mustConfirm() || s.litter && s.goal != GoalFinish && !s.giveUp && s.plan != nil
+}
+
+// transactional reports whether sinks of the plan take part in two-phase commit.
+func (s *Scheduler) transactional() bool {
+	return slices.ContainsFunc(s.plan.Graph.Nodes, func(n *graph.Node) bool { return n.Transactional })
+}
 
 func (s *Scheduler) effectsChanged(now time.Time, pending bool) {
 	s.effects = pending
@@ -339,6 +354,9 @@ func (s *Scheduler) end(now time.Time) {
 	}
 	if s.effects {
 		reasons = append(reasons, "side effects of the last checkpoint may be unconfirmed")
+	}
+	if s.litter && s.goal != GoalFinish {
+		reasons = append(reasons, "transactions that no checkpoint holds may stay open until their time-out")
 	}
 	s.move(now, to, strings.Join(reasons, "; "))
 	s.emit(ReleaseSlots{})
