@@ -60,8 +60,22 @@ type step struct {
 	where    string
 }
 
-// add appends a node fed by ins, and returns it.
+// input is one input of an operator: what feeds it and the type of its rows.
+type input struct {
+	ports []port
+	typ   columnar.RowType
+}
+
+// in returns d as an input of an operator.
+func (d *DataStream[T]) in() input { return input{ports: d.ports, typ: d.typ} }
+
+// add appends a node with one input, and returns it.
 func (e *Env) add(s step, ins []port, in columnar.RowType, opts []Option) *graph.Node {
+	return e.addInputs(s, []input{{ports: ins, typ: in}}, opts)
+}
+
+// addInputs appends a node; ins[i] feeds its input i.
+func (e *Env) addInputs(s step, ins []input, opts []Option) *graph.Node {
 	n := &graph.Node{
 		Kind: s.kind, Op: s.op, Detail: s.detail, Stateful: s.stateful, Keyed: s.keyed,
 		OutSchema: schemaOf(s.out), Where: s.where, Factory: s.factory,
@@ -70,14 +84,16 @@ func (e *Env) add(s step, ins []port, in columnar.RowType, opts []Option) *graph
 		o.applyNode(n)
 	}
 	e.addNode(n)
-	for _, p := range ins {
-		if p.node == nil {
-			continue
+	for i, in := range ins {
+		for _, p := range in.ports {
+			if p.node == nil {
+				continue
+			}
+			e.graph.Edges = append(e.graph.Edges, &graph.Edge{
+				From: p.node.ID, To: n.ID, Output: p.output, Input: i, Partitioning: p.part,
+				Schema: schemaOf(in.typ), Type: in.typ, Key: p.key, Custom: p.custom,
+			})
 		}
-		e.graph.Edges = append(e.graph.Edges, &graph.Edge{
-			From: p.node.ID, To: n.ID, Output: p.output, Partitioning: p.part,
-			Schema: schemaOf(in), Type: in, Key: p.key, Custom: p.custom,
-		})
 	}
 	return n
 }
