@@ -2,15 +2,11 @@ package ctlrpc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"strings"
 	"sync"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
 	"github.com/leatstream/leat/internal/clock"
@@ -19,10 +15,10 @@ import (
 )
 
 // SessionHandler is what a Client needs of the taskmanager. Its methods are
-// called one at a time.
+// called one at a time, on goroutines of the client.
 type SessionHandler interface {
-	// Registration describes the taskmanager as it is now; called at the
-	// start of each session.
+	// Registration describes the taskmanager as it is now; called before each
+	// try to register, of which there may be many before a session.
 	Registration() *controlv1.Register
 	// Connected hands over a session: send queues a message and never blocks,
 	// drop ends the session.
@@ -34,7 +30,7 @@ type SessionHandler interface {
 
 // ClientConfig says where the jobmanagers are.
 type ClientConfig struct {
-	// Addresses of jobmanagers, tried in turn.
+	// Addresses of jobmanagers, asked all at once.
 	Addresses []string
 	// Watch follows the elected leader (ha.Coordination.Watch); nil: only
 	// Addresses are known.
@@ -51,10 +47,7 @@ type Client struct {
 
 	mu      sync.Mutex
 	leader  *ha.Leader    // guarded by mu; the last one seen by Watch
-	hint    string        // guarded by mu; address that a standby named
 	changed chan struct{} // guarded by mu; closed when leader changes
-	turn    int           // next of Addresses; used by Run alone
-	said    string        // last fault logged; used by Run alone
 }
 
 // NewClient returns a client; Run does its work.
@@ -75,17 +68,21 @@ func (c *Client) Run(ctx context.Context, h SessionHandler) error {
 		}()
 	}
 	defer watching.Wait()
-	backoff := backoffFirst
+	var wait pause
 	for ctx.Err() == nil {
 		changed := c.leaderChanged()
-		established, err := c.session(ctx, c.address(), h)
-		if established {
-			backoff = backoffFirst
+		s := c.find(ctx, c.candidates(), h, changed)
+		if s == nil {
+			continue // another leader was elected, or ctx has ended
 		}
-		c.complain(ctx, err)
-		if !c.pause(ctx, jitter(backoff), changed) {
-			backoff = min(2*backoff, backoffMax)
+		began := c.cfg.Clock.Now()
+		if err := c.converse(s, h); ctx.Err() == nil {
+			c.cfg.Log.Warn("no session with a jobmanager", "error", err)
 		}
+		if c.cfg.Clock.Since(began) > backoffMax {
+			wait = pause{} // it was a session; those that end at once are spaced out
+		}
+		c.sleep(ctx, wait.next(), changed)
 	}
 	return ctx.Err()
 }
@@ -109,85 +106,30 @@ func (c *Client) leaderChanged() <-chan struct{} {
 	return c.changed
 }
 
-// address prefers what the election says, then what a standby said, then the
-// list in turn.
-func (c *Client) address() string {
+// candidates are the jobmanagers to ask: the elected leader, or all that are
+// known when there is no election to follow.
+func (c *Client) candidates() []string {
+	if l := c.elected(); l != nil {
+		return []string{l.Control}
+	}
+	return c.cfg.Addresses
+}
+
+func (c *Client) elected() *ha.Leader {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.leader != nil {
-		return c.leader.Control
-	}
-	if c.hint != "" {
-		hint := c.hint
-		c.hint = ""
-		return hint
-	}
-	if len(c.cfg.Addresses) == 0 {
-		return ""
-	}
-	a := c.cfg.Addresses[c.turn%len(c.cfg.Addresses)]
-	c.turn++
-	return a
+	return c.leader
 }
 
-func jitter(d time.Duration) time.Duration {
-	return d/2 + rand.N(d)
-}
-
-// pause waits for d or for a new leader; it reports whether there is one.
-func (c *Client) pause(ctx context.Context, d time.Duration, changed <-chan struct{}) bool {
+// sleep waits for d, for a new leader, or for ctx's end.
+func (c *Client) sleep(ctx context.Context, d time.Duration, changed <-chan struct{}) {
 	timer := c.cfg.Clock.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C():
-		return false
 	case <-changed:
-		return true
 	case <-ctx.Done():
-		return false
 	}
-}
-
-// complain logs a fault once, not at each try.
-func (c *Client) complain(ctx context.Context, err error) {
-	if err == nil || ctx.Err() != nil {
-		return
-	}
-	if text := err.Error(); text != c.said {
-		c.said = text
-		c.cfg.Log.Warn("no session with a jobmanager", "error", text)
-	}
-}
-
-// session runs one session; established reports whether it was admitted.
-func (c *Client) session(ctx context.Context, address string, h SessionHandler) (established bool, err error) {
-	if address == "" {
-		return false, errors.New("no jobmanager is known yet")
-	}
-	conn, err := grpc.NewClient(address, dialOptions(c.cfg.Credentials)...)
-	if err != nil {
-		return false, fmt.Errorf("jobmanager %s: %w", address, err)
-	}
-	defer func() { _ = conn.Close() }() // nothing is left to be sent
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stop := c.limit(ctx, registerTimeout, cancel)
-	stream, err := controlv1.NewJobManagerClient(conn).Session(ctx)
-	if err != nil {
-		stop()
-		return false, fmt.Errorf("jobmanager %s: %w", address, cause(ctx, err))
-	}
-	registered, err := register(stream, h.Registration())
-	stop()
-	if err != nil {
-		return false, fmt.Errorf("jobmanager %s: %w", address, cause(ctx, err))
-	}
-	if why := registered.GetRefused(); why != "" {
-		c.noteHint(why)
-		return false, fmt.Errorf("jobmanager %s refused: %s", address, why)
-	}
-	c.said = ""
-	return true, c.converse(ctx, cancel, stream, registered, address, h)
 }
 
 func cause(ctx context.Context, err error) error {
@@ -197,98 +139,51 @@ func cause(ctx context.Context, err error) error {
 	return err
 }
 
-// limit cancels ctx unless stop is called within d.
-func (c *Client) limit(ctx context.Context, d time.Duration, cancel context.CancelCauseFunc) (stop func()) {
-	timer := c.cfg.Clock.NewTimer(d)
-	done := make(chan struct{})
-	go func() {
-		select {
-		case <-timer.C():
-			cancel(fmt.Errorf("no answer within %s", d))
-		case <-done:
-		case <-ctx.Done():
-		}
-		timer.Stop()
-	}()
-	return sync.OnceFunc(func() { close(done) })
-}
-
-type jobManagerStream = grpc.BidiStreamingClient[controlv1.TaskManagerMessage, controlv1.JobManagerMessage]
-
-func register(stream jobManagerStream, reg *controlv1.Register) (*controlv1.Registered, error) {
-	err := stream.Send(&controlv1.TaskManagerMessage{Body: &controlv1.TaskManagerMessage_Register{Register: reg}})
-	if err != nil {
-		return nil, err
-	}
-	m, err := stream.Recv()
-	if err != nil {
-		return nil, err
-	}
-	if m.GetRegistered() == nil {
-		return nil, errors.New("it answered the registration with something else: run the same release on all machines")
-	}
-	return m.GetRegistered(), nil
-}
-
-// noteHint remembers the leader that a standby named.
-func (c *Client) noteHint(why string) {
-	if _, address, ok := strings.Cut(why, standbyMark+"; the leader is "); ok && !strings.Contains(address, " ") {
-		c.mu.Lock()
-		c.hint = address
-		c.mu.Unlock()
-	}
-}
-
 // converse runs an admitted session to its end.
-func (c *Client) converse(ctx context.Context, cancel context.CancelCauseFunc, stream jobManagerStream, r *controlv1.Registered, address string, h SessionHandler) error {
+func (c *Client) converse(s *admitted, h SessionHandler) error {
+	defer s.close()
 	out := newOutbox[*controlv1.TaskManagerMessage](QueueMax)
 	var helpers sync.WaitGroup
 	helpers.Add(2)
 	go func() {
 		defer helpers.Done()
-		out.pump(ctx, stream.Send)
-		cancel(gone(out.why))
+		out.pump(s.ctx, s.stream.Send)
+		s.cancel(gone(out.why))
 	}()
 	go func() {
 		defer helpers.Done()
-		c.leave(ctx, r, address, out)
+		c.leave(s, out)
 	}()
-	c.cfg.Log.Info("in session with the jobmanager", "address", address, "epoch", r.GetEpoch())
-	h.Connected(r, out.put, out.close)
+	c.cfg.Log.Info("in session with the jobmanager", "address", s.address, "epoch", s.registered.GetEpoch())
+	h.Connected(s.registered, out.put, out.close)
 	var err error
 	for {
 		var m *controlv1.JobManagerMessage
-		if m, err = stream.Recv(); err != nil {
+		if m, err = s.stream.Recv(); err != nil {
 			break
 		}
 		h.Received(m)
 	}
-	err = cause(ctx, err)
+	err = cause(s.ctx, err)
 	out.close(err.Error())
-	cancel(err)
+	s.cancel(err)
 	helpers.Wait()
 	h.Disconnected(err.Error())
-	return fmt.Errorf("session with jobmanager %s ended: %w", address, err)
+	return fmt.Errorf("session with jobmanager %s ended: %w", s.address, err)
 }
 
 // leave ends the session when the election names another, later leader.
-func (c *Client) leave(ctx context.Context, r *controlv1.Registered, address string, out *outbox[*controlv1.TaskManagerMessage]) {
+func (c *Client) leave(s *admitted, out *outbox[*controlv1.TaskManagerMessage]) {
 	for {
 		changed := c.leaderChanged()
-		if l := c.elected(); l != nil && int64(l.Epoch) > r.GetEpoch() {
+		if l := c.elected(); l != nil && int64(l.Epoch) > s.registered.GetEpoch() {
 			out.close(fmt.Sprintf("%s leads now, at %s", l.ID, l.Control))
 			return
 		}
 		select {
 		case <-changed:
-		case <-ctx.Done():
+		case <-s.ctx.Done():
 			return
 		}
 	}
-}
-
-func (c *Client) elected() *ha.Leader {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.leader
 }

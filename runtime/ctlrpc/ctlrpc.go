@@ -39,11 +39,14 @@ const (
 const (
 	keepaliveIdle    = 10 * time.Second // least that gRPC allows a client
 	keepaliveTimeout = 3 * time.Second
-	registerTimeout  = 10 * time.Second
+	registerTimeout  = 10 * time.Second // until the connection is up
+	answerTimeout    = 5 * time.Second  // from the registration to its answer
 	connectTimeout   = 3 * time.Second
 	flushMax         = 500 * time.Millisecond
-	backoffFirst     = 50 * time.Millisecond
-	backoffMax       = 2 * time.Second
+	// Pauses between two tries to register with one jobmanager. Their limit
+	// bounds how long a new leader waits for its taskmanagers.
+	backoffFirst = 50 * time.Millisecond
+	backoffMax   = 750 * time.Millisecond
 )
 
 // errGone is the reason of everything that fails because its session ended.

@@ -306,14 +306,13 @@ func TestLongTextsAreCut(t *testing.T) {
 	}
 }
 
-// ---- taskmanager and jobmanager
-
 // board is a dispatcher that admits everyone.
 type board struct {
 	epoch    int64
 	refuse   error
 	mu       sync.Mutex
 	sessions map[string]ctlrpc.Session
+	admitted int // guarded by mu
 	got      chan *controlv1.TaskManagerMessage
 	gone     chan string
 }
@@ -329,12 +328,19 @@ func (b *board) Connect(reg *controlv1.Register, s ctlrpc.Session) (*controlv1.R
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.sessions[reg.GetId()] = s
+	b.admitted++
 	// A message sent before Connect returns arrives after Registered.
 	return &controlv1.Registered{Epoch: b.epoch}, s.Send(&controlv1.JobManagerMessage{})
 }
 
 func (b *board) Receive(_ string, _ uint64, m *controlv1.TaskManagerMessage) { b.got <- m }
 func (b *board) Disconnect(id string, _ uint64)                              { b.gone <- id }
+
+func (b *board) connects() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.admitted
+}
 
 func (b *board) session(id string) ctlrpc.Session {
 	b.mu.Lock()

@@ -125,7 +125,7 @@ func (s *TaskManagerServer) receive(stream workerStream, workerID string, out *o
 		}
 		ev := m.GetEvent()
 		if ev == nil {
-			out.close(fmt.Sprintf("worker %s sent something that is no event", workerID))
+			out.close(fmt.Sprintf("worker %s sent %T after its greeting, only events are expected: build the bundle with the taskmanager's release", workerID, m.GetBody()))
 			return
 		}
 		CutTexts(ev)

@@ -73,7 +73,7 @@ func (c *WorkerClient) greet(ctx context.Context, workerID string) (taskManagerS
 		return nil, err
 	}
 	if c.Welcome = m.GetWelcome(); c.Welcome == nil {
-		return nil, errors.New("it answered the greeting with something else")
+		return nil, fmt.Errorf("it answered the greeting with %T: build the bundle with the taskmanager's release", m.GetBody())
 	}
 	return stream, nil
 }
