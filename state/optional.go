@@ -23,3 +23,41 @@ type Appender interface {
 	// exist. val is copied.
 	Append(ns int64, k Key, val []byte)
 }
+
+// Trim says what is left of a value: the value itself, another one of the
+// table's kind (of equal size where sizes are fixed), or, with keep false,
+// nothing. It neither keeps nor changes val.
+type Trim func(val []byte) (left []byte, keep bool)
+
+// Sweeper is implemented by tables that remove what has expired without being
+// asked for it by key. State with a TTL needs it.
+type Sweeper interface {
+	// Sweep calls trim for about n values, in all namespaces, from where the
+	// call before stopped, and makes each what trim leaves of it. It returns
+	// true when it came to the end; the next call starts a new round. The table
+	// may change between calls: what is added or moved meanwhile may be seen in
+	// the next round only. trim must not use the table.
+	Sweep(n int, trim Trim) (end bool)
+	// OnSnapshot sets what Snapshot calls first, on the task's goroutine. The
+	// Trim that fn returns decides what the snapshot holds of the table; it is
+	// called later, on any goroutine. fn may write to the backend.
+	OnSnapshot(fn func() Trim)
+}
+
+// Rewrite makes an entry of a table of an older descriptor one of the new. sub
+// is nil in tables without subkeys. What it returns is borrowed until the next
+// call and may be what it was given.
+type Rewrite func(sub, val []byte) (newSub, newVal []byte, err error)
+
+// Migrator is implemented by backends that can change the descriptor of a
+// table that was restored: state of a type that has changed needs it.
+type Migrator interface {
+	// Restored returns the descriptor of the restored table of that name; ok
+	// is false when there is none, or when Table has been called for it.
+	Restored(name string) (d Descriptor, ok bool)
+	// Migrate gives the restored table of d.Name the descriptor d, which has
+	// Sub in common with the old one, and makes each entry what rewrite says.
+	// The order of a map's entries stays. It needs little more memory than the
+	// table has before or after. After an error the backend must be closed.
+	Migrate(d Descriptor, rewrite Rewrite) error
+}

@@ -34,6 +34,16 @@ type snapshot struct {
 type frozenTable struct {
 	layout layout
 	lists  []*pageList
+	trim   state.Trim // nil: all is written
+}
+
+// left returns what of an entry's value is written.
+func (t *frozenTable) left(e []byte) (val []byte, keep bool) {
+	val = t.layout.value(e)
+	if t.trim == nil {
+		return val, true
+	}
+	return t.trim(val)
 }
 
 type frozenValues struct {
@@ -52,7 +62,13 @@ func (b *Backend) Snapshot(cp dataflow.CheckpointID) (state.Snapshot, error) {
 	}}
 	for _, t := range b.tables {
 		s.header.Tables = append(s.header.Tables, t.d)
-		s.tables = append(s.tables, frozenTable{t.layout, t.lists})
+		s.tables = append(s.tables, frozenTable{layout: t.layout})
+		if t.onSnapshot != nil {
+			s.tables[len(s.tables)-1].trim = t.onSnapshot()
+		}
+	}
+	for i, t := range b.tables {
+		s.tables[i].lists = t.lists
 	}
 	for _, v := range b.values {
 		s.values = append(s.values, frozenValues{v.name, v.vals})
@@ -165,9 +181,10 @@ type groupedRef struct {
 }
 
 func (c *chunker) run() error {
-	for t, ft := range c.s.tables {
+	for t := range c.s.tables {
+		ft := &c.s.tables[t]
 		for l, list := range ft.lists {
-			if err := c.addList(uint32(t), uint32(l), ft.layout, list); err != nil {
+			if err := c.addList(uint32(t), uint32(l), ft, list); err != nil {
 				return err
 			}
 		}
@@ -180,7 +197,8 @@ func (c *chunker) run() error {
 	return c.w.Finish(c.entries)
 }
 
-func (c *chunker) addList(t, l uint32, lay layout, list *pageList) error {
+func (c *chunker) addList(t, l uint32, ft *frozenTable, list *pageList) error {
+	lay := ft.layout
 	for p, buf := range list.bufs {
 		lay.eachIn(uint32(p), buf, func(r reference, e []byte) bool {
 			key := lay.key(e)
@@ -191,6 +209,8 @@ func (c *chunker) addList(t, l uint32, lay layout, list *pageList) error {
 					return true
 				}
 				key, _ = lay.parts(e)
+			} else if _, keep := ft.left(e); !keep {
+				return true
 			}
 			g := dataflow.KeyGroupOf(codec.HashKey(key), c.s.header.MaxParallelism) - c.s.header.Groups.First
 			if int(g) >= len(c.perGroup) {
@@ -274,39 +294,55 @@ func (c *chunker) appendGroup(refs []groupedRef) {
 		for n < len(refs) && refs[n].table == refs[0].table && refs[n].list == refs[0].list {
 			n++
 		}
-		ft := c.s.tables[refs[0].table]
+		ft := &c.s.tables[refs[0].table]
 		list := ft.lists[refs[0].list]
 		if ft.layout.sub {
-			c.appendMaps(ft.layout, list, refs[:n])
+			c.appendMaps(ft, list, refs[:n])
 		} else {
-			c.appendEntries(ft.layout, list, refs[:n])
+			c.appendEntries(ft, list, refs[:n])
 		}
 		refs = refs[n:]
 	}
 }
 
-func (c *chunker) appendEntries(lay layout, list *pageList, refs []groupedRef) {
+func (c *chunker) appendEntries(ft *frozenTable, list *pageList, refs []groupedRef) {
 	c.buf = statefile.AppendEntries(c.buf, int(refs[0].table), list.ns, len(refs))
 	for _, r := range refs {
 		e := list.at(r.ref)
-		c.buf = statefile.AppendEntry(c.buf, lay.fixed, lay.key(e), lay.value(e))
+		val, _ := ft.left(e)
+		c.buf = statefile.AppendEntry(c.buf, ft.layout.fixed, ft.layout.key(e), val)
 	}
 	c.entries += int64(len(refs))
 }
 
-func (c *chunker) appendMaps(lay layout, list *pageList, refs []groupedRef) {
+func (c *chunker) appendMaps(ft *frozenTable, list *pageList, refs []groupedRef) {
 	for _, r := range refs {
 		e := list.at(r.ref)
-		key, _ := lay.parts(e)
-		h := loadHead(lay.value(e))
-		c.buf = statefile.AppendSubEntries(c.buf, int(r.table), list.ns, key, int(h.count))
-		for next := h.first; next != 0; {
-			e := list.at(reference(next - 1))
-			_, sub := lay.parts(e)
-			c.buf = statefile.AppendSubEntry(c.buf, sub, lay.value(e))
-			next = word(e, 5)
+		key, _ := ft.layout.parts(e)
+		h := loadHead(ft.layout.value(e))
+		count := int(h.count)
+		if ft.trim != nil {
+			count = 0
+			ft.eachLeft(list, h, func(_, _ []byte) { count++ })
 		}
-		c.entries += int64(h.count)
+		if count == 0 {
+			continue
+		}
+		c.buf = statefile.AppendSubEntries(c.buf, int(r.table), list.ns, key, count)
+		ft.eachLeft(list, h, func(sub, val []byte) { c.buf = statefile.AppendSubEntry(c.buf, sub, val) })
+		c.entries += int64(count)
+	}
+}
+
+// eachLeft calls fn for what is written of a map.
+func (t *frozenTable) eachLeft(list *pageList, h subHead, fn func(sub, val []byte)) {
+	for next := h.first; next != 0; {
+		e := list.at(reference(next - 1))
+		_, sub := t.layout.parts(e)
+		if val, keep := t.left(e); keep {
+			fn(sub, val)
+		}
+		next = word(e, 5)
 	}
 }
 

@@ -182,16 +182,21 @@ func (s *store) check(p uint32) {
 }
 
 func (s *store) freePage(p uint32) {
+	s.dropPage(p)
+	s.free = append(s.free, p)
+	s.trim()
+}
+
+// dropPage gives the memory of a page back.
+func (s *store) dropPage(p uint32) {
 	s.ownList()
 	size := len(s.pages.bufs[p])
-	if s.meta[p].epoch <= s.owner.b.shared.Load() {
+	if size > 0 && s.meta[p].epoch <= s.owner.b.shared.Load() {
 		s.owner.b.hold(size)
 	}
 	s.owner.b.bytes.Add(-int64(size))
 	s.pages.bufs[p] = nil
 	s.meta[p] = pageMeta{}
-	s.free = append(s.free, p)
-	s.trim()
 }
 
 // trim shortens the lists when most page numbers are unused, after a burst.

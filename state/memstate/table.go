@@ -26,6 +26,9 @@ type table struct {
 	listsEpoch uint64
 
 	order []int64 // namespaces, ascending; nil: to be made again
+
+	sweep      sweep
+	onSnapshot func() state.Trim
 }
 
 var (

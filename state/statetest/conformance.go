@@ -36,6 +36,12 @@ func Run(t *testing.T, f Factory) {
 		{"a restored table that is never opened is kept", testUnopenedKept},
 		{"a contradicting descriptor is an error naming both schemas", testSchemas},
 		{"another maximum parallelism is an error naming both", testMaxParallelism},
+		{"sweeps leave what they are told, whatever their steps", testSweep},
+		{"a sweep looks at few values at a time and gives memory back", testSweepInSteps},
+		{"a snapshot holds what is left of its tables", testSnapshotTrim},
+		{"a migrated table holds the rewritten entries", testMigrate},
+		{"migration keeps the order of maps and needs little room", testMigrateKeepsOrderAndRoom},
+		{"an error of a rewrite ends the migration", testMigrateError},
 		{"corrupt bytes are an error and never a panic", testCorrupt},
 		{"state agrees with the reference under random operations", testReference},
 	}

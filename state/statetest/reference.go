@@ -35,15 +35,19 @@ type refKey struct {
 }
 
 type refTable struct {
-	d    state.Descriptor
-	vals map[refKey][]byte
-	subs map[refKey]map[string][]byte
+	d          state.Descriptor
+	opened     bool
+	vals       map[refKey][]byte
+	subs       map[refKey]map[string][]byte
+	onSnapshot func() state.Trim
 }
 
 var (
 	_ state.Backend  = (*Reference)(nil)
 	_ state.Table    = (*refTable)(nil)
 	_ state.SubTable = (*refTable)(nil)
+	_ state.Sweeper  = (*refTable)(nil)
+	_ state.Migrator = (*Reference)(nil)
 )
 
 // NewReference returns an empty reference backend.
@@ -78,6 +82,15 @@ func (b *Reference) Close() error { return nil }
 
 // Table implements state.Backend.
 func (b *Reference) Table(d state.Descriptor) (state.Table, error) {
+	t, err := b.table(d)
+	if err != nil {
+		return nil, err
+	}
+	t.opened = true
+	return t, nil
+}
+
+func (b *Reference) table(d state.Descriptor) (*refTable, error) {
 	if d.Sub {
 		d.Fixed = 0
 	}
@@ -234,8 +247,12 @@ type refSnapshot struct {
 func (b *Reference) Snapshot(cp dataflow.CheckpointID) (state.Snapshot, error) {
 	var out bytes.Buffer
 	h := statefile.Header{Checkpoint: cp, MaxParallelism: b.maxParallelism, Groups: b.groups}
-	for _, t := range b.tables {
+	trims := make([]state.Trim, len(b.tables))
+	for i, t := range b.tables {
 		h.Tables = append(h.Tables, t.d)
+		if t.onSnapshot != nil {
+			trims[i] = t.onSnapshot()
+		}
 	}
 	w, err := statefile.NewWriter(&out, h)
 	if err != nil {
@@ -244,7 +261,7 @@ func (b *Reference) Snapshot(cp dataflow.CheckpointID) (state.Snapshot, error) {
 	var sections []statefile.Section
 	var entries int64
 	for g := int(b.groups.First); g <= int(b.groups.Last); g++ {
-		body, n := b.section(dataflow.KeyGroup(g))
+		body, n := b.section(dataflow.KeyGroup(g), trims)
 		entries += n
 		if len(body) > 0 {
 			sections = append(sections, statefile.Section{Group: dataflow.KeyGroup(g), Body: body})
@@ -259,7 +276,7 @@ func (b *Reference) Snapshot(cp dataflow.CheckpointID) (state.Snapshot, error) {
 	return &refSnapshot{file: out.Bytes()}, nil
 }
 
-func (b *Reference) section(g dataflow.KeyGroup) (body []byte, entries int64) {
+func (b *Reference) section(g dataflow.KeyGroup, trims []state.Trim) (body []byte, entries int64) {
 	for k, v := range b.values {
 		if k.group == g {
 			body = statefile.AppendGroupValue(body, k.name, v)
@@ -267,14 +284,21 @@ func (b *Reference) section(g dataflow.KeyGroup) (body []byte, entries int64) {
 	}
 	in := func(k refKey) bool { return state.KeyOf([]byte(k.key)).Group(b.maxParallelism) == g }
 	for i, t := range b.tables {
-		for k, v := range t.vals {
+		left := &refTable{vals: maps.Clone(t.vals), subs: map[refKey]map[string][]byte{}}
+		for k, m := range t.subs {
+			left.subs[k] = maps.Clone(m)
+		}
+		if trims[i] != nil {
+			left.Sweep(0, trims[i])
+		}
+		for k, v := range left.vals {
 			if in(k) {
 				body = statefile.AppendEntries(body, i, k.ns, 1)
 				body = statefile.AppendEntry(body, t.d.Fixed, []byte(k.key), v)
 				entries++
 			}
 		}
-		for k, m := range t.subs {
+		for k, m := range left.subs {
 			if !in(k) {
 				continue
 			}
@@ -311,11 +335,11 @@ func (b *Reference) Restore(r io.Reader) error {
 	}
 	v := refVisitor{b: b}
 	for _, d := range fr.Header().Tables {
-		t, err := b.Table(d)
+		t, err := b.table(d)
 		if err != nil {
 			return err
 		}
-		v.tables = append(v.tables, t.(*refTable))
+		v.tables = append(v.tables, t)
 	}
 	for {
 		s, err := fr.Next(b.groups)
