@@ -28,6 +28,10 @@ run: build ## run the orders job on a local cluster, kill a worker, compare the 
 test: ## unit, script, conformance and in-process cluster tests
 	$(GO) test -json ./... | $(SUMMARY)
 
+.PHONY: matrix
+matrix: ## every test that uses streamtest.Check, every way it can run (LEAT_SEED=n repeats a run)
+	LEAT_MATRIX=full $(GO) test -json -count=1 ./stream/streamtest $$(git grep -l 'streamtest\.Check(' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's#^#./#') | $(SUMMARY)
+
 .PHONY: race
 race: ## the tests of the engine with the race detector; programs and proofs run without it, in make test
 	CGO_ENABLED=1 $(GO) test -json -race -short ./runtime/... ./state/... ./checkpoint/... ./operators/... ./connectors/... ./internal/... ./stream/... ./columnar/... ./launch/... | $(SUMMARY)

@@ -3,7 +3,6 @@ package streamtest
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"sync"
 
 	"github.com/leatstream/leat/dataflow"
@@ -13,38 +12,77 @@ import (
 
 // saved is a checkpoint: all bytes of all operators.
 type saved struct {
+	id          dataflow.CheckpointID
 	operator    map[dataflow.OperatorID][][]byte
 	keyed       map[dataflow.OperatorID][][]byte
 	coordinator map[dataflow.OperatorID][]byte
+	// watermark is the least one of an operator's subtasks; ended says that
+	// all of them have ended.
+	watermark map[dataflow.OperatorID]int64
+	ended     map[dataflow.OperatorID]bool
+	feeds     map[string][]feedSplit
+	taken     map[string]int // rows of each capture
 }
 
 // checkpoint snapshots everything between two steps, when nothing is under
 // way, and commits it at once.
 func (r *runner) checkpoint(final bool) error {
+	s, err := r.snapshot(final)
+	if err != nil {
+		return err
+	}
+	r.saved = s
+	return r.life.protect(func() error { return r.life.commit(s.id) })
+}
+
+// snapshot is a checkpoint that is not committed yet.
+func (r *runner) snapshot(final bool) (s *saved, err error) {
+	err = r.life.protect(func() error {
+		s, err = r.save(final)
+		return err
+	})
+	return s, err
+}
+
+func (r *runner) save(final bool) (*saved, error) {
 	r.lastID++
 	cp := operators.Checkpoint{ID: r.lastID, Final: final}
 	s := &saved{
+		id:        cp.ID,
+		watermark: make(map[dataflow.OperatorID]int64), ended: make(map[dataflow.OperatorID]bool),
+		feeds: make(map[string][]feedSplit), taken: make(map[string]int),
 		operator: make(map[dataflow.OperatorID][][]byte), keyed: make(map[dataflow.OperatorID][][]byte),
 		coordinator: make(map[dataflow.OperatorID][]byte),
 	}
 	for _, c := range r.life.coords {
 		b, err := c.op.Snapshot(cp.ID)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		s.coordinator[c.node.ID] = bytes.Clone(b)
 	}
 	for _, t := range r.life.all {
-		if err := t.snapshot(cp, s); err != nil {
-			return fmt.Errorf("operator %q: %w", t.node.UID, err)
+		if !t.call(func() error { return t.snapshot(cp, s) }) {
+			return nil, r.life.err
 		}
 	}
+	for _, f := range r.feeds {
+		s.feeds[f.uid] = f.positions()
+	}
+	for uid, c := range r.captures {
+		s.taken[uid] = c.len()
+	}
 	r.figures.Checkpoints++
-	r.saved = s
-	return r.life.commit(cp.ID)
+	return s, nil
 }
 
 func (s *subtask) snapshot(cp operators.Checkpoint, to *saved) error {
+	if wm, ok := to.watermark[s.node.ID]; !ok || s.emitted < wm {
+		to.watermark[s.node.ID] = s.emitted
+	}
+	if ended, ok := to.ended[s.node.ID]; !ok || ended {
+		to.ended[s.node.ID] = s.ended
+	}
 	if d, ok := s.op.(operators.SnapshotDecliner); ok {
 		if err := d.CanSnapshot(); err != nil {
 			return err
@@ -77,8 +115,8 @@ func (s *subtask) snapshot(cp operators.Checkpoint, to *saved) error {
 func (l *life) commit(id dataflow.CheckpointID) error {
 	for _, s := range l.all {
 		if c, ok := s.op.(operators.CheckpointListener); ok {
-			if err := c.CheckpointCommitted(id); err != nil {
-				return err
+			if !s.call(func() error { return c.CheckpointCommitted(id) }) {
+				return l.err
 			}
 		}
 	}

@@ -3,7 +3,11 @@ package streamtest
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
+	"runtime"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/dataflow"
@@ -19,7 +23,11 @@ type life struct {
 	byNode map[dataflow.OperatorID][]*subtask
 	coords []*coordinator
 	timers []*timer
-	err    error // the first of any emission
+	err    error // of any emission
+	// current is the subtask whose code runs, nil between calls.
+	current *subtask
+	emitted int // batches
+	asked   int // questions whether there is room downstream
 
 	mu     sync.Mutex
 	mail   []func() error // guarded by mu
@@ -44,7 +52,7 @@ func newLife(r *runner, parallelism int) (*life, error) {
 			return l, fmt.Errorf("operator %q has no factory", n.UID)
 		}
 		for i := range p {
-			s := &subtask{life: l, node: n, index: i, of: p, op: f.New(), metrics: newMetrics(), emitted: dataflow.TimeMin}
+			s := &subtask{life: l, node: n, index: i, of: p, op: r.newOperator(n, f), metrics: newMetrics(), emitted: dataflow.TimeMin}
 			s.out.sub = s
 			l.all = append(l.all, s)
 			l.byNode[n.ID] = append(l.byNode[n.ID], s)
@@ -83,13 +91,14 @@ func (l *life) connect(e *graph.Edge) error {
 // open restores and opens all subtasks, the last of the graph first.
 func (l *life) open(from *saved) error {
 	for i := len(l.all) - 1; i >= 0; i-- {
-		if err := l.all[i].open(from); err != nil {
-			return fmt.Errorf("operator %q: %w", l.all[i].node.UID, err)
+		s := l.all[i]
+		if !s.call(func() error { return s.open(from) }) {
+			return l.err
 		}
 	}
 	for _, n := range l.run.graph.Nodes {
 		f, ok := n.Factory.(operators.CoordinatorFactory)
-		if !ok {
+		if !ok || l.run.replace[n.UID] != nil {
 			continue
 		}
 		c, err := l.newCoordinator(n, f, from)
@@ -100,23 +109,52 @@ func (l *life) open(from *saved) error {
 			return err
 		}
 	}
+	l.begin(from)
 	return l.runMail()
+}
+
+// begin tells operators and those behind them what the checkpoint says of
+// watermarks and ends. An operator that had ended everywhere has acted on it.
+func (l *life) begin(from *saved) {
+	if from == nil {
+		return
+	}
+	for _, s := range l.all {
+		if from.ended[s.node.ID] {
+			s.ended, s.emitted = true, dataflow.TimeMax
+		}
+	}
+	for _, s := range l.all {
+		if !s.ended {
+			s.advance(from.watermark[s.node.ID])
+			continue
+		}
+		if r, ok := s.op.(operators.EndRestorer); ok {
+			s.call(r.RestoredEnd)
+		}
+		s.out.each(func(in *input) { in.wm = dataflow.TimeMax })
+		s.out.each(func(in *input) { in.ended = true })
+	}
 }
 
 // step polls each source once. It returns whether one had something, and
 // whether all have ended.
 func (l *life) step() (busy, done bool, err error) {
+	if err := l.room(); err != nil {
+		return false, false, err
+	}
 	done = true
 	for _, s := range l.all {
 		if s.source == nil || s.ended {
 			continue
 		}
-		status, err := s.source.Poll()
-		if err == nil {
-			err = l.err
-		}
-		if err != nil {
-			return false, false, fmt.Errorf("source %q: %w", s.node.UID, err)
+		var status operators.PollStatus
+		ok := s.call(func() (err error) {
+			status, err = s.source.Poll()
+			return err
+		})
+		if !ok {
+			return false, false, l.err
 		}
 		done = false
 		switch status {
@@ -126,10 +164,7 @@ func (l *life) step() (busy, done bool, err error) {
 			s.end()
 		}
 	}
-	if err := errors.Join(l.err, l.fire()); err != nil {
-		return false, false, err
-	}
-	return busy, done, l.runMail()
+	return busy, done, l.rest()
 }
 
 func (l *life) post(fn func() error) {
@@ -174,6 +209,84 @@ func (l *life) await(done func() bool) error {
 			return l.run.ctx.Err()
 		}
 	}
+}
+
+// room waits until all operators take rows: requests that are under way may
+// have to return before.
+func (l *life) room() error {
+	return l.await(func() bool {
+		for _, s := range l.all {
+			if lim, ok := s.op.(operators.InputLimiter); ok && !lim.InputReady() {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// nested runs the mail that is there, from within a call of an operator. With
+// wait it waits for some.
+func (l *life) nested(wait bool) error {
+	if wait {
+		timer := clock.Real{}.NewTimer(mailWaitMax)
+		defer timer.Stop()
+		select {
+		case <-l.posted:
+		case <-timer.C():
+			return fmt.Errorf("an operator has waited %s for mail that does not come", mailWaitMax)
+		case <-l.run.ctx.Done():
+			return l.run.ctx.Err()
+		}
+	}
+	return l.runMail()
+}
+
+// mailWaitMax bounds the real time that an operator waits for work elsewhere.
+const mailWaitMax = 30 * time.Second
+
+// ready answers whether there is room downstream; what asks must cope with
+// any answer.
+func (l *life) ready() bool {
+	l.asked++
+	return l.run.notReady == 0 || l.asked%l.run.notReady != 0
+}
+
+// protect turns a panic into an error that names the operator and the row.
+func (l *life) protect(fn func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicError(v)
+			if l.current != nil {
+				err = l.current.located(err)
+			}
+			l.err = errors.Join(l.err, err)
+		}
+	}()
+	return fn()
+}
+
+// panicError describes a panic that was just recovered by the caller's
+// deferred function.
+func panicError(v any) error {
+	where := "an unknown place"
+	pcs := make([]uintptr, 64)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
+	for panicking := false; ; {
+		f, more := frames.Next()
+		inside := strings.HasPrefix(f.Function, "runtime.")
+		if panicking && !inside {
+			where = fmt.Sprintf("%s/%s:%d", filepath.Base(filepath.Dir(f.File)), filepath.Base(f.File), f.Line)
+			break
+		}
+		panicking = panicking || f.Function == "runtime.gopanic"
+		if !more {
+			break
+		}
+	}
+	if err, ok := v.(error); ok {
+		return fmt.Errorf("panic at %s: %w", where, err)
+	}
+	return fmt.Errorf("panic at %s: %v", where, v)
 }
 
 // fire runs the timers that are due.

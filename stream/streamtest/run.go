@@ -1,22 +1,24 @@
 // Package streamtest runs a job's graph in one goroutine, for tests and
-// examples: no network, the same order every time, and a clock that moves by
-// 100 ms with each poll of the sources, so that each batch may end in a
-// watermark. With crashes and restores between any two steps it shows that a
-// job's results do not depend on failures or parallelism. It is not the engine:
-// it has no back-pressure and its speed is of no concern.
+// examples: no network and the same order every time. Run runs a whole job, as
+// it is, on a clock that moves by 100 ms with each poll of the sources, so
+// that each batch may end in a watermark; with crashes and restores between
+// any two steps it shows that results do not depend on failures or
+// parallelism. Check does this in a matrix of ways with scripted inputs. It is
+// not the engine: it has no back-pressure and its speed is of no concern.
 package streamtest
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"time"
 
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/dataflow/graph"
 	"github.com/leatstream/leat/internal/clock"
+	"github.com/leatstream/leat/operators"
+	"github.com/leatstream/leat/state"
 	"github.com/leatstream/leat/stream"
 )
 
@@ -39,6 +41,8 @@ type Options struct {
 	// StopIdle ends the run when all sources have nothing to deliver, as for
 	// sources without an end. What was not committed is committed first.
 	StopIdle bool
+	// Backend keeps keyed state; default: memory.
+	Backend Backend
 	// Log takes what operators log; default: dropped.
 	Log *slog.Logger
 }
@@ -63,25 +67,33 @@ func Run(ctx context.Context, env *stream.Env, opt Options) (*Figures, error) {
 	if err != nil {
 		return nil, err
 	}
+	r := newRunner(ctx, g, opt)
+	err = r.run()
+	r.figures.Counters = r.counters()
+	return &r.figures, errors.Join(err, r.end())
+}
+
+// newRunner prepares a run of g.
+func newRunner(ctx context.Context, g *graph.JobGraph, opt Options) *runner {
 	if len(opt.Parallelism) == 0 {
 		opt.Parallelism = []int{1}
 	}
 	if opt.PollsMax == 0 {
 		opt.PollsMax = pollsMaxDefault
 	}
-	if opt.Log == nil {
-		opt.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	if opt.Backend.New == nil {
+		opt.Backend = memory()
 	}
-	r := &runner{
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	return &runner{
 		ctx: ctx, graph: g, opt: opt,
 		clock: clock.NewManual(time.UnixMilli(1_767_225_600_000)), // 2026-01-01
 	}
-	err = r.run()
-	r.figures.Counters = r.counters()
-	return &r.figures, errors.Join(err, r.close())
 }
 
-// runner is one run. It is driven by Run on the caller's goroutine.
+// runner is one run. It is driven on one goroutine.
 type runner struct {
 	ctx     context.Context //nolint:containedctx // the run's, for waiting
 	graph   *graph.JobGraph
@@ -91,6 +103,30 @@ type runner struct {
 	saved   *saved // the last committed checkpoint
 	lastID  dataflow.CheckpointID
 	figures Figures
+
+	// replace holds operators that stand in for those of the graph, by UID.
+	replace  map[string]func() operators.Operator
+	feeds    []*feed
+	captures map[string]capture
+	notReady int // each such question for room is answered with no; 0: none
+	dirs     backendDirs
+}
+
+// newOperator makes a node's operator, or what stands in for it.
+func (r *runner) newOperator(n *graph.Node, f operators.Factory) operators.Operator {
+	if stand := r.replace[n.UID]; stand != nil {
+		return stand()
+	}
+	return f.New()
+}
+
+// newBackend makes the keyed state of one subtask.
+func (r *runner) newBackend(groups dataflow.KeyGroupRange, maxParallelism int) (state.Backend, error) {
+	dir, err := r.dirs.next(r.opt.Backend)
+	if err != nil {
+		return nil, err
+	}
+	return r.opt.Backend.New(dir, groups, maxParallelism)
 }
 
 func (r *runner) run() error {
@@ -98,7 +134,11 @@ func (r *runner) run() error {
 		return err
 	}
 	for {
-		busy, done, err := r.life.step()
+		var busy, done bool
+		err := r.life.protect(func() (err error) {
+			busy, done, err = r.life.step()
+			return err
+		})
 		switch {
 		case err != nil:
 			return err
@@ -136,14 +176,36 @@ func (r *runner) disturb() error {
 }
 
 func (r *runner) start() error {
-	p := r.opt.Parallelism[r.figures.Crashes%len(r.opt.Parallelism)]
-	l, err := newLife(r, p)
+	return r.startAt(r.opt.Parallelism[r.figures.Crashes%len(r.opt.Parallelism)])
+}
+
+// startAt begins a life from the last checkpoint, if there is one.
+func (r *runner) startAt(parallelism int) error {
+	for _, f := range r.feeds {
+		f.restore(r.saved)
+	}
+	for uid, c := range r.captures {
+		if r.saved == nil {
+			c.truncate(0)
+			continue
+		}
+		c.truncate(r.saved.taken[uid])
+	}
+	l, err := newLife(r, min(parallelism, r.graph.MaxParallelism))
 	r.life = l
 	if err != nil {
 		return err
 	}
-	return l.open(r.saved)
+	return l.protect(func() error {
+		if err := l.open(r.saved); err != nil {
+			return err
+		}
+		return l.tellAll()
+	})
 }
+
+// end closes the job and removes what its state left on disk.
+func (r *runner) end() error { return errors.Join(r.close(), r.dirs.remove()) }
 
 func (r *runner) close() error {
 	if r.life == nil {

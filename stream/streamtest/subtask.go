@@ -11,11 +11,13 @@ import (
 	"github.com/leatstream/leat/dataflow/graph"
 	"github.com/leatstream/leat/operators"
 	"github.com/leatstream/leat/state"
-	"github.com/leatstream/leat/state/memstate"
 )
 
 // callsMax bounds how often an operator may say that it is not done.
 const callsMax = 1 << 20
+
+// idleMax bounds the calls that bring nothing before mail is waited for.
+const idleMax = 100
 
 // subtask is one instance of an operator with its input channels.
 type subtask struct {
@@ -51,13 +53,18 @@ func (s *subtask) open(from *saved) error {
 			Subtask: s.index, Parallelism: s.of, MaxParallelism: mp, Attempt: dataflow.Attempt(s.life.run.figures.Crashes + 1),
 		},
 		KeyGroups: groups, Out: &s.out, Clock: s.life.run.clock, Log: s.life.run.opt.Log,
-		Mail: s.life.post, At: s.life.at, Wake: func() {},
+		Attempt: s.life.run.ctx, Wake: func() {},
+		Mail:        func(fn func() error) { s.life.post(s.own(fn)) },
+		At:          func(millis int64, fn func() error) func() { return s.life.at(millis, s.own(fn)) },
 		SendEvent:   func(p []byte) { s.life.toCoordinator(s, bytes.Clone(p)) },
 		Incarnation: "test", TxnPool: 4 * s.of, Metrics: s.metrics,
 	}
 	if s.node.Keyed {
-		s.state = memstate.New(groups, mp)
-		ctx.State = s.state
+		b, err := s.life.run.newBackend(groups, mp)
+		if err != nil {
+			return err
+		}
+		s.state, ctx.State = b, b
 	}
 	if from != nil {
 		ctx.Restored = from.operator[s.node.ID]
@@ -75,22 +82,46 @@ func (s *subtask) open(from *saved) error {
 	return s.op.Open(ctx)
 }
 
-// process hands a batch over.
-func (s *subtask) process(b *columnar.Batch) {
-	if s.life.err != nil {
-		return
-	}
-	if err := s.op.Process(0, b); err != nil {
-		s.fail(err)
+// own makes fn one of the operator's calls.
+func (s *subtask) own(fn func() error) func() error {
+	return func() error {
+		s.call(fn)
+		return s.life.err
 	}
 }
 
+// call runs a method of the operator; an error is kept as the life's. It
+// reports whether the job goes on.
+func (s *subtask) call(fn func() error) bool {
+	l := s.life
+	if l.err != nil {
+		return false
+	}
+	caller := l.current
+	l.current = s
+	if err := fn(); err != nil {
+		s.fail(err)
+	}
+	l.current = caller // after a panic it stays
+	return l.err == nil
+}
+
+// process hands a batch over.
+func (s *subtask) process(in int, b *columnar.Batch) {
+	s.call(func() error { return s.op.Process(in, b) })
+}
+
 func (s *subtask) fail(err error) {
+	s.life.err = errors.Join(s.life.err, s.located(err))
+}
+
+// located names the place that an error came from.
+func (s *subtask) located(err error) error {
 	place := ""
 	if p, ok := s.op.(operators.Positioner); ok {
 		place = p.Position()
 	}
-	s.life.err = errors.Join(s.life.err, fmt.Errorf("operator %q, subtask %d, at %q: %w", s.node.UID, s.index, place, err))
+	return fmt.Errorf("operator %q, subtask %d, at %q: %w", s.node.UID, s.index, place, err)
 }
 
 // channel takes a watermark, status or end of one input.
@@ -98,12 +129,16 @@ func (s *subtask) channel(n int, change func(*input)) {
 	change(s.inputs[n])
 	least, most, active, open := dataflow.TimeMax, dataflow.TimeMin, false, false
 	for _, in := range s.inputs {
-		most = max(most, in.wm)
-		open = open || !in.ended
-		if !in.idle && !in.ended {
+		switch {
+		case in.ended:
+			continue
+		case !in.idle:
 			active = true
 			least = min(least, in.wm)
+		case in.wm != dataflow.TimeMax: // else it is about to end
+			most = max(most, in.wm)
 		}
+		open = true
 	}
 	switch {
 	case !open:
@@ -123,8 +158,7 @@ func (s *subtask) advance(wm int64) {
 		return
 	}
 	if h, ok := s.op.(operators.WatermarkHandler); ok {
-		if err := untilDone(func() (bool, error) { return h.Watermark(wm) }); err != nil {
-			s.fail(err)
+		if !s.untilDone(func() (bool, error) { return h.Watermark(wm) }) {
 			return
 		}
 	}
@@ -132,13 +166,30 @@ func (s *subtask) advance(wm int64) {
 	s.out.each(func(in *input) { in.wm = wm })
 }
 
-func untilDone(call func() (bool, error)) error {
+// untilDone calls until the operator says that it is done, and reports
+// whether the job goes on. One that waits for work elsewhere gets its mail.
+func (s *subtask) untilDone(call func() (bool, error)) bool {
+	l := s.life
+	idle := 0 // calls in a row that emitted nothing
 	for range callsMax {
-		if done, err := call(); done || err != nil {
+		done, before := false, l.emitted
+		ok := s.call(func() (err error) {
+			done, err = call()
 			return err
+		})
+		if !ok || done {
+			return ok
+		}
+		if idle++; l.emitted != before {
+			idle = 0
+		}
+		if err := l.nested(idle > idleMax); err != nil {
+			l.err = errors.Join(l.err, err)
+			return false
 		}
 	}
-	return fmt.Errorf("the operator is not done after %d calls", callsMax)
+	s.fail(fmt.Errorf("the operator is not done after %d calls", callsMax))
+	return false
 }
 
 func (s *subtask) setIdle(idle bool) {
@@ -147,9 +198,7 @@ func (s *subtask) setIdle(idle bool) {
 	}
 	s.idle = idle
 	if h, ok := s.op.(operators.StatusHandler); ok {
-		if err := h.Idle(idle); err != nil {
-			s.fail(err)
-		}
+		s.call(func() error { return h.Idle(idle) })
 	}
 	s.out.each(func(in *input) { in.idle = idle })
 }
@@ -160,11 +209,8 @@ func (s *subtask) end() {
 	}
 	s.ended = true
 	s.advance(dataflow.TimeMax)
-	if h, ok := s.op.(operators.EndHandler); ok {
-		if err := untilDone(h.End); err != nil {
-			s.fail(err)
-			return
-		}
+	if h, ok := s.op.(operators.EndHandler); ok && !s.untilDone(h.End) {
+		return
 	}
 	s.out.each(func(in *input) { in.ended = true })
 }
@@ -187,8 +233,8 @@ type route struct {
 }
 
 type target struct {
-	sub   *subtask
-	input int
+	sub     *subtask
+	channel int
 }
 
 var _ operators.Output = (*output)(nil)
@@ -196,7 +242,7 @@ var _ operators.Output = (*output)(nil)
 func (o *output) each(change func(*input)) {
 	for _, r := range o.routes {
 		for _, t := range r.to {
-			t.sub.channel(t.input, change)
+			t.sub.channel(t.channel, change)
 		}
 	}
 }
@@ -206,6 +252,7 @@ func (o *output) Emit(b *columnar.Batch) { o.EmitSide("", b) }
 
 // EmitSide implements operators.Output.
 func (o *output) EmitSide(tag string, b *columnar.Batch) {
+	o.sub.life.emitted++
 	n := 0
 	for _, r := range o.routes {
 		if r.edge.Output == tag {
@@ -230,7 +277,7 @@ func (r *route) send(b *columnar.Batch) {
 	case graph.Broadcast:
 		b.Shared = len(r.to) > 1 || b.Shared
 		for _, t := range r.to {
-			t.sub.process(b)
+			t.sub.process(r.edge.Input, b)
 		}
 		return
 	case graph.Hash:
@@ -247,7 +294,7 @@ func (r *route) send(b *columnar.Batch) {
 			r.turn++
 		}
 	}
-	r.cut.Split(b, r.rows, targets, len(r.to), func(to int, b *columnar.Batch) { r.to[to].sub.process(b) })
+	r.cut.Split(b, r.rows, targets, len(r.to), func(to int, b *columnar.Batch) { r.to[to].sub.process(r.edge.Input, b) })
 }
 
 // EmitWatermark implements operators.Output.
@@ -257,7 +304,7 @@ func (o *output) EmitWatermark(wm int64) { o.sub.advance(wm) }
 func (o *output) EmitIdle(idle bool) { o.sub.setIdle(idle) }
 
 // Ready implements operators.Output.
-func (o *output) Ready() bool { return true }
+func (o *output) Ready() bool { return o.sub.life.ready() }
 
 // HasSide implements operators.Output.
 func (o *output) HasSide(tag string) bool {
