@@ -55,6 +55,7 @@ type finding struct {
 	// leader that is reached by two names must not see two sessions, of which
 	// the later one would end the earlier.
 	turn sync.Mutex
+	over bool // guarded by turn; a session was handed over
 }
 
 // find asks all candidates, and those that they name, each again and again at
@@ -93,6 +94,9 @@ func (c *Client) find(ctx context.Context, candidates []string, h SessionHandler
 	}
 }
 
+// errFound ends the tries that came too late.
+var errFound = errors.New("the search has ended")
+
 // try registers with one jobmanager until one is found. A fault is logged
 // once, not at each try.
 func (f *finding) try(ctx, searching context.Context, address string) {
@@ -100,7 +104,7 @@ func (f *finding) try(ctx, searching context.Context, address string) {
 	said := ""
 	for searching.Err() == nil {
 		hint, err := f.register(ctx, searching, address)
-		if err == nil || searching.Err() != nil {
+		if err == nil || errors.Is(err, errFound) || searching.Err() != nil {
 			return
 		}
 		if text := err.Error(); text != said {
@@ -132,8 +136,8 @@ func (f *finding) register(ctx, searching context.Context, address string) (hint
 	}
 	f.turn.Lock()
 	defer f.turn.Unlock()
-	if err := searching.Err(); err != nil {
-		return "", err
+	if f.over || searching.Err() != nil {
+		return "", errFound
 	}
 	err = c.within(searching, answerTimeout, s.cancel, func() error { return s.register(f.handler.Registration()) })
 	if err != nil {
@@ -144,6 +148,7 @@ func (f *finding) register(ctx, searching context.Context, address string) (hint
 	}
 	select {
 	case f.won <- s:
+		f.over = true
 		return "", nil
 	case <-searching.Done():
 		return "", searching.Err()
