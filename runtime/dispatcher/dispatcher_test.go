@@ -184,6 +184,33 @@ func TestLeaderChange(t *testing.T) {
 	})
 }
 
+// A leader that takes over while the job waits for its next attempt knows how
+// often it was restarted.
+func TestRestartsOutliveTheLeader(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		tm := c.join("tm-1", 1)
+		id := c.submit(jobview.Submission{})
+		for restarts := 1; restarts <= 2; restarts++ {
+			c.until(id, jobview.JobRunning)
+			tm.kill(tm.running(id)[0])
+			synctest.Wait()
+			if j := c.job(id); j.State != jobview.JobRestarting || j.Restarts != restarts {
+				t.Fatalf("after crash %d the job is %s with %d restarts", restarts, j.State, j.Restarts)
+			}
+			c.halt()
+			synctest.Wait()
+			c.lead()
+			synctest.Wait()
+			c.join("tm-1", 1)
+			if j := c.until(id, jobview.JobRunning); j.Restarts != restarts || len(tm.running(id)) != 1 {
+				t.Fatalf("under the next leader %d restarts, want %d; %d workers", j.Restarts, restarts, len(tm.running(id)))
+			}
+		}
+	})
+}
+
 // Whatever becomes of single commits, ids grow, the job goes on, and a
 // restart starts from what the store says is the latest.
 func TestCommitsWithUnknownResults(t *testing.T) {

@@ -105,6 +105,7 @@ func NewCore(cfg CoreConfig, now time.Time) (*Core, error) {
 	sc := cfg.Times
 	sc.Job, sc.Name, sc.Random = c.rec.ID, c.rec.Name, cfg.Random
 	sc.LastAttempt, sc.Recovered, sc.Goal = c.rec.Attempt, c.rec.Workers, c.rec.Goal.goal()
+	sc.Restarts = c.rec.Restarts
 	if c.plan != nil {
 		sc.Restart = c.graph.Config.Restart
 		c.effects.unconfirmed = c.effects.transactional && cfg.Recovered.Pointer.Latest != nil
@@ -307,8 +308,9 @@ func (c *Core) advance() {
 // under way at a time and carries all changes made meanwhile.
 func (c *Core) advanceRecord() {
 	goal := goals[c.sched.Goal()]
-	if goal != c.rec.Goal && !c.ending {
-		c.rec.Goal = goal
+	restarts := c.sched.Restarts()
+	if (goal != c.rec.Goal || restarts != c.rec.Restarts) && !c.ending {
+		c.rec.Goal, c.rec.Restarts = goal, restarts
 		c.touch()
 	}
 	if c.recVersion > c.recSent && c.recSent == c.recStored {

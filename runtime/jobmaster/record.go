@@ -47,12 +47,13 @@ type Record struct {
 	Attempt dataflow.Attempt   `json:"attempt,omitempty"`
 	Workers []scheduler.Worker `json:"workers,omitempty"`
 	Goal    Goal               `json:"goal,omitempty"`
+	// Restarts counts the restarts after failures.
+	Restarts int `json:"restarts,omitempty"`
 
 	// State is set once the job has ended.
-	State    jobview.JobState `json:"state,omitempty"`
-	Reason   string           `json:"reason,omitempty"`
-	Ended    int64            `json:"ended,omitempty"`
-	Restarts int              `json:"restarts,omitempty"`
+	State  jobview.JobState `json:"state,omitempty"`
+	Reason string           `json:"reason,omitempty"`
+	Ended  int64            `json:"ended,omitempty"`
 }
 
 // Bundle names the job's bundle.

@@ -105,7 +105,7 @@ func (s *script) show(c jobmaster.Command) {
 func describe(c jobmaster.Command) string {
 	switch c := c.(type) {
 	case jobmaster.WriteRecord:
-		return fmt.Sprintf("record attempt=%d pools=%v goal=%q state=%q", c.Record.Attempt, c.Record.Pools, c.Record.Goal, c.Record.State)
+		return fmt.Sprintf("record attempt=%d restarts=%d pools=%v goal=%q state=%q", c.Record.Attempt, c.Record.Restarts, c.Record.Pools, c.Record.Goal, c.Record.State)
 	case jobmaster.MovePointer:
 		goal := "-"
 		if c.Record != nil {

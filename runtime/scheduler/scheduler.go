@@ -32,6 +32,8 @@ type Config struct {
 	Random *rand.Rand
 	// LastAttempt is the highest attempt number ever recorded, 0 for none.
 	LastAttempt dataflow.Attempt
+	// Restarts is the recorded number of restarts after failures.
+	Restarts int
 	// Recovered are the workers recorded for LastAttempt: they are ended
 	// before the first attempt of this scheduler.
 	Recovered []Worker
@@ -116,7 +118,7 @@ type Scheduler struct {
 func New(cfg Config, now time.Time) *Scheduler {
 	cfg.EnsureDefaults()
 	s := &Scheduler{
-		cfg: cfg, since: now, goal: cfg.Goal, last: cfg.LastAttempt,
+		cfg: cfg, since: now, goal: cfg.Goal, last: cfg.LastAttempt, restarts: cfg.Restarts,
 		effects: cfg.Effects, restart: restarter{cfg: cfg.Restart, rng: cfg.Random},
 		reason: "waits for its plan", stateSince: make(map[jobview.JobState]time.Time),
 	}
@@ -427,7 +429,8 @@ func (s *Scheduler) Reason() string {
 // StateSince returns when each state that people see was entered last.
 func (s *Scheduler) StateSince() map[jobview.JobState]time.Time { return s.stateSince }
 
-// Restarts is the number of restarts after failures.
+// Restarts is the number of restarts after failures, over all leaders. A
+// restart because the leader has changed does not count.
 func (s *Scheduler) Restarts() int { return s.restarts }
 
 // Stale is the number of events dropped because their attempt is over.
