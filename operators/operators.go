@@ -45,6 +45,14 @@ type WatermarkHandler interface {
 	Watermark(wm int64) (done bool, err error)
 }
 
+// WatermarkDelayer is implemented by operators that emit rows older than the
+// watermark that made them (the unmatched rows of an outer join).
+type WatermarkDelayer interface {
+	// WatermarkDelay is always the same and not negative: the task forwards
+	// each watermark but the greatest so many milliseconds less.
+	WatermarkDelay() int64
+}
+
 // StatusHandler is told when all inputs turn idle or one becomes active.
 type StatusHandler interface {
 	Idle(idle bool) error

@@ -77,6 +77,14 @@ func (c *Codec[T]) Decode(src []byte, v *T) (rest []byte, err error) {
 	return c.row.decode(src, unsafe.Pointer(v), false)
 }
 
+// DecodeAlias is Decode, but strings and byte slices of v alias src, which
+// must not change as long as v is in use.
+func (c *Codec[T]) DecodeAlias(src []byte, v *T) (rest []byte, err error) {
+	var zero T
+	*v = zero
+	return c.row.decode(src, unsafe.Pointer(v), true)
+}
+
 // FixedLoad reads a row form of Fixed bytes. It panics when src is shorter or
 // was not written by FixedStore or Append: it is for state in memory, not for
 // bytes from elsewhere.

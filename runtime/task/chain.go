@@ -28,6 +28,7 @@ type node struct {
 
 	// Abilities; nil when the operator does not have them.
 	watermark operators.WatermarkHandler
+	delay     operators.WatermarkDelayer
 	status    operators.StatusHandler
 	end_      operators.EndHandler
 	snapshot  operators.Snapshotter
@@ -99,6 +100,7 @@ func (t *Task) newNode(spec *graph.Node, parent *node) (*node, error) {
 	}
 	n := &node{index: len(t.nodes), parent: parent, spec: spec, op: f.New()}
 	n.watermark, _ = n.op.(operators.WatermarkHandler)
+	n.delay, _ = n.op.(operators.WatermarkDelayer)
 	n.status, _ = n.op.(operators.StatusHandler)
 	n.end_, _ = n.op.(operators.EndHandler)
 	n.snapshot, _ = n.op.(operators.Snapshotter)

@@ -160,6 +160,7 @@ func (t *Task) runWave(w *wave) (moved, through bool) {
 		case !done:
 			return moved || n.out.emitted != emitted, false
 		}
+		w.time = n.delayed(w.time)
 		t.forward(n, w)
 		w.next++
 		moved = true
@@ -182,6 +183,16 @@ func (t *Task) apply(n *node, w *wave) (done bool, err error) {
 	}
 	t.current = caller
 	return done, err
+}
+
+// delayed is the watermark that n forwards for one that it got. What follows n
+// in the chain gets that one, too: an operator that delays heads its chain,
+// because it is keyed.
+func (n *node) delayed(wm int64) int64 {
+	if n.delay == nil || wm == dataflow.TimeMax {
+		return wm
+	}
+	return dataflow.AddTime(wm, -n.delay.WatermarkDelay())
 }
 
 // forward sends a wave on the streams that leave from n.

@@ -30,7 +30,7 @@ type subtask struct {
 	state   state.Backend
 	inputs  []*input
 	out     output
-	emitted int64 // last watermark forwarded
+	emitted int64 // last watermark handled
 	idle    bool
 	ended   bool
 	opened  bool
@@ -163,6 +163,9 @@ func (s *subtask) advance(wm int64) {
 		}
 	}
 	s.emitted = wm
+	if d, ok := s.op.(operators.WatermarkDelayer); ok && wm < dataflow.TimeMax {
+		wm = dataflow.AddTime(wm, -d.WatermarkDelay())
+	}
 	s.out.each(func(in *input) { in.wm = wm })
 }
 

@@ -1,0 +1,78 @@
+package stream_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/leatstream/leat/connectors/collection"
+	"github.com/leatstream/leat/stream"
+	"github.com/leatstream/leat/stream/streamtest"
+)
+
+// runAll runs the job and returns what came out of a stream, in order.
+func runAll[T any](t *testing.T, env *stream.Env, out *stream.DataStream[T]) []T {
+	t.Helper()
+	rows := collection.NewCollector[T]()
+	out.To(rows, stream.UID("out"))
+	if _, err := streamtest.Run(t.Context(), env, streamtest.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	return rows.Rows()
+}
+
+// wantFaults builds a program and wants each of the faults, at a line of the
+// file that the test is in.
+func wantFaults(t *testing.T, file string, env *stream.Env, wants ...string) {
+	t.Helper()
+	_, err := env.Graph()
+	if err == nil {
+		t.Fatal("a broken program was accepted")
+	}
+	for _, want := range wants {
+		found := false
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			found = found || strings.Contains(line, want) && strings.HasPrefix(line, "stream/"+file+":")
+		}
+		if !found {
+			t.Errorf("no line at %s says %q in:\n%v", file, want, err)
+		}
+	}
+}
+
+// TestFaultsOfIntervalJoins builds joins with one fault each.
+func TestFaultsOfIntervalJoins(t *testing.T) {
+	t.Parallel()
+	env, other := stream.NewEnv(), stream.NewEnv()
+	left, right := stream.KeyBy(orders(env), byID), stream.KeyBy(payments(env), byOrder)
+	pair := func(o order, p payment) string { return o.ID }
+	inner := stream.Inner(pair)
+	good := stream.IntervalJoin(left, right, fiveMinutes(), inner, stream.UID("good"))
+	stream.IntervalJoin(left, right, stream.Between(time.Second, -time.Second), inner, stream.UID("a"))
+	stream.IntervalJoin(left, right, stream.Between(0, 0).ExcludeLower(), inner, stream.UID("b"))
+	stream.IntervalJoin(left, right, fiveMinutes().Grace(-time.Minute), inner, stream.UID("c"))
+	pair = nil
+	stream.IntervalJoin(left, right, fiveMinutes(), stream.Inner(pair), stream.UID("d"))
+	var none stream.Joiner[order, payment, string]
+	stream.IntervalJoin(left, right, fiveMinutes(), none, stream.UID("e"))
+	stream.IntervalJoin(left, stream.KeyBy(payments(other), byOrder), fiveMinutes(), inner, stream.UID("f"))
+	untimed := stream.From(env, collection.Slice(payment{}), stream.UID("untimed"))
+	stream.IntervalJoin(left, stream.KeyBy(untimed, byOrder), fiveMinutes(), inner, stream.UID("g"))
+	stream.IntervalJoin(left, right, fiveMinutes(), inner)
+	stream.LateRight(good, left)
+	stream.LateLeft(orders(other), left)
+	wantFaults(t, "join_test.go", env,
+		"the interval [1s, -1s] grace 0s of a join holds no time",
+		"the interval (0s, 0s] grace 0s of a join holds no time",
+		"the grace -1m0s of a join is negative",
+		"the function of an interval join is nil",
+		"an interval join has no joiner",
+		"an interval join has inputs of two environments",
+		`an interval join needs event time, but source "collection" has no watermarks`,
+		"interval-join has state and needs a name for good",
+		"late rows are asked of something that is no join of that input by time",
+	)
+	if _, err := other.Graph(); err == nil || !strings.Contains(err.Error(), "late rows are asked") {
+		t.Errorf("late rows of a source: %v", err)
+	}
+}
