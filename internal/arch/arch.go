@@ -120,6 +120,7 @@ type externalRule struct {
 var externals = []externalRule{
 	{"k8s.io/", nil, "the engine does not need Kubernetes"},
 	{"github.com/minio/minio-go", []string{"checkpoint/store/s3store"}, "one store owns it"},
+	{"github.com/cockroachdb/pebble", []string{"state/pebblestate"}, "one backend owns it"},
 	{"go.etcd.io/etcd/client", []string{"runtime/ha/etcdha", "internal/devetcd"}, "one coordination owns it"},
 	{"go.etcd.io/etcd/server", []string{"internal/devetcd"}, "bundles and servers do not carry an etcd server"},
 	{"github.com/twmb/franz-go", []string{"internal/devbroker", "connectors/kafka", "cmd/flinkctl", "test", "bench"}, "the engine has its own client; this is the broker, the reader of proofs and flinkctl's look at transactions"},

@@ -44,6 +44,7 @@ func TestChecksFail(t *testing.T) {
 		"layer: etcd server in a bundle":      arch.Layers(m, pkg("launch", "x", m+"/internal/devetcd")),
 		"layer: a folder without layer":       arch.Layers(m, pkg("stuff", "stuff")),
 		"layer: minio outside the store":      arch.Layers(m, pkg("runtime/x", "x", "github.com/minio/minio-go/v7")),
+		"layer: pebble outside its backend":   arch.Layers(m, pkg("runtime/x", "x", "github.com/cockroachdb/pebble/v2")),
 		"layer: example reaches into runtime": arch.Layers(m, pkg("examples/x", "main", m+"/runtime/task")),
 		"name: empty word":                    arch.Names(pkg("internal/util", "util"), nil),
 		"name: standard library":              arch.Names(pkg("formats/json", "json"), []string{"encoding/json"}),

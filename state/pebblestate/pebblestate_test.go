@@ -1,0 +1,69 @@
+package pebblestate
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/state"
+	"github.com/leatstream/leat/state/memstate"
+	"github.com/leatstream/leat/state/statetest"
+)
+
+// factory makes backends with the least budget, so that caches evict and
+// memtables are written out all the time.
+func factory(tb testing.TB, fs vfs.FS) statetest.Factory {
+	tb.Helper()
+	dir := tb.TempDir()
+	var made atomic.Int64
+	return func(groups dataflow.KeyGroupRange, maxParallelism int) state.Backend {
+		s, err := Open(Config{Dir: filepath.Join(dir, fmt.Sprint(made.Add(1))), MemoryBytes: MemoryMin, fs: fs})
+		if err != nil {
+			tb.Fatal(err)
+		}
+		b, err := s.New(groups, maxParallelism)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(func() {
+			if err := errors.Join(b.Close(), s.Close()); err != nil {
+				tb.Error(err)
+			}
+		})
+		return b
+	}
+}
+
+func memory(groups dataflow.KeyGroupRange, maxParallelism int) state.Backend {
+	return memstate.New(groups, maxParallelism)
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	statetest.Run(t, factory(t, vfs.NewMem()))
+}
+
+func TestAgainstReference(t *testing.T) {
+	t.Parallel()
+	steps := 6000
+	if testing.Short() {
+		steps = 2000
+	}
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			statetest.Compare(t, factory(t, vfs.NewMem()), statetest.NewReference, seed, steps)
+		})
+	}
+}
+
+// Snapshots go from memory to disk and back all along.
+func TestAgainstMemoryOnDisk(t *testing.T) {
+	t.Parallel()
+	statetest.Compare(t, factory(t, nil), memory, 50, 3000)
+}

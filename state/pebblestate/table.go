@@ -1,0 +1,335 @@
+package pebblestate
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/state"
+)
+
+// table implements state.Table, and state.SubTable when its descriptor says so.
+type table struct {
+	b     *Backend
+	d     state.Descriptor
+	id    uint16
+	cache *cache
+
+	spaces map[int64]*namespace
+	last   *namespace // of the last call, which is most often that of the next
+	count  int        // values, over all namespaces
+	order  []int64    // namespaces that hold a key, ascending; nil: to be made again
+	scans  int        // under way: nothing is evicted meanwhile
+}
+
+// namespace is what is known of a namespace without reading. The table
+// forgets one that holds no key, in the cache or in the database.
+type namespace struct {
+	ns     int64
+	keys   int // with a value
+	subs   int // entries of the maps under them
+	stored int // keys in the database, heads among them
+	first  int32
+	cached int
+}
+
+var (
+	_ state.Table         = (*table)(nil)
+	_ state.SubTable      = (*table)(nil)
+	_ state.BatchUpserter = (*table)(nil)
+	_ state.Appender      = (*table)(nil)
+)
+
+func newTable(b *Backend, d state.Descriptor, id uint16) *table {
+	return &table{b: b, d: d, id: id, cache: newCache(b.tableCache, &b.cached), spaces: map[int64]*namespace{}}
+}
+
+func (t *table) lookup(ns int64) *namespace {
+	if t.last != nil && t.last.ns == ns {
+		return t.last
+	}
+	n := t.spaces[ns]
+	if n != nil {
+		t.last = n
+	}
+	return n
+}
+
+func (t *table) obtain(ns int64) *namespace {
+	n := t.lookup(ns)
+	if n == nil {
+		n = &namespace{ns: ns, first: none}
+		t.spaces[ns] = n
+		t.last = n
+	}
+	return n
+}
+
+// addKeys books keys that came or went.
+func (t *table) addKeys(n *namespace, by int) {
+	if n.keys == 0 || n.keys+by == 0 {
+		t.order = nil
+	}
+	n.keys += by
+}
+
+// forget gives up a namespace that holds nothing. Its cached entries are
+// absent, and the database has none.
+func (t *table) forget(n *namespace) {
+	if n.keys > 0 || n.stored > 0 {
+		return
+	}
+	for n.first != none {
+		t.cache.remove(n.first)
+	}
+	delete(t.spaces, n.ns)
+	if t.last == n {
+		t.last = nil
+	}
+}
+
+// require panics when a method is used on a table of another kind: that is a
+// mistake in the operator, not a matter of data.
+func (t *table) require(ok bool, method string) {
+	if !ok {
+		panic(fmt.Sprintf("pebblestate: %s on table %q, which has fixed=%d sub=%t", method, t.d.Name, t.d.Fixed, t.d.Sub))
+	}
+}
+
+// limit panics on a key or value that no entry can hold.
+func limit(sizes ...int) {
+	for _, n := range sizes {
+		if n >= state.EntryBytesMax {
+			panic(fmt.Sprintf("pebblestate: a key or value of %d bytes, at most %d: split it", n, state.EntryBytesMax-1))
+		}
+	}
+}
+
+const (
+	mix1 = 0x9e3779b97f4a7c15
+	mix2 = 0xbf58476d1ce4e5b9
+)
+
+// hashOf spreads an entry over the buckets; the key's hash alone would put a
+// key of many namespaces into one.
+func hashOf(keyHash uint64, ns int64, k kind) uint64 {
+	h := keyHash ^ (uint64(ns)+uint64(k))*mix1
+	return (h ^ h>>32) * mix2
+}
+
+// access returns the slot of an entry, read from the database when the cache
+// does not have it; its value only when withValue is set. It evicts nothing.
+func (t *table) access(n *namespace, hash uint64, k kind, key state.Key, sub []byte, withValue bool) int32 {
+	i := t.cache.find(n, hash, k, key.Bytes, sub)
+	if i != none {
+		return i
+	}
+	i, e := t.cache.add(n, hash, k, key.Bytes, sub)
+	e.group = dataflow.KeyGroupOf(key.Hash, t.b.maxParallelism)
+	if n.stored > 0 {
+		t.b.load(t, e, withValue)
+	}
+	return i
+}
+
+// value is access for a table without subkeys.
+func (t *table) value(n *namespace, k state.Key, withValue bool) int32 {
+	return t.access(n, hashOf(k.Hash, n.ns, kindValue), kindValue, k, nil, withValue)
+}
+
+// settle evicts what is above the limit. It comes first in a method that
+// returns a value, which must stay, and last in one that takes a value, which
+// may be of the cache.
+func (t *table) settle() {
+	if t.cache.bytes > t.cache.max && t.scans == 0 {
+		t.evict()
+	}
+}
+
+func (t *table) evict() {
+	for t.cache.bytes > t.cache.max && t.cache.used > 0 {
+		i := t.cache.victim()
+		if t.cache.entries[i].dirty {
+			t.flush()
+			if !t.cache.entries[i].live { // its namespace was forgotten
+				continue
+			}
+		}
+		t.cache.remove(i)
+	}
+}
+
+// Get implements state.Table.
+func (t *table) Get(ns int64, k state.Key) ([]byte, bool) {
+	t.settle()
+	n := t.lookup(ns)
+	if n == nil || n.keys == 0 {
+		return nil, false
+	}
+	if t.d.Sub {
+		return nil, t.cache.entries[t.head(n, k)].there
+	}
+	e := &t.cache.entries[t.value(n, k, true)]
+	if !e.there {
+		return nil, false
+	}
+	return e.val[:len(e.val):len(e.val)], true
+}
+
+// Put implements state.Table.
+func (t *table) Put(ns int64, k state.Key, val []byte) {
+	t.require(!t.d.Sub, "Put")
+	t.require(t.d.Fixed == 0 || len(val) == t.d.Fixed, fmt.Sprintf("Put of %d bytes", len(val)))
+	limit(len(k.Bytes), len(val))
+	n := t.obtain(ns)
+	i := t.value(n, k, false)
+	t.cache.setValue(&t.cache.entries[i], val)
+	t.written(n, i)
+	t.settle()
+}
+
+// written books that an entry of a table without subkeys has a value now, and
+// reports whether it had none before.
+func (t *table) written(n *namespace, i int32) (created bool) {
+	e := &t.cache.entries[i]
+	if created = !e.there; created {
+		e.there = true
+		t.addKeys(n, 1)
+		t.count++
+	}
+	t.cache.mark(i)
+	return created
+}
+
+// Append implements state.Appender.
+func (t *table) Append(ns int64, k state.Key, val []byte) {
+	t.require(!t.d.Sub && t.d.Fixed == 0, "Append")
+	n := t.obtain(ns)
+	i := t.value(n, k, true)
+	e := &t.cache.entries[i]
+	if !e.there {
+		e.val = e.val[:0]
+	}
+	limit(len(k.Bytes), len(e.val)+len(val))
+	t.cache.appendValue(e, val)
+	t.written(n, i)
+	t.settle()
+}
+
+// Delete implements state.Table.
+func (t *table) Delete(ns int64, k state.Key) {
+	if t.d.Sub {
+		t.ClearSub(ns, k)
+		return
+	}
+	n := t.lookup(ns)
+	if n == nil || n.keys == 0 {
+		return
+	}
+	i := t.value(n, k, false)
+	if t.cache.entries[i].there {
+		t.absent(i)
+		t.addKeys(n, -1)
+		t.count--
+		t.forget(n)
+	}
+	t.settle()
+}
+
+// absent makes an entry one of an absent key. The database is told only if it
+// has the key.
+func (t *table) absent(i int32) {
+	e := &t.cache.entries[i]
+	e.there = false
+	e.val = e.val[:0]
+	if e.stored {
+		t.cache.mark(i)
+	} else {
+		e.dirty = false
+	}
+}
+
+// Upsert implements state.Table. The value is written to the database by a
+// later call, which ends the caller's right to change it.
+func (t *table) Upsert(ns int64, k state.Key) ([]byte, bool) {
+	t.require(t.d.Fixed > 0, "Upsert")
+	t.settle()
+	return t.upsert(t.obtain(ns), k)
+}
+
+func (t *table) upsert(n *namespace, k state.Key) ([]byte, bool) {
+	i := t.value(n, k, true)
+	e := &t.cache.entries[i]
+	if !e.there {
+		limit(len(k.Bytes))
+		t.cache.setValue(e, t.b.zeros(t.d.Fixed))
+	}
+	created := t.written(n, i)
+	return e.val[:t.d.Fixed:t.d.Fixed], created
+}
+
+// UpsertBatch implements state.BatchUpserter. The cache grows by what the
+// batch needs and is brought back by the next call.
+func (t *table) UpsertBatch(ns int64, keys []state.Key, vals [][]byte, created []bool) {
+	t.require(t.d.Fixed > 0, "UpsertBatch")
+	if len(keys) == 0 {
+		return
+	}
+	t.settle()
+	n := t.obtain(ns)
+	for i := range keys {
+		v, isNew := t.upsert(n, keys[i])
+		vals[i] = v
+		if created != nil {
+			created[i] = isNew
+		}
+	}
+}
+
+// Namespaces implements state.Table.
+func (t *table) Namespaces() []int64 {
+	if t.order == nil {
+		t.order = make([]int64, 0, len(t.spaces))
+		for ns, n := range maps.All(t.spaces) {
+			if n.keys > 0 {
+				t.order = append(t.order, ns)
+			}
+		}
+		slices.Sort(t.order)
+	}
+	return t.order[:len(t.order):len(t.order)]
+}
+
+// DropNamespace implements state.Table.
+func (t *table) DropNamespace(ns int64) {
+	n := t.lookup(ns)
+	if n == nil {
+		return
+	}
+	t.count -= n.keys
+	if t.d.Sub {
+		t.count += n.keys - n.subs // heads are no values
+	}
+	for n.first != none {
+		t.cache.remove(n.first)
+	}
+	if n.stored > 0 {
+		from := appendNamespace(nil, t.id, ns)
+		t.b.deleteRange(from, appendAfter(nil, from), n.stored)
+	}
+	t.addKeys(n, -n.keys)
+	n.subs, n.stored = 0, 0
+	t.forget(n)
+}
+
+// LenNamespace implements state.Table.
+func (t *table) LenNamespace(ns int64) int {
+	if n := t.lookup(ns); n != nil {
+		return n.keys
+	}
+	return 0
+}
+
+// Len implements state.Table and state.SubTable.
+func (t *table) Len() int { return t.count }
