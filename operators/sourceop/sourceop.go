@@ -74,6 +74,9 @@ func New(cfg Config) *Factory {
 	return &Factory{cfg: cfg}
 }
 
+// Config returns how the source is run.
+func (f *Factory) Config() Config { return f.cfg }
+
 // New implements operators.Factory.
 func (f *Factory) New() operators.Operator { return newReader(f.cfg) }
 

@@ -9,9 +9,7 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/dataflow/graph"
-	"github.com/leatstream/leat/operators"
 	"github.com/leatstream/leat/stream"
 )
 
@@ -147,22 +145,25 @@ func (c *Case) run(ctx context.Context, w way, seed uint64) (*Bench, error) {
 }
 
 // install makes the bench's inputs and outputs stand in for the graph's.
+// Whatever else the topology writes is of no interest.
 func (b *Bench) install(r *runner, whole bool) {
-	r.replace = make(map[string]func() operators.Operator)
-	r.captures = make(map[string]capture)
+	r.exactlyOnce = true
 	for _, f := range b.inputs {
 		f.whole = whole
 		r.feeds = append(r.feeds, f)
-		r.replace[f.uid] = func() operators.Operator { return fed{} }
+		r.standIn(f.uid, fed{})
 	}
 	for _, o := range b.outputs {
-		r.captures[o.uid] = o.to
-		r.replace[o.uid] = func() operators.Operator { return capturing{to: o.to} }
+		r.capture(port{uid: o.uid}, o.to)
 	}
+	r.captureSinks()
+}
+
+// captureSinks makes captures stand in for all sinks.
+func (r *runner) captureSinks() {
 	for _, n := range r.graph.Nodes {
-		if n.Kind == graph.KindSink && r.replace[n.UID] == nil {
-			// Whatever else the topology writes is of no interest.
-			r.replace[n.UID] = func() operators.Operator { return capturing{to: ignored{}} }
+		if n.Kind == graph.KindSink {
+			r.standIn(n.UID, capturing{run: r, uid: n.UID})
 		}
 	}
 }
@@ -245,8 +246,3 @@ func (d *disturber) restart() error {
 	}
 	return d.run.start()
 }
-
-// ignored is a capture of what nobody looks at.
-type ignored struct{ capture }
-
-func (ignored) add(*columnar.Batch) {}

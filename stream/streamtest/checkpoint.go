@@ -21,7 +21,7 @@ type saved struct {
 	watermark map[dataflow.OperatorID]int64
 	ended     map[dataflow.OperatorID]bool
 	feeds     map[string][]feedSplit
-	taken     map[string]int // rows of each capture
+	taken     map[port][]int // rows of each capture
 }
 
 // checkpoint snapshots everything between two steps, when nothing is under
@@ -50,7 +50,7 @@ func (r *runner) save(final bool) (*saved, error) {
 	s := &saved{
 		id:        cp.ID,
 		watermark: make(map[dataflow.OperatorID]int64), ended: make(map[dataflow.OperatorID]bool),
-		feeds: make(map[string][]feedSplit), taken: make(map[string]int),
+		feeds: make(map[string][]feedSplit), taken: make(map[port][]int),
 		operator: make(map[dataflow.OperatorID][][]byte), keyed: make(map[dataflow.OperatorID][][]byte),
 		coordinator: make(map[dataflow.OperatorID][]byte),
 	}
@@ -69,8 +69,10 @@ func (r *runner) save(final bool) (*saved, error) {
 	for _, f := range r.feeds {
 		s.feeds[f.uid] = f.positions()
 	}
-	for uid, c := range r.captures {
-		s.taken[uid] = c.len()
+	for at, all := range r.captures {
+		for _, c := range all {
+			s.taken[at] = append(s.taken[at], c.len())
+		}
 	}
 	r.figures.Checkpoints++
 	return s, nil
@@ -179,10 +181,13 @@ func (l *life) toCoordinator(s *subtask, payload []byte) {
 // metrics keeps the counters of a subtask.
 type metrics struct {
 	mu       sync.Mutex
-	counters map[string]*counter // guarded by mu
+	counters map[string]*counter       // guarded by mu
+	gauges   map[string]func() float64 // guarded by mu
 }
 
-func newMetrics() *metrics { return &metrics{counters: make(map[string]*counter)} }
+func newMetrics() *metrics {
+	return &metrics{counters: make(map[string]*counter), gauges: make(map[string]func() float64)}
+}
 
 // Counter implements operators.Metrics.
 func (m *metrics) Counter(name string) operators.Counter {
@@ -197,7 +202,22 @@ func (m *metrics) Counter(name string) operators.Counter {
 }
 
 // Gauge implements operators.Metrics.
-func (m *metrics) Gauge(string, func() float64) {}
+func (m *metrics) Gauge(name string, read func() float64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.gauges[name] = read
+}
+
+// gauge reads one.
+func (m *metrics) gauge(name string) (v float64, ok bool) {
+	m.mu.Lock()
+	read := m.gauges[name]
+	m.mu.Unlock()
+	if read == nil {
+		return 0, false
+	}
+	return read(), true
+}
 
 func (m *metrics) values() map[string]int64 {
 	m.mu.Lock()

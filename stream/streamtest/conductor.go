@@ -106,7 +106,8 @@ func (c *conductor) play(l *life, p place) error {
 	for s.next-first < c.batch && c.goesOn(p) {
 		s.next++
 	}
-	return l.give(p.feed, p.split, p.feed.script.batch(p.split, first, s.next-first), s.next-first)
+	subtask := p.split % len(l.subtasksOf(p.feed))
+	return l.give(p.feed, p.split, subtask, p.feed.script.batch(p.split, first, s.next-first), s.next-first)
 }
 
 // goesOn reports whether a split's next element is a row of the same batch.

@@ -2,6 +2,7 @@ package streamtest
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/dataflow"
@@ -73,8 +74,8 @@ func (l *life) subtasksOf(f *feed) []*subtask {
 	return l.byNode[dataflow.OperatorIDOf(f.uid)]
 }
 
-// give emits a batch of a split.
-func (l *life) give(f *feed, split int, b *columnar.Batch, rows int) error {
+// give emits a batch of a split, as its subtask.
+func (l *life) give(f *feed, split, subtask int, b *columnar.Batch, rows int) error {
 	s := &f.splits[split]
 	if s.idle {
 		s.idle = false
@@ -82,9 +83,9 @@ func (l *life) give(f *feed, split int, b *columnar.Batch, rows int) error {
 			return err
 		}
 	}
+	b.Origin = &columnar.Origin{Split: fmt.Sprintf("%s-%d", f.uid, split), First: s.rows}
 	s.rows += int64(rows)
-	subs := l.subtasksOf(f)
-	from := subs[split%len(subs)]
+	from := l.subtasksOf(f)[subtask]
 	from.call(func() error {
 		from.out.Emit(b)
 		return nil
@@ -142,44 +143,3 @@ func (fed) Process(int, *columnar.Batch) error { return errors.New("a source was
 
 // Close implements operators.Operator.
 func (fed) Close() error { return nil }
-
-// capture keeps what reaches a sink that it stands in for.
-type capture interface {
-	add(b *columnar.Batch)
-	len() int
-	// truncate forgets what came after the first n rows: they were not
-	// covered by the checkpoint.
-	truncate(n int)
-}
-
-// captured is the capture of rows of type R.
-type captured[R any] struct {
-	rows  []R
-	times []int64
-}
-
-func (c *captured[R]) add(b *columnar.Batch) {
-	rows := columnar.Rows[R](b)
-	c.rows = append(c.rows, rows...)
-	for i := range rows {
-		c.times = append(c.times, b.Time(i))
-	}
-}
-
-func (c *captured[R]) len() int { return len(c.rows) }
-
-func (c *captured[R]) truncate(n int) {
-	c.rows, c.times = c.rows[:n:n], c.times[:n:n]
-}
-
-// capturing is the operator of a capture's subtasks.
-type capturing struct {
-	fed
-	to capture
-}
-
-// Process implements operators.Operator.
-func (c capturing) Process(_ int, b *columnar.Batch) error {
-	c.to.add(b)
-	return nil
-}

@@ -3,8 +3,10 @@
 // it is, on a clock that moves by 100 ms with each poll of the sources, so
 // that each batch may end in a watermark; with crashes and restores between
 // any two steps it shows that results do not depend on failures or
-// parallelism. Check does this in a matrix of ways with scripted inputs. It is
-// not the engine: it has no back-pressure and its speed is of no concern.
+// parallelism. Check does this in a matrix of ways with scripted inputs. A
+// Driver runs a job step by step: a test pushes rows, watermarks and time into
+// it and looks at what comes out and what it keeps. None of them is the
+// engine: there is no back-pressure, and speed is of no concern.
 package streamtest
 
 import (
@@ -105,17 +107,19 @@ type runner struct {
 	figures Figures
 
 	// replace holds operators that stand in for those of the graph, by UID.
-	replace  map[string]func() operators.Operator
+	replace  map[string]operators.Operator
 	feeds    []*feed
-	captures map[string]capture
-	notReady int // each such question for room is answered with no; 0: none
-	dirs     backendDirs
+	captures map[port][]capture
+	// exactlyOnce forgets at a restart what was captured since the checkpoint.
+	exactlyOnce bool
+	notReady    int // each such question for room is answered with no; 0: none
+	dirs        backendDirs
 }
 
 // newOperator makes a node's operator, or what stands in for it.
 func (r *runner) newOperator(n *graph.Node, f operators.Factory) operators.Operator {
-	if stand := r.replace[n.UID]; stand != nil {
-		return stand()
+	if op := r.replace[n.UID]; op != nil {
+		return op
 	}
 	return f.New()
 }
@@ -184,12 +188,8 @@ func (r *runner) startAt(parallelism int) error {
 	for _, f := range r.feeds {
 		f.restore(r.saved)
 	}
-	for uid, c := range r.captures {
-		if r.saved == nil {
-			c.truncate(0)
-			continue
-		}
-		c.truncate(r.saved.taken[uid])
+	if r.exactlyOnce {
+		r.truncate()
 	}
 	l, err := newLife(r, min(parallelism, r.graph.MaxParallelism))
 	r.life = l
@@ -204,6 +204,19 @@ func (r *runner) startAt(parallelism int) error {
 	})
 }
 
+// truncate forgets what was captured after the last checkpoint.
+func (r *runner) truncate() {
+	for at, all := range r.captures {
+		for i, c := range all {
+			if r.saved == nil {
+				c.truncate(0)
+				continue
+			}
+			c.truncate(r.saved.taken[at][i])
+		}
+	}
+}
+
 // end closes the job and removes what its state left on disk.
 func (r *runner) end() error { return errors.Join(r.close(), r.dirs.remove()) }
 
@@ -211,8 +224,10 @@ func (r *runner) close() error {
 	if r.life == nil {
 		return nil
 	}
-	err := r.life.close()
+	l := r.life
 	r.life = nil
+	l.current = nil
+	err := l.protect(l.close)
 	return err
 }
 

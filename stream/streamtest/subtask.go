@@ -255,6 +255,9 @@ func (o *output) Emit(b *columnar.Batch) { o.EmitSide("", b) }
 
 // EmitSide implements operators.Output.
 func (o *output) EmitSide(tag string, b *columnar.Batch) {
+	if err := o.sub.life.run.tap(port{o.sub.node.UID, tag}, b); err != nil {
+		o.sub.fail(err)
+	}
 	o.sub.life.emitted++
 	n := 0
 	for _, r := range o.routes {
@@ -311,5 +314,6 @@ func (o *output) Ready() bool { return o.sub.life.ready() }
 
 // HasSide implements operators.Output.
 func (o *output) HasSide(tag string) bool {
-	return slices.ContainsFunc(o.routes, func(r *route) bool { return r.edge.Output == tag })
+	return len(o.sub.life.run.captures[port{o.sub.node.UID, tag}]) > 0 ||
+		slices.ContainsFunc(o.routes, func(r *route) bool { return r.edge.Output == tag })
 }

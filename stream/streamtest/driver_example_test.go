@@ -1,0 +1,170 @@
+package streamtest_test
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/state"
+	"github.com/leatstream/leat/stream"
+	"github.com/leatstream/leat/stream/streamtest"
+)
+
+type order struct {
+	Customer string
+	Cents    int64
+	At       time.Time
+}
+
+func minute(n int) time.Time { return time.Unix(int64(n)*60, 0).UTC() }
+
+type sumOrders struct{}
+
+func (sumOrders) Add(sum *int64, o order) { *sum += o.Cents }
+func (sumOrders) Result(sum *int64) int64 { return *sum }
+
+// revenue is the job under test: cents per customer and hour.
+func revenue(env *stream.Env) {
+	orders := stream.From(env, streamtest.Source[order](), stream.UID("orders"),
+		stream.Timestamps(func(o order) time.Time { return o.At }),
+		stream.Watermarks(stream.BoundedOutOfOrderness(5*time.Minute)))
+	byCustomer := stream.KeyBy(orders, func(o order) string { return o.Customer })
+	sums := stream.AggregateWindow(byCustomer.Window(stream.Tumbling(time.Hour)), sumOrders{},
+		func(customer string, w stream.Window, cents int64) string {
+			return fmt.Sprintf("%s %s %d", w.Start().Format("15:04"), customer, cents)
+		}, stream.UID("revenue"))
+	sums.To(streamtest.Sink[string](), stream.UID("out"))
+}
+
+func ExampleNewDriver() {
+	env := stream.NewEnv()
+	revenue(env)
+	d := streamtest.NewDriver(streamtest.Console{}, env) // in a test: (t, env)
+	orders := streamtest.Input[order](d, "orders")
+	out := streamtest.Output[string](d, "out")
+
+	orders.Push(order{"ann", 100, minute(10)}, order{"ann", 50, minute(64)})
+	fmt.Println(out.Take()) // the watermark is at 59:00
+	orders.Push(order{"ann", 7, minute(59)}, order{"bob", 30, minute(65)})
+	fmt.Println(out.Take())
+	orders.End()
+	fmt.Println(out.Len(), "more")
+	// Output:
+	// []
+	// [00:00 ann 107]
+	// 2 more
+}
+
+// Rows that come too late, and what an operator counts.
+func ExampleSideOutput() {
+	env := stream.NewEnv()
+	revenue(env)
+	d := streamtest.NewDriver(streamtest.Console{}, env)
+	orders := streamtest.Input[order](d, "orders")
+	late := streamtest.SideOutput[order](d, "revenue", dataflow.SideLate)
+
+	orders.Push(order{"ann", 100, minute(70)}, order{"bob", 1, minute(3)})
+	for _, o := range late.TakeTimed() {
+		fmt.Println(o.At.Format("15:04"), o.Row.Customer, "is late")
+	}
+	// Output: 00:03 bob is late
+}
+
+// Everything goes on from a snapshot, at any parallelism.
+func ExampleDriver_Restore() {
+	env := stream.NewEnv()
+	revenue(env)
+	d := streamtest.NewDriver(streamtest.Console{}, env)
+	orders := streamtest.Input[order](d, "orders")
+	out := streamtest.Output[string](d, "out")
+
+	orders.Push(order{"ann", 100, minute(10)})
+	before := d.Snapshot()
+	orders.Push(order{"ann", 1, minute(11)})
+	d.Rescale(3)
+	orders.End()
+	fmt.Println(out.Take())
+	d.Restore(before)
+	orders.End()
+	fmt.Println(out.Take())
+	// Output:
+	// [00:00 ann 101]
+	// [00:00 ann 100]
+}
+
+// greeter greets each user once a day of processing time.
+type greeter struct{ until *state.Value[int64] }
+
+func (g *greeter) Open(ctx *stream.ProcessContext[string, string]) (err error) {
+	g.until, err = state.NewValue[int64](ctx.State(), "until")
+	return err
+}
+
+func (g *greeter) Process(ctx *stream.ProcessContext[string, string], user string) error {
+	if user == "" {
+		return errors.New("a user without name")
+	}
+	if _, ok := g.until.Get(); ok {
+		return nil
+	}
+	until := ctx.Now().Add(24 * time.Hour)
+	g.until.Set(until.UnixMilli())
+	ctx.SetProcessingTimer(until)
+	ctx.Emit("hello " + user)
+	return nil
+}
+
+func (g *greeter) OnTimer(*stream.ProcessContext[string, string], stream.Timer) error {
+	g.until.Clear()
+	return nil
+}
+
+func greetings() *stream.Env {
+	env := stream.NewEnv()
+	users := stream.From(env, streamtest.Source[string](), stream.UID("users"))
+	byName := stream.KeyBy(users, func(u string) string { return u })
+	stream.Process(byName, &greeter{}, stream.UID("greeter"))
+	return env
+}
+
+// One operator: its timers of processing time, and its state.
+func ExampleDriver_Advance() {
+	d := streamtest.NewDriver(streamtest.Console{}, greetings())
+	users := streamtest.Input[string](d, "users")
+	out := streamtest.Output[string](d, "greeter")
+
+	users.Push("ann", "ann")
+	fmt.Println(out.Take(), d.StateLen("greeter", "until"))
+	d.Advance(25 * time.Hour)
+	fmt.Println(out.Take(), d.StateLen("greeter", "until"))
+	users.Push("ann")
+	fmt.Println(out.Take())
+	// Output:
+	// [hello ann] 1
+	// [] 0
+	// [hello ann]
+}
+
+func ExampleStateOf() {
+	d := streamtest.NewDriver(streamtest.Console{}, greetings())
+	streamtest.Input[string](d, "users").Push("ann")
+
+	until := streamtest.StateOf(d, "greeter", "ann", func(k *state.Keyed) (*state.Value[int64], error) {
+		return state.NewValue[int64](k, "until")
+	})
+	millis, ok := until.Get()
+	fmt.Println(time.UnixMilli(millis).Sub(d.Now()), ok)
+	_, ok = streamtest.ValueOf[int64](d, "greeter", "bob", "until")
+	fmt.Println(ok)
+	// Output:
+	// 24h0m0s true
+	// false
+}
+
+func ExampleDriver_Catch() {
+	d := streamtest.NewDriver(streamtest.Console{}, greetings())
+	users := streamtest.Input[string](d, "users")
+	fmt.Println(d.Catch(func() { users.Push("ann", "") }))
+	// Output: operator "greeter", subtask 0, at "users-0@1": a user without name
+}

@@ -1,0 +1,371 @@
+package streamtest_test
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/leatstream/leat/connectors"
+	"github.com/leatstream/leat/connectors/collection"
+	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/state"
+	"github.com/leatstream/leat/stream"
+	"github.com/leatstream/leat/stream/streamtest"
+)
+
+type visit struct {
+	User string
+	At   time.Time
+}
+
+func sec(n int) time.Time { return time.Unix(int64(n), 0).UTC() }
+
+// visits tells when a user has been quiet for ten seconds of event time, and
+// reminds of those who came a minute of processing time ago.
+type visits struct {
+	count *state.Value[int64]
+	pages *state.Map[string, int64]
+}
+
+var first = stream.SideTag[string]("first")
+
+func (v *visits) Open(ctx *stream.ProcessContext[string, string]) (err error) {
+	v.pages, err = state.NewMap[string, int64](ctx.State(), "pages")
+	if err != nil {
+		return err
+	}
+	v.count, err = state.NewValue[int64](ctx.State(), "count")
+	return err
+}
+
+func (v *visits) Process(ctx *stream.ProcessContext[string, string], e visit) error {
+	switch e.User {
+	case "error":
+		return errors.New("user code says no")
+	case "panic":
+		panic("user code gives up")
+	}
+	n, ok := v.count.Get()
+	if !ok {
+		stream.EmitSide(ctx, first, e.User)
+		ctx.SetProcessingTimer(ctx.Now().Add(time.Minute))
+	}
+	v.count.Set(n + 1)
+	v.pages.Put(fmt.Sprint(e.At.Second()), n)
+	ctx.Counter("visits").Add(1)
+	ctx.SetTimer(e.At.Add(10 * time.Second))
+	return nil
+}
+
+func (v *visits) OnTimer(ctx *stream.ProcessContext[string, string], t stream.Timer) error {
+	n, _ := v.count.Get()
+	if t.Processing {
+		ctx.Emit(fmt.Sprintf("remind %s at %s", ctx.Key(), ctx.Now().Format("15:04:05.000")))
+		return nil
+	}
+	ctx.Emit(fmt.Sprintf("%s quiet after %d", ctx.Key(), n))
+	v.count.Clear()
+	v.pages.Clear()
+	return nil
+}
+
+func quiet(src connectors.SourceOf[visit], opts ...stream.SourceOption) *stream.Env {
+	env := stream.NewEnv(stream.MaxParallelism(16))
+	opts = append(opts, stream.UID("visits"), stream.Timestamps(func(v visit) time.Time { return v.At }))
+	in := stream.From(env, src, opts...)
+	byUser := stream.KeyBy(in, func(v visit) string { return v.User })
+	stream.Process(byUser, &visits{}, stream.UID("quiet")).To(streamtest.Sink[string](), stream.UID("out"))
+	return env
+}
+
+func newQuiet(t *testing.T) (*streamtest.Driver, *streamtest.DriverInput[visit], *streamtest.DriverOutput[string]) {
+	t.Helper()
+	d := streamtest.NewDriver(t, quiet(streamtest.Source[visit](), streamtest.ExplicitWatermarks()))
+	return d, streamtest.Input[visit](d, "visits"), streamtest.Output[string](d, "out")
+}
+
+func same[T any](t *testing.T, got, want T) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("\n got %+v\nwant %+v", got, want)
+	}
+}
+
+func TestDriverMovesBothClocks(t *testing.T) {
+	t.Parallel()
+	d, in, out := newQuiet(t)
+	side := streamtest.SideOutput[string](d, "quiet", "first")
+	in.Push(visit{"ann", sec(1)}, visit{"bob", sec(2)}, visit{"ann", sec(3)})
+	same(t, side.Take(), []string{"ann", "bob"})
+	same(t, out.Take(), nil)
+	in.Watermark(sec(12))
+	same(t, out.TakeTimed(), []streamtest.TimedRow[string]{{At: sec(11), Row: "ann quiet after 2"}, {At: sec(12), Row: "bob quiet after 1"}})
+	if wm, ok := d.Watermark("quiet"); !ok || !wm.Equal(sec(12)) {
+		t.Errorf("watermark %s, %v", wm, ok)
+	}
+	d.Advance(time.Minute)
+	same(t, out.Len(), 0) // a timer fires once its time has passed
+	d.Advance(time.Hour)
+	reminded := out.Take()
+	slices.Sort(reminded)
+	same(t, reminded, []string{"remind ann at 00:01:00.001", "remind bob at 00:01:00.001"})
+	same(t, d.Counter("quiet", "visits"), 3)
+	in.Push(visit{"cid", sec(20)})
+	d.EndInput()
+	same(t, out.Len(), 3)
+	row, ok := out.Next()
+	same(t, row+fmt.Sprint(ok), "ann quiet after 0true") // its second timer
+}
+
+func TestDriverReadsState(t *testing.T) {
+	t.Parallel()
+	d, in, _ := newQuiet(t)
+	d.Rescale(3)
+	in.Push(visit{"ann", sec(1)}, visit{"bob", sec(2)}, visit{"ann", sec(3)})
+	if n, ok := streamtest.ValueOf[int64](d, "quiet", "ann", "count"); n != 2 || !ok {
+		t.Errorf("ann has %d, %v", n, ok)
+	}
+	if _, ok := streamtest.ValueOf[int64](d, "quiet", "eve", "count"); ok {
+		t.Error("eve has state")
+	}
+	pages := streamtest.StateOf(d, "quiet", "ann", func(k *state.Keyed) (*state.Map[string, int64], error) {
+		return state.NewMap[string, int64](k, "pages")
+	})
+	if n, ok := pages.Get("3"); n != 1 || !ok {
+		t.Errorf("ann's page 3 is %d, %v", n, ok)
+	}
+	same(t, d.StateLen("quiet", "pages"), 3)
+	same(t, d.StateLen("quiet", "count"), 2)
+	in.Watermark(sec(100))
+	same(t, d.StateLen("quiet", "pages"), 0)
+	for want, fn := range map[string]func(){
+		`there is no state "cuont", only ["count" "pages" `:              func() { streamtest.ValueOf[int64](d, "quiet", "ann", "cuont") },
+		`the job has no operator "quite", only ["visits" "quiet" "out"]`: func() { d.StateLen("quite", "count") },
+		`operator "out" has no keyed state`:                              func() { d.StateLen("out", "count") },
+		"holds values of schema":                                         func() { streamtest.ValueOf[string](d, "quiet", "ann", "count") },
+	} {
+		snap := d.Snapshot()
+		if err := d.Catch(fn); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+		d.Restore(snap)
+	}
+}
+
+func TestDriverRestores(t *testing.T) {
+	t.Parallel()
+	d, in, out := newQuiet(t)
+	in.Push(visit{"ann", sec(1)}, visit{"bob", sec(2)})
+	in.Watermark(sec(5))
+	snap := d.Snapshot()
+	in.Push(visit{"ann", sec(6)})
+	in.Watermark(sec(30))
+	same(t, out.Take(), []string{"ann quiet after 2", "bob quiet after 1", "ann quiet after 0"})
+	for _, parallelism := range []int{1, 2, 7} {
+		d.RestoreAt(snap, parallelism)
+		if wm, _ := d.Watermark("quiet"); !wm.Equal(sec(5)) {
+			t.Errorf("watermark %s at parallelism %d", wm, parallelism)
+		}
+		in.Push(visit{"bob", sec(9)})
+		d.Rescale(8 - parallelism)
+		in.Watermark(sec(30))
+		got := out.Take()
+		slices.Sort(got)
+		same(t, got, []string{"ann quiet after 1", "bob quiet after 0", "bob quiet after 2"})
+	}
+	d.Advance(2 * time.Minute)
+	same(t, len(out.Take()), 2)
+}
+
+// TestDriverRestoresAnotherProgram hands state to a program with other
+// operators.
+func TestDriverRestoresAnotherProgram(t *testing.T) {
+	t.Parallel()
+	d, in, _ := newQuiet(t)
+	in.Push(visit{"ann", sec(1)})
+	snap := d.Snapshot()
+	next, nextIn, nextOut := newQuiet(t)
+	next.Restore(snap)
+	nextIn.Push(visit{"ann", sec(2)})
+	nextIn.End()
+	same(t, nextOut.Len(), 3)
+
+	env := stream.NewEnv(stream.MaxParallelism(16))
+	stream.From(env, streamtest.Source[int](), stream.UID("visits")).To(streamtest.Sink[int](), stream.UID("out"))
+	other := streamtest.NewDriver(t, env)
+	err := other.Catch(func() { other.Restore(snap) })
+	if err == nil || !strings.Contains(err.Error(), `the snapshot holds state of operators ["quiet"], which the job does not have`) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestDriverTellsErrors(t *testing.T) {
+	t.Parallel()
+	for user, want := range map[string]string{
+		"error": `operator "quiet", subtask 0, at "visits-0@1": user code says no`,
+		"panic": `operator "quiet", subtask 0, at "visits-0@1": panic at streamtest/driver_test.go:`,
+	} {
+		d, in, out := newQuiet(t)
+		in.Push(visit{"ann", sec(1)})
+		snap := d.Snapshot()
+		err := d.Catch(func() {
+			in.Push(visit{user, sec(2)})
+			in.Watermark(sec(100)) // has no effect any more
+			d.Advance(time.Hour)
+		})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", user, err, want)
+		}
+		same(t, out.Take(), nil)
+		d.Restore(snap)
+		in.Watermark(sec(100))
+		same(t, out.Take(), []string{"ann quiet after 1"})
+	}
+}
+
+// TestDriverRunsTheJobsOwnStrategy pushes into sources that have a watermark
+// strategy and sinks that would write elsewhere.
+func TestDriverRunsTheJobsOwnStrategy(t *testing.T) {
+	t.Parallel()
+	env := stream.NewEnv()
+	src := collection.Slice(visit{"never read", sec(0)})
+	in := stream.From(env, src, stream.UID("visits"), stream.Timestamps(func(v visit) time.Time { return v.At }),
+		stream.Watermarks(stream.BoundedOutOfOrderness(5*time.Second)))
+	win := stream.KeyBy(in, func(v visit) string { return v.User }).Window(stream.Tumbling(10 * time.Second))
+	counts := stream.AggregateWindow(win, countVisits{}, func(u string, w stream.Window, n int64) string {
+		return fmt.Sprintf("%s %s: %d", w.Start().Format("15:04:05"), u, n)
+	}, stream.UID("counts"))
+	written := collection.NewCollector[string]()
+	counts.To(written, stream.UID("out"))
+
+	d := streamtest.NewDriverWith(t, env, streamtest.DriverOptions{Parallelism: 2, Start: sec(1000)})
+	push := streamtest.Input[visit](d, "visits")
+	out := streamtest.Output[string](d, "counts")
+	late := streamtest.SideOutput[visit](d, "counts", dataflow.SideLate)
+	push.Push(visit{"ann", sec(1)}, visit{"ann", sec(14)}, visit{"ann", sec(2)})
+	same(t, out.Take(), nil)
+	push.PushAt(sec(1), visit{"bob", sec(15)}) // the job's own function wins
+	same(t, out.Take(), []string{"00:00:00 ann: 2"})
+	push.Push(visit{"bob", sec(16)})
+	push.Push(visit{"ann", sec(3)})
+	same(t, late.Take(), []visit{{"ann", sec(3)}})
+	push.End()
+	got := out.Take()
+	slices.Sort(got)
+	same(t, got, []string{"00:00:10 ann: 1", "00:00:10 bob: 2"})
+	same(t, len(written.Rows()), 0)
+	same(t, d.Now(), sec(1000))
+}
+
+type countVisits struct{}
+
+func (countVisits) Add(n *int64, _ visit) { *n++ }
+func (countVisits) Result(n *int64) int64 { return *n }
+
+func TestDriverRefuses(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		do   func(d *streamtest.Driver)
+		want string
+	}{
+		"unknown input":       {func(d *streamtest.Driver) { streamtest.Input[visit](d, "visit") }, `the job has no source "visit", only ["visits"]`},
+		"type of an input":    {func(d *streamtest.Driver) { streamtest.Input[string](d, "visits") }, `the rows of source "visits" are streamtest_test.visit, not string`},
+		"unknown output":      {func(d *streamtest.Driver) { streamtest.Output[string](d, "outs") }, `the job has no operator "outs"`},
+		"type of a sink":      {func(d *streamtest.Driver) { streamtest.Output[int](d, "out") }, `the rows of "out" are string, not int`},
+		"type of an operator": {func(d *streamtest.Driver) { streamtest.Output[int](d, "quiet") }, `the rows of "quiet" are string, not int`},
+		"late output": {func(d *streamtest.Driver) {
+			d.Advance(1)
+			streamtest.Output[string](d, "out")
+		}, `is asked for after the job has started`},
+		"type of a side output": {func(d *streamtest.Driver) {
+			streamtest.SideOutput[int](d, "quiet", "first")
+			streamtest.Input[visit](d, "visits").Push(visit{"ann", sec(1)})
+		}, `the rows are []string, but the test reads []int`},
+		"push after the end": {func(d *streamtest.Driver) {
+			d.EndInput()
+			streamtest.Input[visit](d, "visits").Push(visit{"ann", sec(1)})
+		}, `input "visits" has ended`},
+		"no dead letters": {func(d *streamtest.Driver) {
+			streamtest.Input[visit](d, "visits").PushDeadLetter(connectors.DeadLetter{})
+		}, `source "visits" has no consumer of dead letters`},
+		"gauge": {func(d *streamtest.Driver) { d.Gauge("quiet", "heat") }, `operator "quiet" has no gauge "heat"`},
+	} {
+		d := streamtest.NewDriver(t, quiet(streamtest.Source[visit]()))
+		err := d.Catch(func() { c.do(d) })
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+// fatal is a TB that keeps what would end a test.
+type fatal struct {
+	streamtest.Console
+	text string
+}
+
+func (f *fatal) Fatalf(format string, args ...any) { f.text = fmt.Sprintf(format, args...) }
+
+func TestDriverEndsTheTest(t *testing.T) {
+	t.Parallel()
+	env := stream.NewEnv()
+	stream.From(env, collection.Slice(1))
+	var tb fatal
+	d := streamtest.NewDriver(&tb, env)
+	if !strings.Contains(tb.text, `source has state and needs a name for good`) {
+		t.Errorf("the test ended with %q", tb.text)
+	}
+	// Nothing of these may panic.
+	in, out := streamtest.Input[int](d, "x"), streamtest.Output[int](d, "y")
+	in.Push(1)
+	in.End()
+	d.Advance(d.Now().Sub(sec(1)))
+	d.Restore(d.Snapshot())
+	d.Rescale(2)
+	same(t, out.Take(), nil)
+	same(t, d.Counter("x", "y"), 0)
+
+	tb = fatal{}
+	d = streamtest.NewDriver(&tb, quiet(streamtest.Source[visit]()))
+	streamtest.Input[visit](d, "visits").Push(visit{"error", sec(1)})
+	if !strings.Contains(tb.text, "user code says no") {
+		t.Errorf("the test ended with %q", tb.text)
+	}
+}
+
+func TestDriverPassesDeadLettersOn(t *testing.T) {
+	t.Parallel()
+	d := streamtest.NewDriver(t, quiet(streamtest.Source[visit]()))
+	letters := streamtest.SideOutput[connectors.DeadLetter](d, "visits", dataflow.SideDeadLetter)
+	streamtest.Input[visit](d, "visits").PushDeadLetter(connectors.DeadLetter{Error: "bad", Timestamp: 5})
+	got := letters.TakeTimed()
+	if len(got) != 1 || got[0].Row.Operator != "visits" || got[0].At.UnixMilli() != 5 {
+		t.Fatalf("letters %+v", got)
+	}
+}
+
+// TestDriverIdle: an idle input holds nothing back.
+func TestDriverIdle(t *testing.T) {
+	t.Parallel()
+	env := stream.NewEnv()
+	all := stream.From(env, streamtest.Source[visit](), stream.UID("a"), streamtest.ExplicitWatermarks()).
+		Union(stream.From(env, streamtest.Source[visit](), stream.UID("b"), streamtest.ExplicitWatermarks()))
+	byUser := stream.KeyBy(all, func(v visit) string { return v.User })
+	stream.Process(byUser, &visits{}, stream.UID("quiet"))
+	d := streamtest.NewDriver(t, env)
+	a, b, out := streamtest.Input[visit](d, "a"), streamtest.Input[visit](d, "b"), streamtest.Output[string](d, "quiet")
+	a.PushAt(sec(1), visit{"ann", sec(1)})
+	a.Watermark(sec(50))
+	same(t, out.Len(), 0)
+	b.Idle()
+	same(t, out.Take(), []string{"ann quiet after 1"})
+	b.PushAt(sec(60), visit{"bob", sec(60)})
+	a.Watermark(sec(80))
+	same(t, out.Len(), 0)
+	b.End()
+	same(t, out.Take(), []string{"bob quiet after 1"})
+}
