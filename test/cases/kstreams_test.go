@@ -1,0 +1,34 @@
+package cases_test
+
+import (
+	"testing"
+
+	"github.com/leatstream/leat/stream"
+	"github.com/leatstream/leat/stream/streamtest"
+)
+
+// kstreamsPrograms are programs of Kafka Streams' documentation and tests.
+func kstreamsPrograms() map[string]program {
+	return map[string]program{
+		"wordcount-quickstart": wordCountUpdates,
+	}
+}
+
+func wordCountUpdates(t *testing.T, c *file) {
+	stepped{
+		build: func(env *stream.Env) {
+			lines := stream.From(env, streamtest.Source[string](), stream.UID("lines"))
+			wordsOf(lines).To(streamtest.Sink[wordN](), stream.UID("out"))
+		},
+		open: func(d *streamtest.Driver) (func(step), func() any) {
+			lines, counts := streamtest.Input[string](d, "lines"), streamtest.Output[wordN](d, "out")
+			return func(s step) { lines.Push(text(s.Value)) }, func() any {
+				var rows [][]any
+				for _, w := range counts.Take() {
+					rows = append(rows, []any{w.Word, w.N})
+				}
+				return rows
+			}
+		},
+	}.run(t, c)
+}
