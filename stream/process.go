@@ -5,7 +5,6 @@ import (
 	"reflect"
 
 	"github.com/leatstream/leat/dataflow/graph"
-	"github.com/leatstream/leat/operators"
 	"github.com/leatstream/leat/operators/rowop"
 	"github.com/leatstream/leat/state"
 )
@@ -35,21 +34,31 @@ func Process[K comparable, T, R any](k *KeyedStream[K, T], processor KeyedProces
 func process[K comparable, T, R any](k *KeyedStream[K, T], op, where string, processor KeyedProcessor[K, T, R], opts []Option) *DataStream[R] {
 	in := k.stream
 	out := rowTypeOf[R](in.env, where)
+	s := step{op: op, kind: graph.KindOperator, stateful: true, keyed: true, out: out, where: where, detail: fmt.Sprintf("%T", processor)}
+	if fresh := copies(in.env, where, processor); k.codec != nil && fresh != nil {
+		s.factory = rowop.Process(k.config(), fresh)
+	}
+	return then[R](in.env, in.env.add(s, in.ports, in.typ, opts), out, in.untimed)
+}
+
+// config describes the stream as an input of a keyed operator.
+func (k *KeyedStream[K, T]) config() rowop.ProcessConfig[K, T] {
+	return rowop.ProcessConfig[K, T]{Key: k.key, Hasher: k.hasher, KeyCodec: k.codec}
+}
+
+// copies returns what makes a copy of a processor for each subtask. A
+// processor that cannot be copied is a fault, and the result nil.
+func copies[P any](e *Env, where string, processor P) func() P {
 	v := reflect.ValueOf(processor)
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
-		in.env.fail(where, "processor %T is no pointer to a struct: each subtask needs a copy of it", processor)
+		e.fail(where, "processor %T is no pointer to a struct: each subtask needs a copy of it", processor)
+		return nil
 	}
-	var f operators.Factory
-	if k.codec != nil {
-		cfg := rowop.ProcessConfig[K, T]{Key: k.key, Hasher: k.hasher, KeyCodec: k.codec}
-		f = rowop.Process(cfg, func() rowop.Processor[K, T, R] {
-			c := reflect.New(v.Type().Elem())
-			c.Elem().Set(v.Elem())
-			return c.Interface().(KeyedProcessor[K, T, R])
-		})
+	return func() P {
+		c := reflect.New(v.Type().Elem())
+		c.Elem().Set(v.Elem())
+		return c.Interface().(P)
 	}
-	s := step{op: op, kind: graph.KindOperator, factory: f, stateful: true, keyed: true, out: out, where: where, detail: fmt.Sprintf("%T", processor)}
-	return then[R](in.env, in.env.add(s, in.ports, in.typ, opts), out, in.untimed)
 }
 
 // Reduce combines the rows of each key, two at a time, and emits the result
@@ -84,11 +93,12 @@ type Tag[S any] struct{ name string }
 // SideTag returns the tag of that name.
 func SideTag[S any](name string) Tag[S] { return Tag[S]{name: name} }
 
+// SideEmitter is a context of a processor of any kind.
+type SideEmitter = rowop.SideEmitter
+
 // EmitSide adds a row to a side output of a processor, with the time of the
 // row or timer in work. It is dropped when Side has no consumer.
-func EmitSide[K comparable, R, S any](ctx *ProcessContext[K, R], tag Tag[S], v S) {
-	rowop.EmitSide(ctx, tag.name, v)
-}
+func EmitSide[S any](ctx SideEmitter, tag Tag[S], v S) { rowop.EmitSide(ctx, tag.name, v) }
 
 // Side returns a side output of the operator that a stream comes from.
 func Side[T, S any](d *DataStream[T], tag Tag[S]) *DataStream[S] {

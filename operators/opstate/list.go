@@ -1,0 +1,95 @@
+package opstate
+
+import (
+	"fmt"
+	"iter"
+
+	"github.com/leatstream/leat/dataflow/codec"
+)
+
+// List holds elements of a subtask in the order in which they were added.
+type List[T any] struct {
+	name  string
+	kind  Kind
+	codec *codec.Codec[T]
+	// buf holds the elements, each with its length in front. It only grows,
+	// or is made anew: a mark is its header.
+	buf    []byte
+	n      int
+	marked []byte
+	markN  int
+}
+
+// NewList returns the list of that name. At a restore the elements of all old
+// subtasks are dealt out over the new ones, in runs of equal length.
+func NewList[T any](s *Set, name string) (*List[T], error) { return newList[T](s, name, KindList) }
+
+// NewUnion returns the list of that name. At a restore each subtask gets the
+// elements of all old subtasks, in order of subtask; what it keeps of them is
+// for it to decide, else they multiply with each restore.
+func NewUnion[T any](s *Set, name string) (*List[T], error) { return newList[T](s, name, KindUnion) }
+
+func newList[T any](s *Set, name string, kind Kind) (*List[T], error) {
+	c, err := codec.Of[T]()
+	if err != nil {
+		return nil, fmt.Errorf("state %q: %w", name, err)
+	}
+	l := &List[T]{name: name, kind: kind, codec: c}
+	f, err := s.claim(name, kind, c.Schema(), l)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range f.entries {
+		l.buf = appendText(l.buf, e.val)
+		l.n++
+	}
+	return l, nil
+}
+
+// Add appends elements. What they refer to is copied.
+func (l *List[T]) Add(vs ...T) {
+	for i := range vs {
+		l.buf = appendText(l.buf, l.codec.Append(nil, &vs[i]))
+		l.n++
+	}
+}
+
+// All yields the elements. The list must not be changed meanwhile.
+func (l *List[T]) All() iter.Seq[T] {
+	return func(yield func(T) bool) {
+		r := reader{rest: l.buf}
+		for range l.n {
+			var v T
+			if _, err := l.codec.Decode(r.text(), &v); err != nil {
+				panic(fmt.Sprintf("state %q holds bytes that do not decode: %v", l.name, err))
+			}
+			if !yield(v) {
+				return
+			}
+		}
+	}
+}
+
+// Len returns the number of elements.
+func (l *List[T]) Len() int { return l.n }
+
+// Set replaces all elements.
+func (l *List[T]) Set(vs []T) {
+	l.Clear()
+	l.Add(vs...)
+}
+
+// Clear removes all elements.
+func (l *List[T]) Clear() { l.buf, l.n = nil, 0 }
+
+func (l *List[T]) form() form {
+	f := form{kind: l.kind, schema: l.codec.Schema(), entries: make([]entry, 0, l.n)}
+	r := reader{rest: l.buf}
+	for range l.n {
+		f.entries = append(f.entries, entry{val: r.text()})
+	}
+	return f
+}
+
+func (l *List[T]) mark() { l.marked, l.markN = l.buf, l.n }
+func (l *List[T]) undo() { l.buf, l.n = l.marked, l.markN }

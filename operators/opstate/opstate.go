@@ -1,0 +1,166 @@
+// Package opstate is the state of an operator that belongs to no key: lists
+// whose elements are dealt out anew over the subtasks at each restore, lists
+// that every subtask gets whole, and maps of which each subtask holds the same
+// copy (broadcast state). It lies in the operator's snapshot, not in a state
+// backend: it is for what is small.
+package opstate
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/leatstream/leat/operators"
+)
+
+// Kind says what becomes of a state at a restore.
+type Kind byte
+
+// Kinds of state; the numbers are part of the format.
+const (
+	// KindList deals the elements of all old subtasks out evenly, in order.
+	KindList Kind = 1
+	// KindUnion gives the elements of all old subtasks to each new one.
+	KindUnion Kind = 2
+	// KindBroadcast gives each new subtask the copy of one old one.
+	KindBroadcast Kind = 3
+)
+
+// String names the kind for people.
+func (k Kind) String() string {
+	switch k {
+	case KindList:
+		return "list"
+	case KindUnion:
+		return "union list"
+	case KindBroadcast:
+		return "broadcast map"
+	}
+	return fmt.Sprintf("kind %d", byte(k))
+}
+
+// Set is the state of one subtask. Its handles are made in the operator's
+// Open; all methods are called on the task's goroutine.
+type Set struct {
+	// restored is what no handle has claimed; it goes on into snapshots.
+	restored map[string]form
+	handles  map[string]handle
+	names    []string // of handles, in the order of their making
+	undoing  bool
+}
+
+// handle is one state in use.
+type handle interface {
+	form() form
+	// mark begins what undo takes back.
+	mark()
+	undo()
+}
+
+// Open returns the set of a subtask, with what its operator's old subtasks
+// had in their snapshots.
+func Open(ctx *operators.Context) (*Set, error) {
+	s := &Set{handles: make(map[string]handle)}
+	var err error
+	s.restored, err = merge(ctx.Restored, ctx.Info.Subtask, ctx.Info.Parallelism)
+	if err != nil {
+		return nil, fmt.Errorf("state of operator %q: %w", ctx.Info.UID, err)
+	}
+	return s, nil
+}
+
+// Snapshot returns the set as of now, nil when there is no state at all. See
+// docs/formats/operator-state.md.
+func (s *Set) Snapshot() []byte {
+	all := make(map[string]form, len(s.handles)+len(s.restored))
+	for name, f := range s.restored {
+		all[name] = f
+	}
+	for name, h := range s.handles {
+		all[name] = h.form()
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return appendForms(nil, all)
+}
+
+// Mark begins a row: what is changed from now on can be taken back.
+func (s *Set) Mark() {
+	s.undoing = true
+	for _, name := range s.names {
+		s.handles[name].mark()
+	}
+}
+
+// Undo takes back what was changed since Mark.
+func (s *Set) Undo() {
+	for _, name := range s.names {
+		s.handles[name].undo()
+	}
+}
+
+// claim registers the handle of a state and returns what was restored of it.
+func (s *Set) claim(name string, kind Kind, schema string, h handle) (form, error) {
+	if _, twice := s.handles[name]; twice {
+		return form{}, fmt.Errorf("state %q is made twice: give each state of an operator a name of its own", name)
+	}
+	f, ok := s.restored[name]
+	if ok && (f.kind != kind || f.schema != schema) {
+		return form{}, fmt.Errorf("state %q is a %s of schema %q in the checkpoint, but the operator wants a %s of schema %q: keep the type, or give the new state another name",
+			name, f.kind, f.schema, kind, schema)
+	}
+	delete(s.restored, name)
+	s.handles[name] = h
+	s.names = append(s.names, name)
+	return f, nil
+}
+
+// merge makes a subtask's share of the states in all old subtasks' snapshots.
+func merge(old [][]byte, subtask, parallelism int) (map[string]form, error) {
+	gathered := make(map[string][]form)
+	for i, b := range old {
+		if len(b) == 0 {
+			continue
+		}
+		forms, err := parseForms(b)
+		if err != nil {
+			return nil, fmt.Errorf("old subtask %d: %w", i, err)
+		}
+		for name, f := range forms {
+			gathered[name] = append(gathered[name], f)
+		}
+	}
+	out := make(map[string]form, len(gathered))
+	for name, parts := range gathered {
+		f, err := share(parts, subtask, parallelism)
+		if err != nil {
+			return nil, fmt.Errorf("state %q: %w", name, err)
+		}
+		out[name] = f
+	}
+	return out, nil
+}
+
+// share picks a subtask's entries out of those of all old subtasks.
+func share(parts []form, subtask, parallelism int) (form, error) {
+	f := form{kind: parts[0].kind, schema: parts[0].schema}
+	for _, p := range parts[1:] {
+		if p.kind != f.kind || p.schema != f.schema {
+			return f, fmt.Errorf("subtasks disagree: %s of schema %q and %s of schema %q", f.kind, f.schema, p.kind, p.schema)
+		}
+	}
+	if f.kind == KindBroadcast {
+		f.entries = parts[subtask%len(parts)].entries
+		return f, nil
+	}
+	var all []entry
+	for _, p := range parts {
+		all = append(all, p.entries...)
+	}
+	if f.kind == KindList {
+		n := len(all)
+		all = all[subtask*n/parallelism : (subtask+1)*n/parallelism]
+	}
+	f.entries = slices.Clip(all)
+	return f, nil
+}

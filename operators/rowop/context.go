@@ -1,0 +1,138 @@
+package rowop
+
+import (
+	"time"
+
+	"github.com/leatstream/leat/columnar"
+	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/operators"
+	"github.com/leatstream/leat/operators/opstate"
+	"github.com/leatstream/leat/operators/timer"
+	"github.com/leatstream/leat/state"
+)
+
+// RowContext is what a processor of rows without keys may use. It belongs to
+// the operator and is valid during the call that it is given to; state handles
+// that were made from it in Open stay.
+type RowContext[R any] struct {
+	op        *operators.Context
+	time      int64
+	watermark int64
+	out       collector[R]
+	side      sideOutputs
+	state     *opstate.Set
+	emit      func(R) // Emit, made once
+}
+
+func (c *RowContext[R]) open(ctx *operators.Context) (err error) {
+	c.op, c.time, c.watermark = ctx, dataflow.TimeNone, dataflow.TimeMin
+	c.out.out, c.side.out = ctx.Out, ctx.Out
+	c.state, err = opstate.Open(ctx)
+	return err
+}
+
+// at begins the work for row i of b.
+func (c *RowContext[R]) at(b *columnar.Batch, i int) {
+	c.time = b.Time(i)
+	c.out.row(b, i)
+}
+
+// Time returns the event time of the row, or the time of the timer; ok is
+// false when the row has none.
+func (c *RowContext[R]) Time() (t time.Time, ok bool) {
+	if c.time == dataflow.TimeNone {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(c.time).UTC(), true
+}
+
+// Watermark returns the time at or before which no row is expected any more,
+// on any input; ok is false before the first.
+func (c *RowContext[R]) Watermark() (t time.Time, ok bool) {
+	if c.watermark == dataflow.TimeMin {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(c.watermark).UTC(), true
+}
+
+// Now returns the processing time.
+func (c *RowContext[R]) Now() time.Time { return c.op.Clock.Now() }
+
+// Info names the subtask: job, operator, number, parallelism and attempt.
+func (c *RowContext[R]) Info() dataflow.TaskInfo { return c.op.Info }
+
+// Counter returns a counter of the operator's metrics.
+func (c *RowContext[R]) Counter(name string) operators.Counter { return c.op.Metrics.Counter(name) }
+
+// Emit adds a row to the output, with the time of the row or timer in work.
+func (c *RowContext[R]) Emit(v R) { c.out.add(v) }
+
+// OperatorState is where state that belongs to no key is made, in Open.
+func (c *RowContext[R]) OperatorState() *opstate.Set { return c.state }
+
+func (c *RowContext[R]) sides() (*sideOutputs, int64) { return &c.side, c.time }
+
+func (c *RowContext[R]) flush() {
+	c.out.flush()
+	c.side.flush()
+}
+
+// Context is what a processor of keyed rows may use: a RowContext with the
+// current key, its state and its timers.
+type Context[K comparable, R any] struct {
+	RowContext[R]
+	keyed  *state.Keyed
+	timers *timer.Service
+	key    K
+}
+
+// Key returns the current key.
+func (c *Context[K, R]) Key() K { return c.key }
+
+// State is where the handles of package state are made from, in Open. They
+// refer to the current key.
+func (c *Context[K, R]) State() *state.Keyed { return c.keyed }
+
+// SetTimer sets an event-time timer of the current key. The same time again
+// is the same timer. One at or before the watermark fires at the next one.
+func (c *Context[K, R]) SetTimer(at time.Time) {
+	c.timers.RegisterEvent(c.keyed.Key(), 0, at.UnixMilli())
+}
+
+// ClearTimer removes an event-time timer of the current key.
+func (c *Context[K, R]) ClearTimer(at time.Time) {
+	c.timers.DeleteEvent(c.keyed.Key(), 0, at.UnixMilli())
+}
+
+// SetProcessingTimer sets a processing-time timer of the current key. One in
+// the past fires as soon as the batch in work is done.
+func (c *Context[K, R]) SetProcessingTimer(at time.Time) {
+	c.timers.RegisterProcessing(c.keyed.Key(), 0, at.UnixMilli())
+}
+
+// ClearProcessingTimer removes a processing-time timer of the current key.
+func (c *Context[K, R]) ClearProcessingTimer(at time.Time) {
+	c.timers.DeleteProcessing(c.keyed.Key(), 0, at.UnixMilli())
+}
+
+// BroadcastContext is what a processor may use while it handles a row that
+// every subtask gets: it may write broadcast state.
+type BroadcastContext[R any] struct{ *RowContext[R] }
+
+// MayWriteBroadcast implements opstate.Writer.
+func (BroadcastContext[R]) MayWriteBroadcast() {}
+
+// KeyedBroadcastContext is the BroadcastContext of a keyed operator: it can
+// reach the state of every key, but there is no current one.
+type KeyedBroadcastContext[K comparable, R any] struct {
+	BroadcastContext[R]
+	each func(over state.KeyScanner, fn func(*Context[K, R]) error) error
+}
+
+// ForEachKey calls fn once for each key of this subtask that has an entry in
+// the given state, with it as the current key, in ascending order of the
+// encoded keys. fn may change state, set timers and emit; what it emits has
+// the time of the broadcast row. All keys are gathered before the first call.
+func (c *KeyedBroadcastContext[K, R]) ForEachKey(over state.KeyScanner, fn func(ctx *Context[K, R]) error) error {
+	return c.each(over, fn)
+}

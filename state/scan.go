@@ -1,0 +1,43 @@
+package state
+
+// KeyScanner is a handle that can tell the keys that have an entry in it, as
+// all handles of this package can.
+type KeyScanner interface {
+	// ScanKeys calls fn for each encoded key with an entry in the current
+	// namespace, in any order, until it returns false. The state must not be
+	// changed meanwhile; key is borrowed until fn returns.
+	ScanKeys(fn func(key []byte) bool)
+}
+
+var (
+	_ KeyScanner = (*Value[int])(nil)
+	_ KeyScanner = (*List[int])(nil)
+	_ KeyScanner = (*Map[int, int])(nil)
+	_ KeyScanner = (*Reducing[int])(nil)
+	_ KeyScanner = (*Aggregating[int, int, int])(nil)
+)
+
+// ScanKeys implements KeyScanner.
+func (s *Value[T]) ScanKeys(fn func(key []byte) bool) { s.cell.scanKeys(fn) }
+
+// ScanKeys implements KeyScanner.
+func (s *Reducing[T]) ScanKeys(fn func(key []byte) bool) { s.cell.scanKeys(fn) }
+
+// ScanKeys implements KeyScanner.
+func (s *Aggregating[In, Acc, Out]) ScanKeys(fn func(key []byte) bool) { s.cell.scanKeys(fn) }
+
+// ScanKeys implements KeyScanner.
+func (s *List[T]) ScanKeys(fn func(key []byte) bool) { scanKeys(s.table, s.k.ns, fn) }
+
+// ScanKeys implements KeyScanner.
+func (s *Map[K, V]) ScanKeys(fn func(key []byte) bool) {
+	if t, ok := s.table.(Table); ok {
+		scanKeys(t, s.k.ns, fn)
+	}
+}
+
+func (c *cell[T]) scanKeys(fn func(key []byte) bool) { scanKeys(c.table, c.k.ns, fn) }
+
+func scanKeys(t Table, ns int64, fn func(key []byte) bool) {
+	t.Scan(ns, func(key, _ []byte) bool { return fn(key) })
+}
