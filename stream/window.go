@@ -138,7 +138,7 @@ func aggregate[K comparable, T, A, O any](w *WindowedStream[K, T], where string,
 	}
 	var f operators.Factory
 	if cfg, ok := config[K, T, O](w); ok && err == nil {
-		f = window.Aggregate(cfg, acc, add, result)
+		f = window.Aggregate(cfg, window.Fold[T, A]{Codec: acc, Add: add}, result)
 	}
 	return addWindow[K, T, O](w, "aggregate", where, out, f, opts)
 }

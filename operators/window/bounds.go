@@ -20,24 +20,26 @@ type bounds struct {
 	groups  dataflow.KeyGroupRange
 	fired   []int64 // by group, from groups.First
 	most    int64   // max of fired
+	least   int64   // min of fired
 	written int64   // the watermark that was last persisted
 }
 
 func openBounds(b state.Backend) (*bounds, error) {
-	x := &bounds{backend: b, groups: b.KeyGroups(), most: dataflow.TimeMin, written: dataflow.TimeMin}
+	x := &bounds{backend: b, groups: b.KeyGroups(), most: dataflow.TimeMin, least: dataflow.TimeMax, written: dataflow.TimeMin}
 	x.fired = make([]int64, x.groups.Len())
 	for i := range x.fired {
 		x.fired[i] = dataflow.TimeMin
 		g := x.groups.First + dataflow.KeyGroup(i)
 		v := b.GroupValue(firedName, g)
 		if v == nil {
+			x.least = dataflow.TimeMin
 			continue
 		}
 		if len(v) != 8 {
 			return nil, fmt.Errorf("window state: fired bound of key group %d has %d bytes, want 8", g, len(v))
 		}
 		x.fired[i] = int64(binary.LittleEndian.Uint64(v))
-		x.most = max(x.most, x.fired[i])
+		x.most, x.least = max(x.most, x.fired[i]), min(x.least, x.fired[i])
 	}
 	return x, nil
 }
@@ -57,6 +59,6 @@ func (x *bounds) raise(wm int64) {
 			x.backend.SetGroupValue(firedName, x.groups.First+dataflow.KeyGroup(i), v[:])
 		}
 	}
-	x.most = max(x.most, wm)
+	x.most, x.least = max(x.most, wm), max(x.least, wm)
 	x.written = wm
 }

@@ -37,6 +37,7 @@ const (
 // aggregates keeps one encoded accumulator under each window and key. The
 // state is overwritten in place when its size is fixed.
 type aggregates[A any] struct {
+	name  string // of the table
 	codec *codec.Codec[A]
 	table state.Table
 	fixed int
@@ -45,7 +46,7 @@ type aggregates[A any] struct {
 
 func (c *aggregates[A]) open(b state.Backend) (err error) {
 	c.fixed = c.codec.Fixed()
-	c.table, err = b.Table(state.Descriptor{Name: tableAggregates, Schema: c.codec.Schema(), Fixed: c.fixed})
+	c.table, err = b.Table(state.Descriptor{Name: c.name, Schema: c.codec.Schema(), Fixed: c.fixed})
 	return err
 }
 

@@ -14,8 +14,8 @@ type firing[O any] struct {
 	// times: a result's is the last instant of its window.
 	times   []int64
 	waiting []*columnar.Batch
-	scanned int     // entries of win's table that were taken
-	fired   []int64 // windows done, of the watermark in work
+	scanned int      // entries of win's table that were taken
+	fired   []Window // done, of the watermark in work
 }
 
 func (f *firing[O]) begin(w Window) { f.win = w }
@@ -65,14 +65,14 @@ func (f *firing[O]) emitAll() {
 }
 
 // finished notes that all of a window was gathered.
-func (f *firing[O]) finished(ns int64) {
-	f.fired = append(f.fired, ns)
+func (f *firing[O]) finished(w Window) {
+	f.fired = append(f.fired, w)
 	f.scanned = 0
 }
 
-func (f *firing[O]) has(ns int64) bool {
+func (f *firing[O]) has(w Window) bool {
 	for _, x := range f.fired {
-		if x == ns {
+		if x == w {
 			return true
 		}
 	}

@@ -111,7 +111,7 @@ func TestFloatKeys(t *testing.T) {
 	f := window.Aggregate(window.Config[float64, reading, int64]{
 		Windows: window.Tumbling{Size: 10}, Key: key,
 		Hasher: must(columnar.HasherOf(key)), KeyCodec: must(codec.Of[float64]()),
-	}, must(codec.Of[count]()), func(c *count, _ reading) { c.N++ },
+	}, window.Fold[reading, count]{Codec: must(codec.Of[count]()), Add: func(c *count, _ reading) { c.N++ }},
 		func(_ float64, _ window.Window, c *count) int64 { return c.N })
 	h := operatortest.New(t, operatortest.Config{Factory: f, Rows: must(columnar.TypeOf[reading]()), Key: must(columnar.HasherOf(key))})
 	nan, negative := math.NaN(), math.Copysign(0, -1)

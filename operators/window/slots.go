@@ -15,6 +15,7 @@ type slot[K comparable, A any] struct {
 	encFrom, encTo int
 	// refire: the window has fired before; its result is emitted again.
 	refire bool
+	fired  int64 // how far windows of the key had fired then
 }
 
 // slots finds the slot of a record by hash, window and key: an

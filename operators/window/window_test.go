@@ -52,11 +52,24 @@ func config(w window.Tumbling, lateness int64) window.Config[string, sale, row] 
 
 // aggregated and processed do the same in the two ways.
 func aggregated(w window.Tumbling, lateness int64) operators.Factory {
-	return window.Aggregate(config(w, lateness), must(codec.Of[total]()),
-		func(a *total, s sale) { a.Count++; a.Sum += s.Amount },
+	return window.Aggregate(config(w, lateness), window.Fold[sale, total]{
+		Codec: must(codec.Of[total]()), Add: func(a *total, s sale) { a.Count++; a.Sum += s.Amount },
+	},
 		func(k string, w window.Window, a *total) row {
 			return row{k, w.StartMillis(), w.EndMillis(), a.Count, a.Sum}
 		})
+}
+
+// paned is aggregated with overlapping windows.
+func paned(w window.Panes, lateness int64) operators.Factory {
+	cfg := config(window.Tumbling{}, lateness)
+	cfg.Panes = w
+	return window.Aggregate(cfg, window.Fold[sale, total]{
+		Codec: must(codec.Of[total]()), Add: func(a *total, s sale) { a.Count++; a.Sum += s.Amount },
+		Merge: func(into, from *total) { into.Count += from.Count; into.Sum += from.Sum },
+	}, func(k string, w window.Window, a *total) row {
+		return row{k, w.StartMillis(), w.EndMillis(), a.Count, a.Sum}
+	})
 }
 
 func processed(w window.Tumbling, lateness int64) operators.Factory {
@@ -89,17 +102,18 @@ func batch(sales ...sale) *columnar.Batch {
 
 // reference keeps each window apart in maps: the answer to compare with.
 type reference struct {
-	size, offset, lateness int64
-	fired                  map[string]int64 // by key: the watermark it has seen
-	acc                    map[row]total    // key, start and end
-	shown                  map[row]total    // last emitted
-	firings                map[row]int      // on-time results emitted
-	late                   []sale
+	windows  func(t int64) []window.Window
+	lateness int64
+	fired    map[string]int64 // by key: the watermark it has seen
+	acc      map[row]total    // key, start and end
+	shown    map[row]total    // last emitted
+	firings  map[row]int      // on-time results emitted
+	late     []sale
 }
 
-func newReference(w window.Tumbling, lateness int64) *reference {
+func newReference(windows func(t int64) []window.Window, lateness int64) *reference {
 	return &reference{
-		size: w.Size, offset: w.Offset, lateness: lateness, fired: make(map[string]int64),
+		windows: windows, lateness: lateness, fired: make(map[string]int64),
 		acc: make(map[row]total), shown: make(map[row]total), firings: make(map[row]int),
 	}
 }
@@ -112,24 +126,23 @@ func (r *reference) seen(key string) int64 {
 }
 
 func (r *reference) feed(s sale) {
-	start := r.offset
-	for start > s.Time {
-		start -= r.size
+	late := true
+	for _, w := range r.windows(s.Time) {
+		id := row{Key: s.Key, Start: w.StartMillis(), End: w.EndMillis()}
+		if id.End-1+r.lateness <= r.seen(s.Key) {
+			continue
+		}
+		late = false
+		a := r.acc[id]
+		a.Count++
+		a.Sum += s.Amount
+		r.acc[id] = a
+		if id.End-1 <= r.seen(s.Key) {
+			r.shown[id] = a
+		}
 	}
-	for start+r.size <= s.Time {
-		start += r.size
-	}
-	id := row{Key: s.Key, Start: start, End: start + r.size}
-	if id.End-1+r.lateness <= r.seen(s.Key) {
+	if late {
 		r.late = append(r.late, s)
-		return
-	}
-	a := r.acc[id]
-	a.Count++
-	a.Sum += s.Amount
-	r.acc[id] = a
-	if id.End-1 <= r.seen(s.Key) {
-		r.shown[id] = a
 	}
 }
 
@@ -187,27 +200,79 @@ func keys() []string {
 // subtasks or restores.
 func TestAgainstReference(t *testing.T) {
 	t.Parallel()
-	ways := map[string]func(window.Tumbling, int64) operators.Factory{"aggregate": aggregated, "process": processed}
-	for way, factory := range ways {
+	ways := map[string]way{
+		"aggregate": func(rng *rand.Rand) (func(int64) operators.Factory, func(int64) []window.Window) {
+			w := window.Tumbling{Size: 50, Offset: rng.Int64N(200) - 100}
+			return func(l int64) operators.Factory { return aggregated(w, l) }, tumbling(w)
+		},
+		"process": func(rng *rand.Rand) (func(int64) operators.Factory, func(int64) []window.Window) {
+			w := window.Tumbling{Size: 50, Offset: rng.Int64N(200) - 100}
+			return func(l int64) operators.Factory { return processed(w, l) }, tumbling(w)
+		},
+		"sliding": func(rng *rand.Rand) (func(int64) operators.Factory, func(int64) []window.Window) {
+			w := window.Sliding{Size: []int64{50, 60, 77}[rng.IntN(3)], Slide: []int64{5, 10, 22, 50}[rng.IntN(4)], Offset: rng.Int64N(200) - 100}
+			return func(l int64) operators.Factory { return paned(w, l) }, sliding(w)
+		},
+		"cumulative": func(rng *rand.Rand) (func(int64) operators.Factory, func(int64) []window.Window) {
+			w := window.Cumulative{Max: 60, Step: []int64{10, 20, 60}[rng.IntN(3)], Offset: rng.Int64N(200) - 100}
+			return func(l int64) operators.Factory { return paned(w, l) }, cumulative(w)
+		},
+	}
+	for name, way := range ways {
 		for _, batchRows := range []int{1, 3, 1024} {
 			for seed := range uint64(25) {
-				t.Run(fmt.Sprintf("%s/batch=%d/seed=%d", way, batchRows, seed), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s/batch=%d/seed=%d", name, batchRows, seed), func(t *testing.T) {
 					t.Parallel()
-					randomRun(t, factory, batchRows, seed)
+					randomRun(t, way, batchRows, seed)
 				})
 			}
 		}
 	}
 }
 
-func randomRun(t *testing.T, factory func(window.Tumbling, int64) operators.Factory, batchRows int, seed uint64) {
+// way makes windows of a kind, with the operator and, apart from it, the
+// windows of a time.
+type way func(*rand.Rand) (operator func(lateness int64) operators.Factory, windows func(t int64) []window.Window)
+
+func tumbling(w window.Tumbling) func(int64) []window.Window {
+	return sliding(window.Sliding{Size: w.Size, Slide: w.Size, Offset: w.Offset})
+}
+
+// sliding goes through all windows, one by one.
+func sliding(w window.Sliding) func(int64) []window.Window {
+	return func(t int64) (all []window.Window) {
+		for start := w.Offset - 100*w.Slide*10; start <= t; start += w.Slide {
+			if t < start+w.Size {
+				all = append(all, window.Of(start, start+w.Size))
+			}
+		}
+		return all
+	}
+}
+
+func cumulative(w window.Cumulative) func(int64) []window.Window {
+	return func(t int64) (all []window.Window) {
+		start := w.Offset - 100*w.Max
+		for start+w.Max <= t {
+			start += w.Max
+		}
+		for end := start + w.Step; end <= start+w.Max; end += w.Step {
+			if t < end {
+				all = append(all, window.Of(start, end))
+			}
+		}
+		return all
+	}
+}
+
+func randomRun(t *testing.T, way way, batchRows int, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	w := window.Tumbling{Size: 50, Offset: rng.Int64N(200) - 100}
 	lateness := []int64{0, 20, 130}[rng.IntN(3)]
-	ref := newReference(w, lateness)
+	factory, windows := way(rng)
+	ref := newReference(windows, lateness)
 	all := keys()
 	parallelism := []int{1, 2, 7}[rng.IntN(3)]
-	h := harness(t, factory(w, lateness), parallelism, batchRows, 2+rng.IntN(4))
+	h := harness(t, factory(lateness), parallelism, batchRows, 2+rng.IntN(4))
 	owner := func(key string) int {
 		g := dataflow.KeyGroupOf(codec.HashKey([]byte(key)), maxParallelism)
 		return dataflow.SubtaskOf(g, maxParallelism, parallelism)
@@ -255,11 +320,7 @@ func randomRun(t *testing.T, factory func(window.Tumbling, int64) operators.Fact
 	ref.check(t, h)
 	checkFirings(t, h, ref, lateness)
 	for _, s := range h.Subs {
-		for _, table := range []string{"window-aggregates", "window-counts"} {
-			if n := entries(s, table); n != 0 {
-				t.Fatalf("subtask %d still has %d entries in %s after the end", s.Index, n, table)
-			}
-		}
+		noState(t, s)
 	}
 }
 

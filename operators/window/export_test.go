@@ -1,0 +1,31 @@
+package window
+
+import (
+	"github.com/leatstream/leat/dataflow/codec"
+	"github.com/leatstream/leat/state"
+)
+
+// TablesOf describes all tables that operators over accumulators A and rows T
+// may have.
+func TablesOf[A, T any]() []state.Descriptor {
+	fixed := func(name string, c interface {
+		Schema() string
+		Fixed() int
+	}) state.Descriptor {
+		return state.Descriptor{Name: name, Schema: c.Schema(), Fixed: c.Fixed()}
+	}
+	return []state.Descriptor{
+		fixed(tableAggregates, must(codec.Of[A]())),
+		fixed(tableLive, must(codec.Of[live[A]]())),
+		fixed(tableSuffixes, must(codec.Of[suffix[A]]())),
+		{Name: tableCounts, Schema: "uint64", Fixed: 8},
+		{Name: tableRecords, Schema: must(codec.Of[T]()).Schema(), Sub: true},
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}

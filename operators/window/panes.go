@@ -1,0 +1,64 @@
+package window
+
+import "github.com/leatstream/leat/dataflow"
+
+// Panes cuts event time into panes that overlapping windows share: a record
+// is kept once, in its pane, and a window is made of whole panes.
+type Panes interface {
+	// pane is the grid of panes.
+	pane() Tumbling
+	// firstEnd returns the end of the first window that ends after t.
+	firstEnd(t int64) int64
+	// lastEnd returns the end of the last window that holds a pane.
+	lastEnd(pane int64) int64
+	// start returns the start of the window of that end.
+	start(end int64) int64
+}
+
+// Sliding cuts event time into windows of Size milliseconds, one every Slide
+// milliseconds; one of them starts at Offset. 0 < Slide <= Size.
+type Sliding struct {
+	Size, Slide, Offset int64
+}
+
+var _ Panes = Sliding{}
+
+// pane is the greatest span of which size and slide are multiples.
+func (s Sliding) pane() Tumbling {
+	a, b := s.Size, s.Slide
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return Tumbling{Size: a, Offset: s.Offset}
+}
+
+func (s Sliding) firstEnd(t int64) int64 {
+	into := floorMod(floorMod(t, s.Slide)-floorMod(floorMod(s.Offset, s.Slide)+s.Size%s.Slide, s.Slide), s.Slide)
+	return dataflow.AddTime(t, s.Slide-into)
+}
+
+func (s Sliding) lastEnd(pane int64) int64 {
+	into := floorMod(floorMod(pane, s.Slide)-floorMod(s.Offset, s.Slide), s.Slide)
+	return dataflow.AddTime(dataflow.AddTime(pane, -into), s.Size)
+}
+
+func (s Sliding) start(end int64) int64 { return dataflow.AddTime(end, -s.Size) }
+
+// Cumulative cuts event time into windows that begin together every Max
+// milliseconds, one of them at Offset, and end Step apart until the last is
+// Max long. Max is a multiple of Step.
+type Cumulative struct {
+	Max, Step, Offset int64
+}
+
+var _ Panes = Cumulative{}
+
+func (c Cumulative) pane() Tumbling { return Tumbling{Size: c.Step, Offset: c.Offset} }
+
+func (c Cumulative) whole() Tumbling { return Tumbling{Size: c.Max, Offset: c.Offset} }
+
+func (c Cumulative) firstEnd(t int64) int64 { return c.pane().Assign(t).end }
+
+func (c Cumulative) lastEnd(pane int64) int64 { return c.whole().Assign(pane).end }
+
+func (c Cumulative) start(end int64) int64 { return c.whole().Assign(dataflow.AddTime(end, -1)).start }
