@@ -40,6 +40,7 @@ type aggregates[A any] struct {
 	name  string // of the table
 	codec *codec.Codec[A]
 	table state.Table
+	bulk  state.BatchUpserter // nil when the size varies
 	fixed int
 	buf   []byte
 }
@@ -47,6 +48,9 @@ type aggregates[A any] struct {
 func (c *aggregates[A]) open(b state.Backend) (err error) {
 	c.fixed = c.codec.Fixed()
 	c.table, err = b.Table(state.Descriptor{Name: c.name, Schema: c.codec.Schema(), Fixed: c.fixed})
+	if c.fixed > 0 {
+		c.bulk, _ = c.table.(state.BatchUpserter)
+	}
 	return err
 }
 

@@ -2,12 +2,12 @@ package window
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/dataflow/codec"
 	"github.com/leatstream/leat/operators"
-	"github.com/leatstream/leat/state"
 )
 
 // Names of a window operator's metrics.
@@ -87,7 +87,10 @@ type operator[K comparable, T, A, O any] struct {
 	wm     int64 // all windows complete by it have fired
 	slots  slots[K, A]
 	hashes []uint64
-	late   []int32
+	// rowSlots is the slot of each row of the batch in work, -1 when it is late.
+	rowSlots []int32
+	bulk     bulk
+	late     []int32
 	// refires: a slot of the batch in work belongs to windows that have fired.
 	refires bool
 	firing  firing[O]
@@ -162,6 +165,7 @@ func (o *operator[K, T, A, O]) Process(_ int, b *columnar.Batch) error {
 	o.batch = b
 	o.hashes = o.cfg.Hasher.HashRows(o.hashes[:0], b.Rows)
 	o.slots.reset(len(rows))
+	o.rowSlots = slices.Grow(o.rowSlots[:0], len(rows))[:len(rows)]
 	o.late = o.late[:0]
 	// While the watermark is behind what some key group has fired, each row
 	// is judged by its own group.
@@ -182,42 +186,34 @@ func (o *operator[K, T, A, O]) Process(_ int, b *columnar.Batch) error {
 		}
 		if cur.closes <= fired {
 			o.late = append(o.late, int32(i))
+			o.rowSlots[i] = -1
 			continue
 		}
 		key := o.cfg.Key(rows[i])
 		n, place := o.slots.find(o.hashes[i], cur.win.start, key)
 		if n < 0 {
-			var err error
-			if n, err = o.newSlot(place, o.hashes[i], &cur, key, fired); err != nil {
-				return err
-			}
+			n = o.newSlot(place, o.hashes[i], &cur, key, fired)
 		}
-		o.add(&o.slots.list[n].acc, rows[i])
+		o.rowSlots[i] = n
+	}
+	if err := o.fold(rows); err != nil {
+		return err
 	}
 	return o.finish(b, rows)
 }
 
-func (o *operator[K, T, A, O]) newSlot(place int, hash uint64, in *span, key K, fired int64) (int32, error) {
+func (o *operator[K, T, A, O]) newSlot(place int, hash uint64, in *span, key K, fired int64) int32 {
 	s := o.slots.add(place, slot[K, A]{hash: hash, win: in.win, key: key})
 	if in.fires <= fired {
 		s.refire, s.fired = true, fired
 		o.refires = true
 	}
-	k := state.Key{Bytes: o.slots.encoded(s), Hash: hash}
-	if err := o.contents.begin(in.win.start, k, &s.acc); err != nil {
-		return 0, fmt.Errorf("window state of %v: %w", key, err)
-	}
-	return int32(len(o.slots.list) - 1), nil
+	return int32(len(o.slots.list) - 1)
 }
 
-// finish writes what the batch changed, emits again the results of windows
-// that had fired, and sets the late records aside.
+// finish emits again the results of windows that had fired, and sets the late
+// records aside.
 func (o *operator[K, T, A, O]) finish(b *columnar.Batch, rows []T) error {
-	for i := range o.slots.list {
-		s := &o.slots.list[i]
-		k := state.Key{Bytes: o.slots.encoded(s), Hash: s.hash}
-		o.contents.commit(s.win.start, k, &s.acc)
-	}
 	if o.refires {
 		if err := o.refireAll(); err != nil {
 			return err
@@ -227,64 +223,6 @@ func (o *operator[K, T, A, O]) finish(b *columnar.Batch, rows []T) error {
 	o.batch = nil
 	o.setAside(b, rows)
 	return nil
-}
-
-// refireAll emits again the results of windows that had fired and got more
-// records.
-func (o *operator[K, T, A, O]) refireAll() error {
-	o.refires = false
-	for i := range o.slots.list {
-		s := &o.slots.list[i]
-		if !s.refire {
-			continue
-		}
-		again := o.refire
-		if o.shared != nil {
-			again = o.refirePane
-		}
-		if err := again(s, state.Key{Bytes: o.slots.encoded(s), Hash: s.hash}); err != nil {
-			return fmt.Errorf("window state of %v: %w", s.key, err)
-		}
-	}
-	o.firing.flush()
-	o.firing.emitAll()
-	return nil
-}
-
-func (o *operator[K, T, A, O]) refire(s *slot[K, A], k state.Key) error {
-	if err := o.contents.complete(s.win.start, k, &s.acc); err != nil {
-		return err
-	}
-	o.firing.begin(s.win)
-	o.result(s.key, s.win, &s.acc, o.firing.emit)
-	return nil
-}
-
-// refirePane emits again what has fired of the windows that hold a pane, as
-// far as they still take records.
-func (o *operator[K, T, A, O]) refirePane(s *slot[K, A], k state.Key) error {
-	if err := o.shared.repair(s.win.start, k); err != nil {
-		return err
-	}
-	p := o.shared.panes
-	last := p.lastEnd(s.win.start)
-	for end := p.firstEnd(s.win.start); ; end = p.firstEnd(end) {
-		w := Window{start: p.start(end), end: end}
-		if w.last() > s.fired {
-			return nil
-		}
-		if dataflow.AddTime(w.last(), o.cfg.Lateness) > s.fired {
-			var acc A
-			if err := o.shared.whole(w, k, &acc); err != nil {
-				return err
-			}
-			o.firing.begin(w)
-			o.result(s.key, w, &acc, o.firing.emit)
-		}
-		if end >= last {
-			return nil
-		}
-	}
 }
 
 func (o *operator[K, T, A, O]) setAside(b *columnar.Batch, rows []T) {
@@ -328,129 +266,6 @@ func (o *operator[K, T, A, O]) Watermark(wm int64) (bool, error) {
 	o.firing.reset()
 	o.passed(wm)
 	return true, nil
-}
-
-func (o *operator[K, T, A, O]) fireWindows(wm int64) (bool, error) {
-	for _, ns := range o.contents.namespaces() {
-		win := o.cfg.Windows.from(ns)
-		if win.last() > wm {
-			break
-		}
-		if win.last() > o.wm && !o.firing.has(win) {
-			if done, err := o.fire(win); err != nil || !done {
-				return false, err
-			}
-		}
-	}
-	return true, nil
-}
-
-// fireShared fires the windows that are complete, each once live holds it.
-func (o *operator[K, T, A, O]) fireShared(wm int64) (bool, error) {
-	s := o.shared
-	s.done = max(s.done, o.wm, o.bounds.least)
-	for {
-		win, ok := s.next(s.done, wm)
-		if !ok {
-			return true, s.leave(s.panes.start(s.panes.firstEnd(dataflow.AddTime(wm, 1))))
-		}
-		if !o.firing.has(win) {
-			if o.firing.win != win {
-				if err := s.advance(win); err != nil {
-					return false, err
-				}
-			}
-			if done, err := o.fire(win); err != nil || !done {
-				return false, err
-			}
-		}
-		s.done = win.last()
-	}
-}
-
-// passed notes how far windows have fired, once another boundary is behind.
-func (o *operator[K, T, A, O]) passed(wm int64) {
-	o.wm = wm
-	w, last := o.cfg.Windows, o.bounds.written
-	if last != dataflow.TimeMin && w.index(last) == w.index(wm) &&
-		w.index(dataflow.AddTime(last, -o.cfg.Lateness)) == w.index(dataflow.AddTime(wm, -o.cfg.Lateness)) {
-		return
-	}
-	o.bounds.raise(wm)
-}
-
-// fire emits the results of a window, a bounded lot at a time. It returns
-// false when it must be called again.
-func (o *operator[K, T, A, O]) fire(win Window) (bool, error) {
-	f := &o.firing
-	for {
-		more, err := o.lot(win)
-		if err != nil {
-			return false, err
-		}
-		if !more {
-			f.finished(win)
-		}
-		if !f.drain() {
-			return false, nil
-		}
-		if !more {
-			return true, nil
-		}
-	}
-}
-
-// lot gathers the next results of a window, up to firingBatchesMax batches.
-func (o *operator[K, T, A, O]) lot(win Window) (more bool, err error) {
-	f := &o.firing
-	f.begin(win)
-	// Some groups may have fired this window before a rescale.
-	byGroup := win.last() <= o.bounds.most
-	seen := 0
-	scan := o.contents.scan
-	ns := win.start
-	if o.shared != nil {
-		scan, ns = o.shared.live.scan, 0
-	}
-	scan(ns, func(key, val []byte) bool {
-		seen++
-		if seen <= f.scanned {
-			return true
-		}
-		if f.full() {
-			more = true
-			return false
-		}
-		f.scanned = seen
-		if byGroup && o.bounds.of(codec.HashKey(key)) >= win.last() {
-			return true
-		}
-		err = o.emitEntry(win, key, val)
-		return err == nil
-	})
-	f.flush()
-	return more, err
-}
-
-func (o *operator[K, T, A, O]) emitEntry(win Window, key, val []byte) error {
-	var k K
-	if err := o.cfg.KeyCodec.DecodeKey(key, &k); err != nil {
-		return fmt.Errorf("window state: key %.40x: %w", key, err)
-	}
-	acc, err := o.entry(win, key, val)
-	if err != nil {
-		return fmt.Errorf("window state of %v: %w", k, err)
-	}
-	o.result(k, win, acc, o.firing.emit)
-	return nil
-}
-
-func (o *operator[K, T, A, O]) entry(win Window, key, val []byte) (*A, error) {
-	if o.shared != nil {
-		return o.shared.read(val)
-	}
-	acc := new(A)
-	return acc, o.contents.read(win.start, key, val, acc)
 }
 
 // Position implements operators.Positioner.
