@@ -2,7 +2,6 @@ package stream
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/dataflow"
@@ -14,34 +13,6 @@ import (
 
 // Window is a span of event time: its start is inside, its end is not.
 type Window = window.Window
-
-// WindowAssigner says into which windows event time is cut.
-type WindowAssigner struct {
-	windows window.Tumbling
-	text    string
-	fault   string
-}
-
-// AssignerOption sets an option of an assigner.
-type AssignerOption func(*WindowAssigner)
-
-// Offset moves the windows: one of them starts at d after the epoch.
-func Offset(d time.Duration) AssignerOption {
-	return func(a *WindowAssigner) { a.windows.Offset = d.Milliseconds() }
-}
-
-// Tumbling cuts event time into windows of one size, without gap or overlap.
-func Tumbling(size time.Duration, opts ...AssignerOption) WindowAssigner {
-	a := WindowAssigner{windows: window.Tumbling{Size: size.Milliseconds()}}
-	if size < time.Millisecond {
-		a.fault = fmt.Sprintf("window of %s is shorter than a millisecond", size)
-	}
-	for _, o := range opts {
-		o(&a)
-	}
-	a.text = fmt.Sprintf("tumbling %s offset %dms", size, a.windows.Offset)
-	return a
-}
 
 // WindowedStream is a keyed stream cut into windows. It serves one function.
 type WindowedStream[K comparable, T any] struct {
@@ -59,11 +30,14 @@ func (k *KeyedStream[K, T]) Window(a WindowAssigner, opts ...WindowOption) *Wind
 		o(&w.cfg)
 	}
 	e := k.stream.env
-	if a.fault != "" {
-		e.fail(w.where, "%s", a.fault)
+	for _, f := range a.faults {
+		e.fail(w.where, "%s", f)
 	}
-	if w.cfg.lateness < 0 {
-		e.fail(w.where, "allowed lateness %s is negative", w.cfg.lateness)
+	switch d := w.cfg.lateness; {
+	case d < 0:
+		e.fail(w.where, "allowed lateness %s is negative", d)
+	case d > windowMax:
+		e.fail(w.where, "allowed lateness %s is longer than %s", d, windowMax)
 	}
 	if k.stream.untimed != "" {
 		e.fail(w.where, "a window (%s) needs event time, but source %q has no watermarks: add stream.Watermarks to its From", a.text, k.stream.untimed)
@@ -89,9 +63,9 @@ func (w *WindowedStream[K, T]) Late() *DataStream[T] {
 // after a fault.
 func config[K comparable, T, O any](w *WindowedStream[K, T]) (c window.Config[K, T, O], ok bool) {
 	return window.Config[K, T, O]{
-		Windows: w.assign.windows, Lateness: w.cfg.lateness.Milliseconds(),
+		Windows: w.assign.tumbling(), Panes: w.assign.panes(), Lateness: w.cfg.lateness.Milliseconds(),
 		Key: w.keyed.key, Hasher: w.keyed.hasher, KeyCodec: w.keyed.codec,
-	}, w.keyed.codec != nil && w.assign.fault == ""
+	}, w.keyed.codec != nil && len(w.assign.faults) == 0
 }
 
 // addWindow appends the operator of a window.
@@ -120,27 +94,52 @@ type Aggregator[T, A, R any] interface {
 
 // Aggregate folds the records of each window and key. It is stateful.
 func Aggregate[K comparable, T, A, R any](w *WindowedStream[K, T], agg Aggregator[T, A, R], opts ...Option) *DataStream[R] {
-	return aggregate(w, callSite(), agg.Add, func(_ K, _ Window, acc *A) R { return agg.Result(acc) }, opts)
+	where := callSite()
+	fold, ok := foldOf[T, A](w.keyed.stream.env, where, agg)
+	return aggregate(w, "aggregate", where, fold, ok, func(_ K, _ Window, acc *A) R { return agg.Result(acc) }, opts)
 }
 
 // AggregateWindow is Aggregate with the key and the window given to the
 // function that makes the output row.
 func AggregateWindow[K comparable, T, A, R, O any](w *WindowedStream[K, T], agg Aggregator[T, A, R], row func(K, Window, R) O, opts ...Option) *DataStream[O] {
-	return aggregate(w, callSite(), agg.Add, func(k K, win Window, acc *A) O { return row(k, win, agg.Result(acc)) }, opts)
+	where := callSite()
+	e := w.keyed.stream.env
+	fold, ok := foldOf[T, A](e, where, agg)
+	if row == nil {
+		e.fail(where, "the function of AggregateWindow that makes rows is nil")
+	}
+	return aggregate(w, "aggregate", where, fold, ok, func(k K, win Window, acc *A) O { return row(k, win, agg.Result(acc)) }, opts)
 }
 
-func aggregate[K comparable, T, A, O any](w *WindowedStream[K, T], where string, add func(*A, T), result func(K, Window, *A) O, opts []Option) *DataStream[O] {
-	e := w.keyed.stream.env
-	out := rowTypeOf[O](e, where)
-	acc, err := codec.Of[A]()
+// foldOf returns how an aggregator folds records.
+func foldOf[T, A, R any](e *Env, where string, agg Aggregator[T, A, R]) (fold window.Fold[T, A], ok bool) {
+	if agg == nil {
+		e.fail(where, "the aggregator is nil")
+		return fold, false
+	}
+	c, err := codec.Of[A]()
 	if err != nil {
 		e.fail(where, "accumulator: %w", err)
 	}
-	var f operators.Factory
-	if cfg, ok := config[K, T, O](w); ok && err == nil {
-		f = window.Aggregate(cfg, window.Fold[T, A]{Codec: acc, Add: add}, result)
+	fold = window.Fold[T, A]{Codec: c, Add: agg.Add}
+	if m, is := agg.(Merger[A]); is {
+		fold.Merge = m.Merge
 	}
-	return addWindow[K, T, O](w, "aggregate", where, out, f, opts)
+	return fold, err == nil
+}
+
+func aggregate[K comparable, T, A, O any](w *WindowedStream[K, T], op, where string, fold window.Fold[T, A], ok bool, result func(K, Window, *A) O, opts []Option) *DataStream[O] {
+	out := rowTypeOf[O](w.keyed.stream.env, where)
+	var f operators.Factory
+	cfg, fine := config[K, T, O](w)
+	if cfg.Panes != nil && fold.Merge == nil {
+		w.keyed.stream.env.fail(where, "windows that overlap (%s) need an aggregator that merges: give it a method Merge (stream.Merger)", w.assign.text)
+		fine = false
+	}
+	if fine && ok {
+		f = window.Aggregate(cfg, fold, result)
+	}
+	return addWindow[K, T, O](w, op, where, out, f, opts)
 }
 
 // reduced is the accumulator of Reduce.
@@ -152,13 +151,32 @@ type reduced[T any] struct {
 // Reduce combines the records of each window and key, two at a time. It is
 // stateful.
 func (w *WindowedStream[K, T]) Reduce(combine func(a, b T) T, opts ...Option) *DataStream[T] {
-	add := func(acc *reduced[T], v T) {
-		if acc.Any {
-			v = combine(acc.Value, v)
-		}
-		acc.Value, acc.Any = v, true
+	where := callSite()
+	e := w.keyed.stream.env
+	if combine == nil {
+		e.fail(where, "the function of Reduce is nil")
 	}
-	return aggregate(w, callSite(), add, func(_ K, _ Window, acc *reduced[T]) T { return acc.Value }, opts)
+	c, err := codec.Of[reduced[T]]()
+	if err != nil {
+		e.fail(where, "%w", err)
+	}
+	fold := window.Fold[T, reduced[T]]{
+		Codec: c,
+		Add: func(acc *reduced[T], v T) {
+			if acc.Any {
+				v = combine(acc.Value, v)
+			}
+			acc.Value, acc.Any = v, true
+		},
+		Merge: func(into, from *reduced[T]) {
+			if into.Any && from.Any {
+				into.Value = combine(into.Value, from.Value)
+			} else if from.Any {
+				*into = *from
+			}
+		},
+	}
+	return aggregate(w, "aggregate", where, fold, err == nil, func(_ K, _ Window, acc *reduced[T]) T { return acc.Value }, opts)
 }
 
 // ProcessWindow calls fn with all records of each window and key, in order of
@@ -173,7 +191,12 @@ func ProcessWindow[K comparable, T, R any](w *WindowedStream[K, T], fn func(key 
 		e.fail(where, "%w", err)
 	}
 	var f operators.Factory
-	if cfg, ok := config[K, T, R](w); ok && err == nil {
+	cfg, ok := config[K, T, R](w)
+	if cfg.Panes != nil {
+		e.fail(where, "ProcessWindow has windows that overlap (%s)", w.assign.text)
+		ok = false
+	}
+	if ok && err == nil {
 		f = window.Process(cfg, rows, fn)
 	}
 	return addWindow[K, T, R](w, "process-window", where, out, f, opts)

@@ -38,17 +38,27 @@ func (w Window) last() int64 { return w.end - 1 }
 // overlap; one of them starts at Offset. Size > 0.
 type Tumbling struct {
 	Size, Offset int64
+	// Zone, unless nil, is whose clock on the wall is cut instead: a day of a
+	// change of the clock has 23 or 25 hours. Size divides a day, or is a
+	// number of days.
+	Zone *time.Location
 }
 
 // Assign returns the window that holds t. Windows at the very ends of time
 // are clipped to them.
 func (a Tumbling) Assign(t int64) Window {
+	if a.Zone != nil {
+		return a.assignInZone(t)
+	}
 	rem := a.into(t)
 	return Window{start: dataflow.AddTime(t, -rem), end: dataflow.AddTime(t, a.Size-rem)}
 }
 
 // from returns the window that starts at start, a value that Assign gave.
 func (a Tumbling) from(start int64) Window {
+	if a.Zone != nil {
+		return a.assignInZone(start)
+	}
 	return Window{start: start, end: dataflow.AddTime(start, a.Size-a.into(start))}
 }
 

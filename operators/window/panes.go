@@ -32,6 +32,9 @@ func (s Sliding) pane() Tumbling {
 	return Tumbling{Size: a, Offset: s.Offset}
 }
 
+// Count returns the number of panes of a window.
+func (s Sliding) Count() int64 { return s.Size / s.pane().Size }
+
 func (s Sliding) firstEnd(t int64) int64 {
 	into := floorMod(floorMod(t, s.Slide)-floorMod(floorMod(s.Offset, s.Slide)+s.Size%s.Slide, s.Slide), s.Slide)
 	return dataflow.AddTime(t, s.Slide-into)

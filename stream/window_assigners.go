@@ -1,0 +1,169 @@
+package stream
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/leatstream/leat/operators/window"
+)
+
+// WindowAssigner says into which windows the rows of a key are put.
+type WindowAssigner struct {
+	kind   assignerKind
+	size   time.Duration
+	slide  time.Duration
+	offset time.Duration
+	zone   *time.Location
+	text   string
+	faults []string
+}
+
+type assignerKind int
+
+const (
+	kindTumbling assignerKind = iota
+	kindSliding
+	kindCumulative
+)
+
+// AssignerOption sets an option of an assigner.
+type AssignerOption func(*WindowAssigner)
+
+// Offset moves the windows: one of them starts at d after the epoch.
+func Offset(d time.Duration) AssignerOption {
+	return func(a *WindowAssigner) { a.offset = d }
+}
+
+// In cuts the clock on the wall of a place instead of UTC: the windows of a
+// day begin at its midnight, and last 23 or 25 hours when the clock is
+// changed. It is for tumbling windows whose size divides a day, or is a number
+// of days.
+func In(loc *time.Location) AssignerOption {
+	return func(a *WindowAssigner) {
+		if loc == nil {
+			a.fault("the location of In is nil: give it one from time.LoadLocation, or leave In out for UTC")
+			return
+		}
+		a.zone = loc
+	}
+}
+
+// Tumbling cuts event time into windows of one size, without gap or overlap.
+func Tumbling(size time.Duration, opts ...AssignerOption) WindowAssigner {
+	a := WindowAssigner{kind: kindTumbling, size: size}
+	a.sized("window of", size)
+	return a.with(opts, fmt.Sprintf("tumbling %s", size))
+}
+
+// Sliding cuts event time into windows of one size that begin every slide: a
+// row is in size/slide of them (hopping windows). A row is kept once, in a
+// pane that its windows share, when the function can merge panes: Reduce, and
+// an Aggregator that is a Merger. Otherwise each of its windows keeps it.
+func Sliding(size, slide time.Duration, opts ...AssignerOption) WindowAssigner {
+	a := WindowAssigner{kind: kindSliding, size: size, slide: slide}
+	if a.sized("window of", size) && a.sized("slide of", slide) {
+		switch n := (window.Sliding{Size: size.Milliseconds(), Slide: slide.Milliseconds()}).Count(); {
+		case slide > size:
+			a.fault("slide %s is longer than the window of %s: rows between windows would be lost; filter them out before, or use a slide of at most the size", slide, size)
+		case n > panesMax:
+			a.fault("a window of %s every %s is made of %d panes, at most %d: choose a slide that divides the size", size, slide, n, panesMax)
+		}
+	}
+	return a.with(opts, fmt.Sprintf("sliding %s every %s", size, slide))
+}
+
+// Cumulative cuts event time into windows that begin together every size and
+// end step apart: the first is step long, the next two, the last size. It is
+// for totals of a day that are shown every hour.
+func Cumulative(size, step time.Duration, opts ...AssignerOption) WindowAssigner {
+	a := WindowAssigner{kind: kindCumulative, size: size, slide: step}
+	if a.sized("window of", size) && a.sized("step of", step) {
+		switch {
+		case step > size:
+			a.fault("step %s is longer than the window of %s", step, size)
+		case size%step != 0:
+			a.fault("step %s does not divide the window of %s", step, size)
+		case size/step > panesMax:
+			a.fault("a window of %s in steps of %s is made of %d panes, at most %d", size, step, size/step, panesMax)
+		}
+	}
+	return a.with(opts, fmt.Sprintf("cumulative %s by %s", size, step))
+}
+
+const (
+	// panesMax bounds what one window is made of.
+	panesMax = 100_000
+	// windowMax bounds the size of a window, the slide, and the lateness.
+	windowMax = 100 * 365 * 24 * time.Hour
+)
+
+func (a *WindowAssigner) fault(format string, args ...any) {
+	a.faults = append(a.faults, fmt.Sprintf(format, args...))
+}
+
+// sized checks a span of time.
+func (a *WindowAssigner) sized(what string, d time.Duration) bool {
+	switch {
+	case d < 0:
+		a.fault("%s %s is negative", what, d)
+	case d < time.Millisecond:
+		a.fault("%s %s is shorter than a millisecond", what, d)
+	case d%time.Millisecond != 0:
+		a.fault("%s %s is no whole number of milliseconds, which event time is", what, d)
+	case d > windowMax:
+		a.fault("%s %s is longer than %s: for windows without an end use GlobalWindows with a Trigger", what, d, windowMax)
+	default:
+		return true
+	}
+	return false
+}
+
+func (a WindowAssigner) with(opts []AssignerOption, text string) WindowAssigner {
+	for _, o := range opts {
+		if o == nil {
+			a.fault("an option of the window (%s) is nil", text)
+			continue
+		}
+		o(&a)
+	}
+	const day = 24 * time.Hour
+	if a.zone != nil {
+		switch {
+		case a.kind != kindTumbling:
+			a.fault("In is for tumbling windows, not %s", text)
+		case a.size > 0 && a.size%day != 0 && day%a.size != 0:
+			a.fault("window of %s in a time zone neither divides a day nor is a number of days", a.size)
+		}
+		text += " in " + a.zone.String()
+	}
+	if a.offset%time.Millisecond != 0 {
+		a.fault("offset %s is no whole number of milliseconds", a.offset)
+	}
+	a.text = fmt.Sprintf("%s offset %dms", text, a.offset.Milliseconds())
+	return a
+}
+
+// panes returns the windows, as far as they overlap.
+func (a *WindowAssigner) panes() window.Panes {
+	size, slide, offset := a.size.Milliseconds(), a.slide.Milliseconds(), a.offset.Milliseconds()
+	switch {
+	case a.kind == kindSliding && size != slide:
+		return window.Sliding{Size: size, Slide: slide, Offset: offset}
+	case a.kind == kindCumulative && size != slide:
+		return window.Cumulative{Max: size, Step: slide, Offset: offset}
+	}
+	return nil
+}
+
+func (a *WindowAssigner) tumbling() window.Tumbling {
+	return window.Tumbling{Size: a.size.Milliseconds(), Offset: a.offset.Milliseconds(), Zone: a.zone}
+}
+
+// Merger is implemented by an Aggregator whose accumulators can be merged.
+// Windows that share panes are cheaper with it, and sessions need it.
+type Merger[A any] interface {
+	// Merge adds all that from has to into, which has the records before
+	// those of from. from is not used after it. Merging a with b and then c
+	// is the same as a with what b and c merge to.
+	Merge(into, from *A)
+}
