@@ -3,13 +3,12 @@ package stream
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/dataflow/graph"
+	"github.com/leatstream/leat/internal/callsite"
 )
 
 // Env collects the graph of one job. It is used on one goroutine.
@@ -182,21 +181,6 @@ func (e *Env) check(where, name string, connector any) {
 	}
 }
 
-// packagePrefix begins the name of every function of this package.
-const packagePrefix = "github.com/leatstream/leat/stream."
-
 // callSite returns the file and line of the first caller outside of this
 // package: the user's code.
-func callSite() string {
-	pcs := make([]uintptr, 16)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
-	for {
-		f, more := frames.Next()
-		if !strings.HasPrefix(f.Function, packagePrefix) && f.File != "" && f.Function != "" {
-			return fmt.Sprintf("%s/%s:%d", filepath.Base(filepath.Dir(f.File)), filepath.Base(f.File), f.Line)
-		}
-		if !more {
-			return "unknown place"
-		}
-	}
-}
+func callSite() string { return callsite.Outside("github.com/leatstream/leat/stream") }
