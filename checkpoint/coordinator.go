@@ -50,6 +50,7 @@ type Coordinator struct {
 	reserve   reservation
 	leftovers []Discard // of aborted checkpoints, at most leftoversMax
 
+	hastened    dataflow.Attempt // its next periodic checkpoint is due at once
 	lastTrigger time.Time
 	lastEnd     time.Time
 	failures    int
@@ -143,6 +144,9 @@ func (c *Coordinator) apply(body Body) error {
 		return c.onAttemptStarted(e)
 	case AttemptEnded:
 		return c.onAttemptEnded(e)
+	case Hasten:
+		c.hastened = max(c.hastened, e.Attempt)
+		return nil
 	case Request:
 		return c.onRequest(e)
 	case Ack:

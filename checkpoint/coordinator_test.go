@@ -136,6 +136,8 @@ func (s *script) body() Body {
 		return s.start(attempt)
 	case "end":
 		return AttemptEnded{Attempt: attempt, Reason: s.str("reason", "gone")}
+	case "hasten":
+		return Hasten{Attempt: attempt}
 	case "request":
 		return s.request()
 	case "ack":

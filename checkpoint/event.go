@@ -60,6 +60,11 @@ type AttemptEnded struct {
 	Reason  string
 }
 
+// Hasten asks for the next periodic checkpoint of an attempt at once, also
+// before the attempt has started. It is forgotten when a checkpoint is
+// triggered, and with its attempt; whoever needs one asks again.
+type Hasten struct{ Attempt dataflow.Attempt }
+
 // Request asks for a checkpoint. Its OperationDone comes for certain, once,
 // unless the leadership is lost.
 type Request struct {
@@ -149,6 +154,7 @@ type Fenced struct{}
 func (Tick) body()            {}
 func (AttemptStarted) body()  {}
 func (AttemptEnded) body()    {}
+func (Hasten) body()          {}
 func (Request) body()         {}
 func (Ack) body()             {}
 func (Decline) body()         {}

@@ -48,10 +48,17 @@ func (c *Coordinator) canTrigger() bool { return c.attempt != nil && c.active ==
 
 // periodicDue returns when the next periodic checkpoint is due, zero: never.
 func (c *Coordinator) periodicDue() time.Time {
-	if c.cfg.Interval <= 0 || c.attempt == nil || c.Ending() {
+	if c.attempt == nil || c.Ending() {
+		return time.Time{}
+	}
+	hastened := c.hastened == c.attempt.Attempt
+	if c.cfg.Interval <= 0 && !hastened {
 		return time.Time{}
 	}
 	due := c.lastTrigger.Add(c.cfg.Interval)
+	if hastened {
+		due = c.lastTrigger
+	}
 	if pause := c.lastEnd.Add(c.cfg.MinPause); !c.lastEnd.IsZero() && pause.After(due) {
 		due = pause
 	}
@@ -125,7 +132,7 @@ func (c *Coordinator) onReserved(e IDsReserved) error {
 func (c *Coordinator) trigger(op operation) {
 	id := c.next
 	c.next++
-	c.lastTrigger = c.now
+	c.lastTrigger, c.hastened = c.now, 0
 	dir := ObjectDir(op.Kind.Savepoint(), id)
 	p := &pending{id: id, kind: op.Kind, op: op, attempt: c.attempt, dir: dir, phase: phaseCollecting,
 		triggered: c.now, deadline: c.now.Add(c.timeoutOf(op.Kind)), acked: map[Subtask]bool{},

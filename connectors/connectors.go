@@ -67,6 +67,16 @@ type Enumerator interface {
 	Close() error
 }
 
+// Momentary is implemented by enumerators that may decide a split's start by
+// the moment of the first Discover ("the newest record"), so that another one
+// would decide otherwise. Nothing is read before that decision is in a
+// committed checkpoint: a job that fails earlier would start again later in
+// the input and lose what came between.
+type Momentary interface {
+	// Momentary reports whether it does.
+	Momentary() bool
+}
+
 // Owner returns the subtask, of parallelism many, that reads a split:
 // FNV-1a of its id. Sources whose splits are numbered implement SplitOwner to
 // spread them evenly.

@@ -160,7 +160,7 @@ type CoordinatorFactory interface {
 }
 
 // Coordinator finds and assigns the splits of one source. Its methods run on
-// the coordinator task's goroutine.
+// the coordinator task's goroutine. It may be a CheckpointListener.
 type Coordinator interface {
 	// Start is called once, after all subtasks are registered.
 	Start() error
@@ -194,6 +194,10 @@ type CoordinatorContext struct {
 	// Trouble tells people about something outside the job that does not work
 	// and is tried again; nil ends it. It may be nil.
 	Trouble func(err error)
+	// WantCheckpoint asks for a checkpoint soon; the wish may be lost, so one
+	// who needs it asks again. A coordinator that is a CheckpointListener
+	// hears of the commit. nil: there are no checkpoints.
+	WantCheckpoint func()
 }
 
 // Context is what an operator may use between Open and Close.

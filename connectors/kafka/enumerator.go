@@ -35,7 +35,10 @@ type enumerator struct {
 	started bool
 }
 
-var _ connectors.Enumerator = (*enumerator)(nil)
+var (
+	_ connectors.Enumerator = (*enumerator)(nil)
+	_ connectors.Momentary  = (*enumerator)(nil)
+)
 
 func newEnumerator(cfg *SourceConfig, ctx *connectors.EnumeratorContext) (*enumerator, error) {
 	if ctx.Log == nil {
@@ -63,6 +66,12 @@ func (e *enumerator) Interval() time.Duration {
 		return 0
 	}
 	return e.cfg.DiscoveryInterval
+}
+
+// Momentary implements connectors.Momentary. The offsets of a group count,
+// since others may commit to it.
+func (e *enumerator) Momentary() bool {
+	return e.cfg.Start.kind == atLatest || e.cfg.Start.kind == atGroup
 }
 
 // Close implements connectors.Enumerator.

@@ -78,7 +78,9 @@ const (
 )
 
 // Start says where a partition is read from when the job has no state of it.
-// It is resolved once, at the first start, and kept in the state from then on.
+// It is resolved once, at the first start, and kept in the state from then on;
+// where it depends on the moment (Latest, FromGroup, FromGroupElseLatest)
+// nothing is read before a checkpoint that holds it is committed.
 // The zero value is Earliest.
 type Start struct {
 	kind     positionKind

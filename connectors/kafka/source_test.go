@@ -161,15 +161,17 @@ func TestStartPositions(t *testing.T) {
 		start kafka.Start
 		group string
 		first int
+		// momentary: asked again later, the start would be another one.
+		momentary bool
 	}{
-		"earliest":         {kafka.Earliest(), "", 0},
-		"latest":           {kafka.Latest(), "", 20},
-		"time":             {kafka.FromTime(base.Add(4500 * time.Millisecond)), "", 5},
-		"time later":       {kafka.FromTime(base.Add(time.Hour)), "", 20},
-		"offsets":          {kafka.FromOffsets(map[kafka.TopicPartition]int64{{Topic: topic}: 7}), "", 7},
-		"group":            {kafka.FromGroup(), group, 13},
-		"no group":         {kafka.FromGroup(), kafkatest.Name(), 0},
-		"no group, latest": {kafka.FromGroupElseLatest(), kafkatest.Name(), 20},
+		"earliest":         {kafka.Earliest(), "", 0, false},
+		"latest":           {kafka.Latest(), "", 20, true},
+		"time":             {kafka.FromTime(base.Add(4500 * time.Millisecond)), "", 5, false},
+		"time later":       {kafka.FromTime(base.Add(time.Hour)), "", 20, false},
+		"offsets":          {kafka.FromOffsets(map[kafka.TopicPartition]int64{{Topic: topic}: 7}), "", 7, false},
+		"group":            {kafka.FromGroup(), group, 13, true},
+		"no group":         {kafka.FromGroup(), kafkatest.Name(), 0, true},
+		"no group, latest": {kafka.FromGroupElseLatest(), kafkatest.Name(), 20, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := bounded(brokers, topic)
@@ -179,6 +181,9 @@ func TestStartPositions(t *testing.T) {
 			r.until(r.allEnded(1))
 			if len(r.got) != 20-c.first || (len(r.got) > 0 && r.got[0].row.Value != fmt.Sprint(c.first)) {
 				t.Fatalf("%d records, the first %+v; want from %d", len(r.got), r.got[:min(1, len(r.got))], c.first)
+			}
+			if m, ok := r.enum.(connectors.Momentary); !ok || m.Momentary() != c.momentary {
+				t.Errorf("its start depends on the moment: want %v", c.momentary)
 			}
 		})
 	}

@@ -32,9 +32,24 @@ type coordinator struct {
 	foundOnce  bool
 	greeted    bool // each subtask got its first assignment
 	failures   int
+	hold       hold
 }
 
-var _ operators.Coordinator = (*coordinator)(nil)
+var (
+	_ operators.Coordinator        = (*coordinator)(nil)
+	_ operators.CheckpointListener = (*coordinator)(nil)
+)
+
+// hold keeps back all splits until a checkpoint with their start positions is
+// committed (connectors.Momentary).
+type hold struct {
+	on bool
+	// in is the first checkpoint that has the positions, 0: none yet.
+	in dataflow.CheckpointID
+}
+
+// wantAgainMillis is the time between two wishes for that checkpoint.
+const wantAgainMillis = 2000
 
 func newCoordinator(src connectors.Source, ctx *operators.CoordinatorContext) (*coordinator, error) {
 	enum, err := src.NewEnumerator(&connectors.EnumeratorContext{
@@ -47,6 +62,8 @@ func newCoordinator(src connectors.Source, ctx *operators.CoordinatorContext) (*
 		ctx: ctx, src: src, enum: enum, state: ctx.Restored,
 		registered: make(map[int]bool), taken: make(map[string]bool),
 	}
+	m, ok := enum.(connectors.Momentary)
+	c.hold.on = ok && m.Momentary() && ctx.Restored == nil && ctx.WantCheckpoint != nil
 	// The context ends with the coordinator, not with the caller of this
 	// function: discoveries run for the whole attempt.
 	life, cancel := context.WithCancel(context.Background())
@@ -81,7 +98,11 @@ func (c *coordinator) startDiscovery(life context.Context) {
 		}
 		c.failures = 0
 		c.trouble(nil)
+		first := !c.foundOnce
 		c.found, c.state, c.foundOnce = splits, state, true
+		if first {
+			c.want()
+		}
 		if d := c.enum.Interval(); d > 0 {
 			c.ctx.After(d.Milliseconds(), c.again)
 		}
@@ -136,8 +157,20 @@ func (c *coordinator) HandleEvent(subtask int, payload []byte) error {
 	return nil
 }
 
+// want asks for the checkpoint that ends the hold, until there is one.
+func (c *coordinator) want() {
+	if !c.hold.on {
+		return
+	}
+	c.ctx.WantCheckpoint()
+	c.ctx.After(wantAgainMillis, func() error {
+		c.want()
+		return nil
+	})
+}
+
 func (c *coordinator) assign() {
-	if !c.foundOnce || len(c.registered) < c.ctx.Parallelism {
+	if c.hold.on || !c.foundOnce || len(c.registered) < c.ctx.Parallelism {
 		return
 	}
 	perSubtask := make([][]connectors.Split, c.ctx.Parallelism)
@@ -160,7 +193,21 @@ func (c *coordinator) assign() {
 }
 
 // Snapshot implements operators.Coordinator.
-func (c *coordinator) Snapshot(dataflow.CheckpointID) ([]byte, error) { return c.state, nil }
+func (c *coordinator) Snapshot(cp dataflow.CheckpointID) ([]byte, error) {
+	if c.foundOnce && c.hold.in == 0 {
+		c.hold.in = cp
+	}
+	return c.state, nil
+}
+
+// CheckpointCommitted implements operators.CheckpointListener.
+func (c *coordinator) CheckpointCommitted(cp dataflow.CheckpointID) error {
+	if c.hold.on && c.hold.in != 0 && cp >= c.hold.in {
+		c.hold.on = false
+		c.assign()
+	}
+	return nil
+}
 
 // Close implements operators.Coordinator.
 func (c *coordinator) Close() error {

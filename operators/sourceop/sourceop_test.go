@@ -14,6 +14,7 @@ import (
 	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/connectors"
 	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/internal/clock"
 	"github.com/leatstream/leat/operators"
 	"github.com/leatstream/leat/operators/operatortest"
 	"github.com/leatstream/leat/operators/sourceop"
@@ -27,6 +28,8 @@ type scripted struct {
 	feed     map[string][]connectors.Fetched
 	failures []error // of Discover, first to last
 	closed   int
+	// momentary says that the start depends on the moment (connectors.Momentary).
+	momentary bool
 }
 
 func (s *scripted) Name() string   { return "scripted" }
@@ -68,6 +71,7 @@ func (e enumerator) Discover(context.Context) ([]connectors.Split, error) {
 	return out, nil
 }
 
+func (e enumerator) Momentary() bool           { return e.src.momentary }
 func (e enumerator) Interval() time.Duration   { return e.src.interval }
 func (e enumerator) Snapshot() ([]byte, error) { return []byte(strings.Join(e.src.splits, " ")), nil }
 func (e enumerator) Close() error              { return nil }
@@ -407,6 +411,78 @@ func TestFatalDiscoveryFailsTheJob(t *testing.T) {
 	}
 	if failed == nil || !strings.Contains(failed.Error(), "topic is gone") {
 		t.Fatalf("error %v", failed)
+	}
+}
+
+// TestHold drives a coordinator whose first positions depend on the moment:
+// no split is assigned before they are in a committed checkpoint.
+func TestHold(t *testing.T) {
+	t.Parallel()
+	src := newScripted(1)
+	src.momentary = true
+	var wishes, sent int
+	var again func() error
+	coordinator := func(restored []byte, checkpoints bool) (operators.Coordinator, func(cp dataflow.CheckpointID)) {
+		wishes, sent, again = 0, 0, nil
+		ctx := &operators.CoordinatorContext{
+			Parallelism: 1, Restored: restored, Clock: clock.NewManual(time.Unix(0, 0)),
+			Async: func(fn func() error, done func(error) error) {
+				if err := done(fn()); err != nil {
+					t.Error(err)
+				}
+			},
+			Send:  func(int, []byte) { sent++ },
+			After: func(_ int64, fn func() error) { again = fn },
+		}
+		if checkpoints {
+			ctx.WantCheckpoint = func() { wishes++ }
+		}
+		c, err := sourceop.New(sourceop.Config{Source: src}).NewCoordinator(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		if err := c.HandleEvent(0, []byte(`{"held":[]}`)); err != nil {
+			t.Fatal(err)
+		}
+		return c, func(cp dataflow.CheckpointID) {
+			if err := c.(operators.CheckpointListener).CheckpointCommitted(cp); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	snapshot := func(c operators.Coordinator, cp dataflow.CheckpointID) {
+		if _, err := c.Snapshot(cp); err != nil {
+			t.Error(err)
+		}
+	}
+	c, commit := coordinator(nil, true)
+	snapshot(c, 1) // before the positions are known
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if commit(1); wishes != 1 || sent != 0 {
+		t.Errorf("%d wishes, %d assignments after a checkpoint without positions; want 1, 0", wishes, sent)
+	}
+	snapshot(c, 2) // aborted
+	snapshot(c, 3)
+	if err := again(); err != nil || wishes != 2 || sent != 0 {
+		t.Errorf("%d wishes, %d assignments, %v; want 2, 0", wishes, sent, err)
+	}
+	if commit(3); sent != 1 {
+		t.Errorf("%d assignments after the commit, want 1", sent)
+	}
+	if err := again(); err != nil || wishes != 2 {
+		t.Errorf("%d wishes although it has what it wanted, %v", wishes, err)
+	}
+	commit(4)
+	for name, c := range map[string]struct {
+		restored    []byte
+		checkpoints bool
+	}{"restored": {restored: []byte("s0"), checkpoints: true}, "without checkpoints": {}} {
+		if x, _ := coordinator(c.restored, c.checkpoints); x.Start() != nil || sent != 1 || wishes != 0 {
+			t.Errorf("%s: %d assignments and %d wishes at the start, want 1, 0", name, sent, wishes)
+		}
 	}
 }
 

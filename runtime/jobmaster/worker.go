@@ -71,6 +71,8 @@ func (c *Core) checkpointEvent(n dataflow.Attempt, worker string, ev *controlv1.
 		c.push(checkpoint.Ack{Attempt: n, Worker: worker, Ack: b.CheckpointAck})
 	case *controlv1.WorkerEvent_CheckpointDecline:
 		c.push(checkpoint.Decline{Attempt: n, Worker: worker, Decline: b.CheckpointDecline})
+	case *controlv1.WorkerEvent_CheckpointWanted:
+		c.push(checkpoint.Hasten{Attempt: n})
 	case *controlv1.WorkerEvent_CoordinatorSnapshot:
 		c.push(checkpoint.Snapshot{Attempt: n, Worker: worker, Snapshot: b.CoordinatorSnapshot})
 	case *controlv1.WorkerEvent_CommitDone:

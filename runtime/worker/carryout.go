@@ -53,6 +53,7 @@ func (w *driver) carryOutCheckpoint(a action) {
 	case a.commit != 0:
 		delete(w.uploads, a.commit)
 		w.eachTask(func(t *task.Task) { t.Commit(a.commit) })
+		w.deployment.committedCoordinators(a.commit)
 	case a.operator != nil:
 		if w.deployment != nil {
 			w.deployment.operatorEvent(a.operator)

@@ -73,6 +73,10 @@ func newCoordinator(d *deployment) (*coordinator, error) {
 
 func (c *coordinator) context(n *graph.Node, restored []byte) *operators.CoordinatorContext {
 	v, w := c.d.plan.VertexOf(n.ID), c.d.w.cfg
+	var want func()
+	if c.d.cmd.GetCheckpointIntervalMillis() >= 0 {
+		want = c.wantCheckpoint
+	}
 	return &operators.CoordinatorContext{
 		Info: dataflow.TaskInfo{
 			Job: dataflow.JobID(w.Welcome.GetJobId()), JobName: w.Welcome.GetJobName(), Operator: n.ID, UID: n.UID, Name: n.Name,
@@ -81,7 +85,7 @@ func (c *coordinator) context(n *graph.Node, restored []byte) *operators.Coordin
 		Parallelism: v.Parallelism, Restored: restored, Clock: w.Clock,
 		Log:  c.log.With("operator", n.Name),
 		Send: func(subtask int, payload []byte) { c.d.toSubtask(n.ID, subtask, payload) },
-		Mail: c.mail, Async: c.async, Trouble: func(err error) { c.d.w.troubles.set(n, ofCoordinator, err) },
+		Mail: c.mail, Async: c.async, WantCheckpoint: want, Trouble: func(err error) { c.d.w.troubles.set(n, ofCoordinator, err) },
 		After: func(millis int64, fn func() error) {
 			at := w.Clock.Now().Add(time.Duration(millis) * time.Millisecond)
 			c.mail(func() error {
@@ -138,6 +142,27 @@ func (c *coordinator) snapshot(id dataflow.CheckpointID) {
 		}
 		// A link that is gone is seen by the receiver.
 		_ = c.d.w.cfg.Link.Send(&controlv1.WorkerEvent{Body: &controlv1.WorkerEvent_CoordinatorSnapshot{CoordinatorSnapshot: s}})
+		return nil
+	})
+}
+
+func (c *coordinator) wantCheckpoint() {
+	// A link that is gone is seen by the receiver.
+	_ = c.d.w.cfg.Link.Send(&controlv1.WorkerEvent{Body: &controlv1.WorkerEvent_CheckpointWanted{CheckpointWanted: &controlv1.CheckpointWanted{}}})
+}
+
+// committed tells the coordinators of a commit; safe from any goroutine.
+func (c *coordinator) committed(id dataflow.CheckpointID) {
+	c.mail(func() error {
+		for _, op := range c.ids {
+			l, ok := c.hosts[op].(operators.CheckpointListener)
+			if !ok {
+				continue
+			}
+			if err := l.CheckpointCommitted(id); err != nil {
+				return fmt.Errorf("coordinator of operator %s, checkpoint %d committed: %w", op, id, err)
+			}
+		}
 		return nil
 	})
 }

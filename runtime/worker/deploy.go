@@ -365,6 +365,14 @@ func (d *deployment) snapshotCoordinators(id dataflow.CheckpointID) {
 	}
 }
 
+// committedCoordinators tells the coordinators of a commit. d may be nil:
+// nothing was deployed yet.
+func (d *deployment) committedCoordinators(id dataflow.CheckpointID) {
+	if d != nil && d.coordinator != nil {
+		d.coordinator.committed(id)
+	}
+}
+
 // operatorEvent delivers what came over the link; what comes before the tasks
 // are made waits for them.
 func (d *deployment) operatorEvent(ev *controlv1.OperatorEvent) {

@@ -2501,6 +2501,7 @@ type WorkerEvent struct {
 	//	*WorkerEvent_Metrics
 	//	*WorkerEvent_Failed
 	//	*WorkerEvent_CoordinatorSnapshot
+	//	*WorkerEvent_CheckpointWanted
 	Body          isWorkerEvent_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2633,6 +2634,15 @@ func (x *WorkerEvent) GetCoordinatorSnapshot() *CoordinatorSnapshot {
 	return nil
 }
 
+func (x *WorkerEvent) GetCheckpointWanted() *CheckpointWanted {
+	if x != nil {
+		if x, ok := x.Body.(*WorkerEvent_CheckpointWanted); ok {
+			return x.CheckpointWanted
+		}
+	}
+	return nil
+}
+
 type isWorkerEvent_Body interface {
 	isWorkerEvent_Body()
 }
@@ -2677,6 +2687,10 @@ type WorkerEvent_CoordinatorSnapshot struct {
 	CoordinatorSnapshot *CoordinatorSnapshot `protobuf:"bytes,10,opt,name=coordinator_snapshot,json=coordinatorSnapshot,proto3,oneof"`
 }
 
+type WorkerEvent_CheckpointWanted struct {
+	CheckpointWanted *CheckpointWanted `protobuf:"bytes,11,opt,name=checkpoint_wanted,json=checkpointWanted,proto3,oneof"`
+}
+
 func (*WorkerEvent_Ready) isWorkerEvent_Body() {}
 
 func (*WorkerEvent_Deployed) isWorkerEvent_Body() {}
@@ -2696,6 +2710,8 @@ func (*WorkerEvent_Metrics) isWorkerEvent_Body() {}
 func (*WorkerEvent_Failed) isWorkerEvent_Body() {}
 
 func (*WorkerEvent_CoordinatorSnapshot) isWorkerEvent_Body() {}
+
+func (*WorkerEvent_CheckpointWanted) isWorkerEvent_Body() {}
 
 type WorkerCommand struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3928,6 +3944,45 @@ func (x *CoordinatorSnapshot) GetCoordinators() []*CoordinatorState {
 	return nil
 }
 
+// CheckpointWanted: a source coordinator holds its splits back until their
+// start positions are in a committed checkpoint, and asks for one soon. It is
+// said again until there is one, so that it may be lost.
+type CheckpointWanted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckpointWanted) Reset() {
+	*x = CheckpointWanted{}
+	mi := &file_control_v1_control_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckpointWanted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckpointWanted) ProtoMessage() {}
+
+func (x *CheckpointWanted) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_control_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckpointWanted.ProtoReflect.Descriptor instead.
+func (*CheckpointWanted) Descriptor() ([]byte, []int) {
+	return file_control_v1_control_proto_rawDescGZIP(), []int{47}
+}
+
 type CheckpointCommitted struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -3937,7 +3992,7 @@ type CheckpointCommitted struct {
 
 func (x *CheckpointCommitted) Reset() {
 	*x = CheckpointCommitted{}
-	mi := &file_control_v1_control_proto_msgTypes[47]
+	mi := &file_control_v1_control_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3949,7 +4004,7 @@ func (x *CheckpointCommitted) String() string {
 func (*CheckpointCommitted) ProtoMessage() {}
 
 func (x *CheckpointCommitted) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[47]
+	mi := &file_control_v1_control_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3962,7 +4017,7 @@ func (x *CheckpointCommitted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointCommitted.ProtoReflect.Descriptor instead.
 func (*CheckpointCommitted) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{47}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *CheckpointCommitted) GetId() int64 {
@@ -3982,7 +4037,7 @@ type CheckpointAborted struct {
 
 func (x *CheckpointAborted) Reset() {
 	*x = CheckpointAborted{}
-	mi := &file_control_v1_control_proto_msgTypes[48]
+	mi := &file_control_v1_control_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3994,7 +4049,7 @@ func (x *CheckpointAborted) String() string {
 func (*CheckpointAborted) ProtoMessage() {}
 
 func (x *CheckpointAborted) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[48]
+	mi := &file_control_v1_control_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4007,7 +4062,7 @@ func (x *CheckpointAborted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointAborted.ProtoReflect.Descriptor instead.
 func (*CheckpointAborted) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{48}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *CheckpointAborted) GetId() int64 {
@@ -4036,7 +4091,7 @@ type CommitDone struct {
 
 func (x *CommitDone) Reset() {
 	*x = CommitDone{}
-	mi := &file_control_v1_control_proto_msgTypes[49]
+	mi := &file_control_v1_control_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4048,7 +4103,7 @@ func (x *CommitDone) String() string {
 func (*CommitDone) ProtoMessage() {}
 
 func (x *CommitDone) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[49]
+	mi := &file_control_v1_control_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4061,7 +4116,7 @@ func (x *CommitDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitDone.ProtoReflect.Descriptor instead.
 func (*CommitDone) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{49}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CommitDone) GetId() int64 {
@@ -4087,7 +4142,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_control_v1_control_proto_msgTypes[50]
+	mi := &file_control_v1_control_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4099,7 +4154,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[50]
+	mi := &file_control_v1_control_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4112,7 +4167,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{50}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Cancel) GetReason() string {
@@ -4135,7 +4190,7 @@ type OperatorEvent struct {
 
 func (x *OperatorEvent) Reset() {
 	*x = OperatorEvent{}
-	mi := &file_control_v1_control_proto_msgTypes[51]
+	mi := &file_control_v1_control_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4147,7 +4202,7 @@ func (x *OperatorEvent) String() string {
 func (*OperatorEvent) ProtoMessage() {}
 
 func (x *OperatorEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[51]
+	mi := &file_control_v1_control_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4160,7 +4215,7 @@ func (x *OperatorEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorEvent.ProtoReflect.Descriptor instead.
 func (*OperatorEvent) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{51}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *OperatorEvent) GetOperatorId() string {
@@ -4202,7 +4257,7 @@ type TaskStatus struct {
 
 func (x *TaskStatus) Reset() {
 	*x = TaskStatus{}
-	mi := &file_control_v1_control_proto_msgTypes[52]
+	mi := &file_control_v1_control_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4214,7 +4269,7 @@ func (x *TaskStatus) String() string {
 func (*TaskStatus) ProtoMessage() {}
 
 func (x *TaskStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[52]
+	mi := &file_control_v1_control_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4227,7 +4282,7 @@ func (x *TaskStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskStatus.ProtoReflect.Descriptor instead.
 func (*TaskStatus) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{52}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *TaskStatus) GetSubtask() *SubtaskRef {
@@ -4266,7 +4321,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_control_v1_control_proto_msgTypes[53]
+	mi := &file_control_v1_control_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4278,7 +4333,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[53]
+	mi := &file_control_v1_control_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4291,7 +4346,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{53}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Failure) GetError() *ErrorInfo {
@@ -4352,7 +4407,7 @@ type WorkerFailed struct {
 
 func (x *WorkerFailed) Reset() {
 	*x = WorkerFailed{}
-	mi := &file_control_v1_control_proto_msgTypes[54]
+	mi := &file_control_v1_control_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4364,7 +4419,7 @@ func (x *WorkerFailed) String() string {
 func (*WorkerFailed) ProtoMessage() {}
 
 func (x *WorkerFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[54]
+	mi := &file_control_v1_control_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4377,7 +4432,7 @@ func (x *WorkerFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerFailed.ProtoReflect.Descriptor instead.
 func (*WorkerFailed) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{54}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *WorkerFailed) GetFailure() *Failure {
@@ -4399,7 +4454,7 @@ type MetricsReport struct {
 
 func (x *MetricsReport) Reset() {
 	*x = MetricsReport{}
-	mi := &file_control_v1_control_proto_msgTypes[55]
+	mi := &file_control_v1_control_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4411,7 +4466,7 @@ func (x *MetricsReport) String() string {
 func (*MetricsReport) ProtoMessage() {}
 
 func (x *MetricsReport) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[55]
+	mi := &file_control_v1_control_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4424,7 +4479,7 @@ func (x *MetricsReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricsReport.ProtoReflect.Descriptor instead.
 func (*MetricsReport) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{55}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *MetricsReport) GetSubtasks() []*SubtaskMetrics {
@@ -4467,7 +4522,7 @@ type Trouble struct {
 
 func (x *Trouble) Reset() {
 	*x = Trouble{}
-	mi := &file_control_v1_control_proto_msgTypes[56]
+	mi := &file_control_v1_control_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4479,7 +4534,7 @@ func (x *Trouble) String() string {
 func (*Trouble) ProtoMessage() {}
 
 func (x *Trouble) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[56]
+	mi := &file_control_v1_control_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4492,7 +4547,7 @@ func (x *Trouble) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trouble.ProtoReflect.Descriptor instead.
 func (*Trouble) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{56}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Trouble) GetOperator() string {
@@ -4535,7 +4590,7 @@ type SubtaskMetrics struct {
 
 func (x *SubtaskMetrics) Reset() {
 	*x = SubtaskMetrics{}
-	mi := &file_control_v1_control_proto_msgTypes[57]
+	mi := &file_control_v1_control_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4547,7 +4602,7 @@ func (x *SubtaskMetrics) String() string {
 func (*SubtaskMetrics) ProtoMessage() {}
 
 func (x *SubtaskMetrics) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[57]
+	mi := &file_control_v1_control_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4560,7 +4615,7 @@ func (x *SubtaskMetrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskMetrics.ProtoReflect.Descriptor instead.
 func (*SubtaskMetrics) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{57}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *SubtaskMetrics) GetSubtask() *SubtaskRef {
@@ -4834,7 +4889,7 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"SubtaskRef\x12\x16\n" +
 	"\x06vertex\x18\x01 \x01(\x05R\x06vertex\x12\x18\n" +
-	"\asubtask\x18\x02 \x01(\x05R\asubtask\"\xb5\x05\n" +
+	"\asubtask\x18\x02 \x01(\x05R\asubtask\"\x87\x06\n" +
 	"\vWorkerEvent\x12.\n" +
 	"\x05ready\x18\x01 \x01(\v2\x16.leat.control.v1.ReadyH\x00R\x05ready\x127\n" +
 	"\bdeployed\x18\x02 \x01(\v2\x19.leat.control.v1.DeployedH\x00R\bdeployed\x12>\n" +
@@ -4848,7 +4903,8 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\ametrics\x18\b \x01(\v2\x1e.leat.control.v1.MetricsReportH\x00R\ametrics\x127\n" +
 	"\x06failed\x18\t \x01(\v2\x1d.leat.control.v1.WorkerFailedH\x00R\x06failed\x12Y\n" +
 	"\x14coordinator_snapshot\x18\n" +
-	" \x01(\v2$.leat.control.v1.CoordinatorSnapshotH\x00R\x13coordinatorSnapshotB\x06\n" +
+	" \x01(\v2$.leat.control.v1.CoordinatorSnapshotH\x00R\x13coordinatorSnapshot\x12P\n" +
+	"\x11checkpoint_wanted\x18\v \x01(\v2!.leat.control.v1.CheckpointWantedH\x00R\x10checkpointWantedB\x06\n" +
 	"\x04body\"\xfb\x03\n" +
 	"\rWorkerCommand\x121\n" +
 	"\x06deploy\x18\x01 \x01(\v2\x17.leat.control.v1.DeployH\x00R\x06deploy\x12.\n" +
@@ -4951,7 +5007,8 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"l\n" +
 	"\x13CoordinatorSnapshot\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12E\n" +
-	"\fcoordinators\x18\x02 \x03(\v2!.leat.control.v1.CoordinatorStateR\fcoordinators\"%\n" +
+	"\fcoordinators\x18\x02 \x03(\v2!.leat.control.v1.CoordinatorStateR\fcoordinators\"\x12\n" +
+	"\x10CheckpointWanted\"%\n" +
 	"\x13CheckpointCommitted\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\";\n" +
 	"\x11CheckpointAborted\x12\x0e\n" +
@@ -5048,7 +5105,7 @@ func file_control_v1_control_proto_rawDescGZIP() []byte {
 }
 
 var file_control_v1_control_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
+var file_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
 var file_control_v1_control_proto_goTypes = []any{
 	(StateKind)(0),                // 0: leat.control.v1.StateKind
 	(TaskState)(0),                // 1: leat.control.v1.TaskState
@@ -5099,20 +5156,21 @@ var file_control_v1_control_proto_goTypes = []any{
 	(*SubtaskSnapshot)(nil),       // 46: leat.control.v1.SubtaskSnapshot
 	(*CheckpointDecline)(nil),     // 47: leat.control.v1.CheckpointDecline
 	(*CoordinatorSnapshot)(nil),   // 48: leat.control.v1.CoordinatorSnapshot
-	(*CheckpointCommitted)(nil),   // 49: leat.control.v1.CheckpointCommitted
-	(*CheckpointAborted)(nil),     // 50: leat.control.v1.CheckpointAborted
-	(*CommitDone)(nil),            // 51: leat.control.v1.CommitDone
-	(*Cancel)(nil),                // 52: leat.control.v1.Cancel
-	(*OperatorEvent)(nil),         // 53: leat.control.v1.OperatorEvent
-	(*TaskStatus)(nil),            // 54: leat.control.v1.TaskStatus
-	(*Failure)(nil),               // 55: leat.control.v1.Failure
-	(*WorkerFailed)(nil),          // 56: leat.control.v1.WorkerFailed
-	(*MetricsReport)(nil),         // 57: leat.control.v1.MetricsReport
-	(*Trouble)(nil),               // 58: leat.control.v1.Trouble
-	(*SubtaskMetrics)(nil),        // 59: leat.control.v1.SubtaskMetrics
-	nil,                           // 60: leat.control.v1.ProgramInputs.PropertiesEntry
-	nil,                           // 61: leat.control.v1.ProgramInputs.EnvironmentEntry
-	nil,                           // 62: leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
+	(*CheckpointWanted)(nil),      // 49: leat.control.v1.CheckpointWanted
+	(*CheckpointCommitted)(nil),   // 50: leat.control.v1.CheckpointCommitted
+	(*CheckpointAborted)(nil),     // 51: leat.control.v1.CheckpointAborted
+	(*CommitDone)(nil),            // 52: leat.control.v1.CommitDone
+	(*Cancel)(nil),                // 53: leat.control.v1.Cancel
+	(*OperatorEvent)(nil),         // 54: leat.control.v1.OperatorEvent
+	(*TaskStatus)(nil),            // 55: leat.control.v1.TaskStatus
+	(*Failure)(nil),               // 56: leat.control.v1.Failure
+	(*WorkerFailed)(nil),          // 57: leat.control.v1.WorkerFailed
+	(*MetricsReport)(nil),         // 58: leat.control.v1.MetricsReport
+	(*Trouble)(nil),               // 59: leat.control.v1.Trouble
+	(*SubtaskMetrics)(nil),        // 60: leat.control.v1.SubtaskMetrics
+	nil,                           // 61: leat.control.v1.ProgramInputs.PropertiesEntry
+	nil,                           // 62: leat.control.v1.ProgramInputs.EnvironmentEntry
+	nil,                           // 63: leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
 }
 var file_control_v1_control_proto_depIdxs = []int32{
 	4,  // 0: leat.control.v1.TaskManagerMessage.register:type_name -> leat.control.v1.Register
@@ -5131,8 +5189,8 @@ var file_control_v1_control_proto_depIdxs = []int32{
 	20, // 13: leat.control.v1.JobManagerMessage.worker_command:type_name -> leat.control.v1.WorkerCommandEnvelope
 	21, // 14: leat.control.v1.JobManagerMessage.read_log:type_name -> leat.control.v1.ReadLog
 	5,  // 15: leat.control.v1.Register.workers:type_name -> leat.control.v1.RunningWorker
-	60, // 16: leat.control.v1.ProgramInputs.properties:type_name -> leat.control.v1.ProgramInputs.PropertiesEntry
-	61, // 17: leat.control.v1.ProgramInputs.environment:type_name -> leat.control.v1.ProgramInputs.EnvironmentEntry
+	61, // 16: leat.control.v1.ProgramInputs.properties:type_name -> leat.control.v1.ProgramInputs.PropertiesEntry
+	62, // 17: leat.control.v1.ProgramInputs.environment:type_name -> leat.control.v1.ProgramInputs.EnvironmentEntry
 	9,  // 18: leat.control.v1.PlanRequest.bundle:type_name -> leat.control.v1.BundleRef
 	10, // 19: leat.control.v1.PlanRequest.inputs:type_name -> leat.control.v1.ProgramInputs
 	13, // 20: leat.control.v1.PlanResult.error:type_name -> leat.control.v1.ErrorInfo
@@ -5147,58 +5205,59 @@ var file_control_v1_control_proto_depIdxs = []int32{
 	33, // 29: leat.control.v1.TaskManagerToWorker.command:type_name -> leat.control.v1.WorkerCommand
 	34, // 30: leat.control.v1.WorkerEvent.ready:type_name -> leat.control.v1.Ready
 	42, // 31: leat.control.v1.WorkerEvent.deployed:type_name -> leat.control.v1.Deployed
-	54, // 32: leat.control.v1.WorkerEvent.task_status:type_name -> leat.control.v1.TaskStatus
+	55, // 32: leat.control.v1.WorkerEvent.task_status:type_name -> leat.control.v1.TaskStatus
 	45, // 33: leat.control.v1.WorkerEvent.checkpoint_ack:type_name -> leat.control.v1.CheckpointAck
 	47, // 34: leat.control.v1.WorkerEvent.checkpoint_decline:type_name -> leat.control.v1.CheckpointDecline
-	51, // 35: leat.control.v1.WorkerEvent.commit_done:type_name -> leat.control.v1.CommitDone
-	53, // 36: leat.control.v1.WorkerEvent.operator_event:type_name -> leat.control.v1.OperatorEvent
-	57, // 37: leat.control.v1.WorkerEvent.metrics:type_name -> leat.control.v1.MetricsReport
-	56, // 38: leat.control.v1.WorkerEvent.failed:type_name -> leat.control.v1.WorkerFailed
+	52, // 35: leat.control.v1.WorkerEvent.commit_done:type_name -> leat.control.v1.CommitDone
+	54, // 36: leat.control.v1.WorkerEvent.operator_event:type_name -> leat.control.v1.OperatorEvent
+	58, // 37: leat.control.v1.WorkerEvent.metrics:type_name -> leat.control.v1.MetricsReport
+	57, // 38: leat.control.v1.WorkerEvent.failed:type_name -> leat.control.v1.WorkerFailed
 	48, // 39: leat.control.v1.WorkerEvent.coordinator_snapshot:type_name -> leat.control.v1.CoordinatorSnapshot
-	35, // 40: leat.control.v1.WorkerCommand.deploy:type_name -> leat.control.v1.Deploy
-	43, // 41: leat.control.v1.WorkerCommand.start:type_name -> leat.control.v1.Start
-	44, // 42: leat.control.v1.WorkerCommand.trigger_checkpoint:type_name -> leat.control.v1.TriggerCheckpoint
-	49, // 43: leat.control.v1.WorkerCommand.checkpoint_committed:type_name -> leat.control.v1.CheckpointCommitted
-	50, // 44: leat.control.v1.WorkerCommand.checkpoint_aborted:type_name -> leat.control.v1.CheckpointAborted
-	52, // 45: leat.control.v1.WorkerCommand.cancel:type_name -> leat.control.v1.Cancel
-	53, // 46: leat.control.v1.WorkerCommand.operator_event:type_name -> leat.control.v1.OperatorEvent
-	36, // 47: leat.control.v1.Deploy.placements:type_name -> leat.control.v1.Placement
-	37, // 48: leat.control.v1.Deploy.peers:type_name -> leat.control.v1.Peer
-	38, // 49: leat.control.v1.Deploy.pools:type_name -> leat.control.v1.TxnPool
-	39, // 50: leat.control.v1.Deploy.restore:type_name -> leat.control.v1.Restore
-	31, // 51: leat.control.v1.Placement.subtask:type_name -> leat.control.v1.SubtaskRef
-	40, // 52: leat.control.v1.Restore.handles:type_name -> leat.control.v1.StateHandle
-	41, // 53: leat.control.v1.Restore.coordinators:type_name -> leat.control.v1.CoordinatorState
-	0,  // 54: leat.control.v1.StateHandle.kind:type_name -> leat.control.v1.StateKind
-	46, // 55: leat.control.v1.CheckpointAck.subtasks:type_name -> leat.control.v1.SubtaskSnapshot
-	31, // 56: leat.control.v1.SubtaskSnapshot.subtask:type_name -> leat.control.v1.SubtaskRef
-	40, // 57: leat.control.v1.SubtaskSnapshot.handles:type_name -> leat.control.v1.StateHandle
-	31, // 58: leat.control.v1.CheckpointDecline.subtask:type_name -> leat.control.v1.SubtaskRef
-	41, // 59: leat.control.v1.CoordinatorSnapshot.coordinators:type_name -> leat.control.v1.CoordinatorState
-	31, // 60: leat.control.v1.CommitDone.subtasks:type_name -> leat.control.v1.SubtaskRef
-	31, // 61: leat.control.v1.TaskStatus.subtask:type_name -> leat.control.v1.SubtaskRef
-	1,  // 62: leat.control.v1.TaskStatus.state:type_name -> leat.control.v1.TaskState
-	55, // 63: leat.control.v1.TaskStatus.failure:type_name -> leat.control.v1.Failure
-	13, // 64: leat.control.v1.Failure.error:type_name -> leat.control.v1.ErrorInfo
-	55, // 65: leat.control.v1.WorkerFailed.failure:type_name -> leat.control.v1.Failure
-	59, // 66: leat.control.v1.MetricsReport.subtasks:type_name -> leat.control.v1.SubtaskMetrics
-	58, // 67: leat.control.v1.MetricsReport.troubles:type_name -> leat.control.v1.Trouble
-	13, // 68: leat.control.v1.Trouble.error:type_name -> leat.control.v1.ErrorInfo
-	31, // 69: leat.control.v1.SubtaskMetrics.subtask:type_name -> leat.control.v1.SubtaskRef
-	62, // 70: leat.control.v1.SubtaskMetrics.operator_metrics:type_name -> leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
-	2,  // 71: leat.control.v1.JobManager.Session:input_type -> leat.control.v1.TaskManagerMessage
-	24, // 72: leat.control.v1.TaskManager.Session:input_type -> leat.control.v1.WorkerMessage
-	27, // 73: leat.control.v1.TaskManager.PutObject:input_type -> leat.control.v1.PutObjectRequest
-	29, // 74: leat.control.v1.TaskManager.GetObject:input_type -> leat.control.v1.GetObjectRequest
-	3,  // 75: leat.control.v1.JobManager.Session:output_type -> leat.control.v1.JobManagerMessage
-	25, // 76: leat.control.v1.TaskManager.Session:output_type -> leat.control.v1.TaskManagerToWorker
-	28, // 77: leat.control.v1.TaskManager.PutObject:output_type -> leat.control.v1.PutObjectResponse
-	30, // 78: leat.control.v1.TaskManager.GetObject:output_type -> leat.control.v1.GetObjectResponse
-	75, // [75:79] is the sub-list for method output_type
-	71, // [71:75] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	49, // 40: leat.control.v1.WorkerEvent.checkpoint_wanted:type_name -> leat.control.v1.CheckpointWanted
+	35, // 41: leat.control.v1.WorkerCommand.deploy:type_name -> leat.control.v1.Deploy
+	43, // 42: leat.control.v1.WorkerCommand.start:type_name -> leat.control.v1.Start
+	44, // 43: leat.control.v1.WorkerCommand.trigger_checkpoint:type_name -> leat.control.v1.TriggerCheckpoint
+	50, // 44: leat.control.v1.WorkerCommand.checkpoint_committed:type_name -> leat.control.v1.CheckpointCommitted
+	51, // 45: leat.control.v1.WorkerCommand.checkpoint_aborted:type_name -> leat.control.v1.CheckpointAborted
+	53, // 46: leat.control.v1.WorkerCommand.cancel:type_name -> leat.control.v1.Cancel
+	54, // 47: leat.control.v1.WorkerCommand.operator_event:type_name -> leat.control.v1.OperatorEvent
+	36, // 48: leat.control.v1.Deploy.placements:type_name -> leat.control.v1.Placement
+	37, // 49: leat.control.v1.Deploy.peers:type_name -> leat.control.v1.Peer
+	38, // 50: leat.control.v1.Deploy.pools:type_name -> leat.control.v1.TxnPool
+	39, // 51: leat.control.v1.Deploy.restore:type_name -> leat.control.v1.Restore
+	31, // 52: leat.control.v1.Placement.subtask:type_name -> leat.control.v1.SubtaskRef
+	40, // 53: leat.control.v1.Restore.handles:type_name -> leat.control.v1.StateHandle
+	41, // 54: leat.control.v1.Restore.coordinators:type_name -> leat.control.v1.CoordinatorState
+	0,  // 55: leat.control.v1.StateHandle.kind:type_name -> leat.control.v1.StateKind
+	46, // 56: leat.control.v1.CheckpointAck.subtasks:type_name -> leat.control.v1.SubtaskSnapshot
+	31, // 57: leat.control.v1.SubtaskSnapshot.subtask:type_name -> leat.control.v1.SubtaskRef
+	40, // 58: leat.control.v1.SubtaskSnapshot.handles:type_name -> leat.control.v1.StateHandle
+	31, // 59: leat.control.v1.CheckpointDecline.subtask:type_name -> leat.control.v1.SubtaskRef
+	41, // 60: leat.control.v1.CoordinatorSnapshot.coordinators:type_name -> leat.control.v1.CoordinatorState
+	31, // 61: leat.control.v1.CommitDone.subtasks:type_name -> leat.control.v1.SubtaskRef
+	31, // 62: leat.control.v1.TaskStatus.subtask:type_name -> leat.control.v1.SubtaskRef
+	1,  // 63: leat.control.v1.TaskStatus.state:type_name -> leat.control.v1.TaskState
+	56, // 64: leat.control.v1.TaskStatus.failure:type_name -> leat.control.v1.Failure
+	13, // 65: leat.control.v1.Failure.error:type_name -> leat.control.v1.ErrorInfo
+	56, // 66: leat.control.v1.WorkerFailed.failure:type_name -> leat.control.v1.Failure
+	60, // 67: leat.control.v1.MetricsReport.subtasks:type_name -> leat.control.v1.SubtaskMetrics
+	59, // 68: leat.control.v1.MetricsReport.troubles:type_name -> leat.control.v1.Trouble
+	13, // 69: leat.control.v1.Trouble.error:type_name -> leat.control.v1.ErrorInfo
+	31, // 70: leat.control.v1.SubtaskMetrics.subtask:type_name -> leat.control.v1.SubtaskRef
+	63, // 71: leat.control.v1.SubtaskMetrics.operator_metrics:type_name -> leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
+	2,  // 72: leat.control.v1.JobManager.Session:input_type -> leat.control.v1.TaskManagerMessage
+	24, // 73: leat.control.v1.TaskManager.Session:input_type -> leat.control.v1.WorkerMessage
+	27, // 74: leat.control.v1.TaskManager.PutObject:input_type -> leat.control.v1.PutObjectRequest
+	29, // 75: leat.control.v1.TaskManager.GetObject:input_type -> leat.control.v1.GetObjectRequest
+	3,  // 76: leat.control.v1.JobManager.Session:output_type -> leat.control.v1.JobManagerMessage
+	25, // 77: leat.control.v1.TaskManager.Session:output_type -> leat.control.v1.TaskManagerToWorker
+	28, // 78: leat.control.v1.TaskManager.PutObject:output_type -> leat.control.v1.PutObjectResponse
+	30, // 79: leat.control.v1.TaskManager.GetObject:output_type -> leat.control.v1.GetObjectResponse
+	76, // [76:80] is the sub-list for method output_type
+	72, // [72:76] is the sub-list for method input_type
+	72, // [72:72] is the sub-list for extension type_name
+	72, // [72:72] is the sub-list for extension extendee
+	0,  // [0:72] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_control_proto_init() }
@@ -5244,6 +5303,7 @@ func file_control_v1_control_proto_init() {
 		(*WorkerEvent_Metrics)(nil),
 		(*WorkerEvent_Failed)(nil),
 		(*WorkerEvent_CoordinatorSnapshot)(nil),
+		(*WorkerEvent_CheckpointWanted)(nil),
 	}
 	file_control_v1_control_proto_msgTypes[31].OneofWrappers = []any{
 		(*WorkerCommand_Deploy)(nil),
@@ -5260,7 +5320,7 @@ func file_control_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_control_proto_rawDesc), len(file_control_v1_control_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   61,
+			NumMessages:   62,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
