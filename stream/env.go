@@ -118,6 +118,9 @@ func CheckpointsRetained(n int) EnvOption {
 	return func(e *Env) { e.graph.Config.CheckpointsRetained = n }
 }
 
+// DisableChaining runs each operator of the job in a task of its own.
+func DisableChaining() EnvOption { return func(e *Env) { e.graph.Config.NoChaining = true } }
+
 // BufferTimeout bounds how long a record waits for its batch to fill.
 func BufferTimeout(d time.Duration) EnvOption {
 	return func(e *Env) { e.graph.Config.BufferTimeout = d }

@@ -39,8 +39,23 @@ func Parallelism(n int) Option {
 	})
 }
 
-// NoChaining runs an operator in a task of its own.
-func NoChaining() Option { return nodeOption(func(n *graph.Node) { n.Unchained = true }) }
+// NoChaining runs an operator in a task of its own: records reach it, and
+// those after it, through a queue.
+func NoChaining() Option {
+	return nodeOption(func(n *graph.Node) { n.Unchained, n.Alone = true, true })
+}
+
+// StartChain begins a new task with an operator; those after it may be
+// chained to it.
+func StartChain() Option { return nodeOption(func(n *graph.Node) { n.Unchained = true }) }
+
+// SlotSharingGroup puts an operator into a named group of operators that share
+// slots. Operators of different groups never share a slot and are never
+// chained, so the job needs the sum of what its groups need. Without it an
+// operator is in the group of its inputs if they agree, else in "default".
+func SlotSharingGroup(name string) Option {
+	return nodeOption(func(n *graph.Node) { n.SlotGroup = name })
+}
 
 // WindowOption sets an option of a windowed stream.
 type WindowOption func(*windowConfig)

@@ -39,6 +39,7 @@ type Config struct {
 	BufferTimeout        time.Duration `json:"bufferTimeout"`       // default 10 ms
 	Restart              Restart       `json:"restart"`
 	CheckpointFailureMax int           `json:"checkpointFailureMax"` // 0: checkpoints never fail the job
+	NoChaining           bool          `json:"noChaining,omitempty"` // each operator in a task of its own
 }
 
 // RestartKind names a restart strategy.
@@ -133,6 +134,11 @@ type Node struct {
 	Transactional bool `json:"transactional,omitempty"`
 	// Unchained forbids chaining with the node before it.
 	Unchained bool `json:"unchained,omitempty"`
+	// Alone forbids chaining with the nodes after it.
+	Alone bool `json:"alone,omitempty"`
+	// SlotGroup names the slot-sharing group; "" takes that of the inputs if
+	// they agree, else SlotGroupDefault. Groups share no slots.
+	SlotGroup string `json:"slotGroup,omitempty"`
 	// OutSchema is the schema of the main output, part of the fingerprint.
 	OutSchema string `json:"outSchema,omitempty"`
 	// Where is the file:line of the user's call that made the node.
@@ -183,6 +189,9 @@ type Plan struct {
 	Streams  []*Stream
 }
 
+// SlotGroupDefault is the slot-sharing group of nodes that ask for none.
+const SlotGroupDefault = "default"
+
 // Vertex is a tree of chained nodes that run in one task.
 type Vertex struct {
 	// Index is the vertex's place in Plan.Vertices (topological order).
@@ -191,6 +200,8 @@ type Vertex struct {
 	ID          dataflow.OperatorID
 	Name        string
 	Parallelism int
+	// SlotGroup names the vertices that it shares slots with.
+	SlotGroup string
 	// Nodes are in topological order; the first is the head.
 	Nodes []*Node
 	// Chained are the edges between nodes of this vertex.

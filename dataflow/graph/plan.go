@@ -129,7 +129,7 @@ func (b *planner) place(n *Node) {
 		b.vertex[n.ID] = v
 		return
 	}
-	v := &Vertex{Index: len(b.plan.Vertices), ID: n.ID, Parallelism: b.parallelismOf(n), Nodes: []*Node{n}}
+	v := &Vertex{Index: len(b.plan.Vertices), ID: n.ID, Parallelism: b.parallelismOf(n), SlotGroup: b.slotGroupOf(n), Nodes: []*Node{n}}
 	b.plan.Vertices = append(b.plan.Vertices, v)
 	b.vertex[n.ID] = v
 }
@@ -147,14 +147,37 @@ func (b *planner) chainTarget(n *Node) *Vertex {
 		}
 		in = e
 	}
-	if in == nil || in.Partitioning != Forward || n.Unchained {
+	if in == nil || in.Partitioning != Forward || n.Unchained || b.plan.Graph.Config.NoChaining {
 		return nil
 	}
 	v := b.vertex[in.From]
-	if v == nil || v.Parallelism != b.parallelismOf(n) {
+	if v == nil || v.Parallelism != b.parallelismOf(n) || v.SlotGroup != b.slotGroupOf(n) || b.plan.Graph.Node(in.From).Alone {
 		return nil
 	}
 	return v
+}
+
+// slotGroupOf returns the node's own group, or the one of all its inputs.
+func (b *planner) slotGroupOf(n *Node) string {
+	if n.SlotGroup != "" {
+		return n.SlotGroup
+	}
+	group := ""
+	for _, e := range b.plan.Graph.Edges {
+		if e.To != n.ID {
+			continue
+		}
+		switch g := b.vertex[e.From].SlotGroup; group {
+		case "", g:
+			group = g
+		default:
+			return SlotGroupDefault
+		}
+	}
+	if group == "" {
+		return SlotGroupDefault
+	}
+	return group
 }
 
 func (b *planner) parallelismOf(n *Node) int {
@@ -192,14 +215,39 @@ func vertexName(v *Vertex) string {
 	return strings.Join(names, " -> ")
 }
 
-// Slots returns the number of slots the plan needs: with slot sharing one
-// subtask of each vertex runs in a slot, so it is the largest parallelism.
+// Slots returns the number of slots the plan needs. In a slot-sharing group
+// one subtask of each vertex runs in a slot, so a group needs as many as its
+// largest parallelism, and groups add up.
 func (p *Plan) Slots() int {
 	n := 0
-	for _, v := range p.Vertices {
-		n = max(n, v.Parallelism)
+	for _, r := range p.SlotRanges() {
+		n += r.Slots
 	}
 	return n
+}
+
+// SlotRange is the run of slots that a slot-sharing group has.
+type SlotRange struct {
+	Group        string
+	First, Slots int
+}
+
+// SlotRanges returns the slots of each group, in the order in which the groups
+// occur in the plan; they follow on each other.
+func (p *Plan) SlotRanges() []SlotRange {
+	var out []SlotRange
+	for _, v := range p.Vertices {
+		i := slices.IndexFunc(out, func(r SlotRange) bool { return r.Group == v.SlotGroup })
+		if i < 0 {
+			i = len(out)
+			out = append(out, SlotRange{Group: v.SlotGroup})
+		}
+		out[i].Slots = max(out[i].Slots, v.Parallelism)
+	}
+	for i := 1; i < len(out); i++ {
+		out[i].First = out[i-1].First + out[i-1].Slots
+	}
+	return out
 }
 
 // VertexOf returns the vertex that holds a node, or nil.

@@ -61,8 +61,8 @@ type attempt struct {
 	culprit  string      // worker whose failure ended it
 }
 
-// newAttempt places the plan: slot i of k holds, of a vertex with
-// parallelism p, the subtask s with s*k/p = i. Slots are numbered along the
+// newAttempt places the plan: slot i of the k of a slot-sharing group holds, of
+// a vertex with parallelism p, the subtask s with s*k/p = i. Slots are numbered along the
 // shares, so that a rescale edge stays inside a worker where it can.
 func newAttempt(job dataflow.JobID, n dataflow.Attempt, plan *graph.Plan, shares []slots.Share) attempt {
 	a := attempt{number: n}
@@ -74,10 +74,15 @@ func newAttempt(job dataflow.JobID, n dataflow.Attempt, plan *graph.Plan, shares
 			slotWorker = append(slotWorker, i)
 		}
 	}
+	groups := make(map[string]graph.SlotRange)
+	for _, r := range plan.SlotRanges() {
+		groups[r.Group] = r
+	}
 	for _, v := range plan.Vertices {
 		sub := make([]Subtask, v.Parallelism)
+		g := groups[v.SlotGroup]
 		for s := range sub {
-			sub[s].Worker = slotWorker[s*len(slotWorker)/v.Parallelism]
+			sub[s].Worker = slotWorker[g.First+s*g.Slots/v.Parallelism]
 		}
 		a.subtasks = append(a.subtasks, sub)
 	}
