@@ -8,56 +8,68 @@ import (
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/state"
 	"github.com/leatstream/leat/state/memstate"
+	"github.com/leatstream/leat/state/pebblestate"
 )
 
-// Backend makes the keyed state of subtasks.
+// Backend is a kind of keyed state.
 type Backend struct {
 	Name string
-	// OnDisk backends are given a folder of their own.
-	OnDisk bool
-	// New makes an empty backend. dir is "" unless OnDisk; else it is an
-	// empty folder that is removed after the run.
-	New func(dir string, groups dataflow.KeyGroupRange, maxParallelism int) (state.Backend, error)
+	// Open is called once for each run.
+	Open func() (BackendStore, error)
+	// RestoresMax bounds the restores of one run by Check, for backends that
+	// are slow to open; 0: 300.
+	RestoresMax int
+}
+
+// BackendStore makes the keyed state of the subtasks of a run.
+type BackendStore interface {
+	New(groups dataflow.KeyGroupRange, maxParallelism int) (state.Backend, error)
+	// Close is called when all backends are closed.
+	Close() error
 }
 
 // Backends returns every state backend there is: Check uses them all.
-func Backends() []Backend {
-	return []Backend{memory()}
+func Backends() []Backend { return []Backend{Memory(), Pebble()} }
+
+// Memory keeps state in memory.
+func Memory() Backend {
+	return Backend{Name: "memory", Open: func() (BackendStore, error) { return memory{}, nil }}
 }
 
-func memory() Backend {
-	return Backend{Name: "memory", New: func(_ string, groups dataflow.KeyGroupRange, maxParallelism int) (state.Backend, error) {
-		return memstate.New(groups, maxParallelism), nil
+type memory struct{}
+
+// New implements BackendStore.
+func (memory) New(groups dataflow.KeyGroupRange, maxParallelism int) (state.Backend, error) {
+	return memstate.New(groups, maxParallelism), nil
+}
+
+// Close implements BackendStore.
+func (memory) Close() error { return nil }
+
+// Pebble keeps state on disk, in a folder for temporary files.
+func Pebble() Backend {
+	return Backend{Name: "pebble", RestoresMax: 40, Open: func() (BackendStore, error) {
+		dir, err := os.MkdirTemp("", "leat-streamtest-")
+		if err != nil {
+			return nil, err
+		}
+		s, err := pebblestate.Open(pebblestate.Config{Dir: filepath.Join(dir, "state"), MemoryBytes: pebblestate.MemoryMin})
+		if err != nil {
+			return nil, err
+		}
+		return &pebble{s, dir}, nil
 	}}
 }
 
-// backendDirs are the folders of a run's backends on disk.
-type backendDirs struct {
-	root string
-	used int
+type pebble struct {
+	*pebblestate.Store
+	dir string
 }
 
-func (d *backendDirs) next(b Backend) (string, error) {
-	if !b.OnDisk {
-		return "", nil
+// Close implements BackendStore.
+func (p *pebble) Close() error {
+	if err := p.Store.Close(); err != nil {
+		return fmt.Errorf("closing the state of the test: %w", err)
 	}
-	if d.root == "" {
-		root, err := os.MkdirTemp("", "leat-streamtest-")
-		if err != nil {
-			return "", err
-		}
-		d.root = root
-	}
-	d.used++
-	dir := filepath.Join(d.root, fmt.Sprint(d.used))
-	return dir, os.Mkdir(dir, 0o700)
-}
-
-func (d *backendDirs) remove() error {
-	if d.root == "" {
-		return nil
-	}
-	root := d.root
-	d.root = ""
-	return os.RemoveAll(root)
+	return os.RemoveAll(p.dir)
 }

@@ -193,7 +193,11 @@ func (d *disturber) drive() error {
 			elements += f.script.len(i) + 1
 		}
 	}
-	d.every = 1 + elements/restoresMax
+	most := d.way.backend.RestoresMax
+	if most == 0 {
+		most = restoresMax
+	}
+	d.every = 1 + elements/most
 	if err := d.run.start(); err != nil {
 		return err
 	}

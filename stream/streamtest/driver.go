@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"time"
 
@@ -30,7 +31,7 @@ func (Console) Helper() {}
 
 // Fatalf implements TB. Unlike a test, an example goes on; the Driver does
 // nothing any more.
-func (Console) Fatalf(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+func (Console) Fatalf(format string, args ...any) { fmt.Fprintf(os.Stdout, format+"\n", args...) }
 
 // Cleanup implements TB: nothing of an example outlives its process.
 func (Console) Cleanup(func()) {}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/leatstream/leat/connectors"
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/state"
 	"github.com/leatstream/leat/stream"
@@ -24,22 +25,26 @@ type sumOrders struct{}
 func (sumOrders) Add(sum *int64, o order) { *sum += o.Cents }
 func (sumOrders) Result(sum *int64) int64 { return *sum }
 
-// revenue is the job under test: cents per customer and hour.
-func revenue(env *stream.Env) {
-	orders := stream.From(env, streamtest.Source[order](), stream.UID("orders"),
-		stream.Timestamps(func(o order) time.Time { return o.At }),
-		stream.Watermarks(stream.BoundedOutOfOrderness(5*time.Minute)))
+// perHour is the step under test: cents per customer and hour.
+func perHour(orders *stream.DataStream[order]) *stream.DataStream[string] {
 	byCustomer := stream.KeyBy(orders, func(o order) string { return o.Customer })
-	sums := stream.AggregateWindow(byCustomer.Window(stream.Tumbling(time.Hour)), sumOrders{},
+	return stream.AggregateWindow(byCustomer.Window(stream.Tumbling(time.Hour)), sumOrders{},
 		func(customer string, w stream.Window, cents int64) string {
 			return fmt.Sprintf("%s %s %d", w.Start().Format("15:04"), customer, cents)
 		}, stream.UID("revenue"))
-	sums.To(streamtest.Sink[string](), stream.UID("out"))
+}
+
+// revenue is the job around it.
+func revenue(env *stream.Env, src connectors.SourceOf[order], sink connectors.SinkOf[string]) {
+	orders := stream.From(env, src, stream.UID("orders"),
+		stream.Timestamps(func(o order) time.Time { return o.At }),
+		stream.Watermarks(stream.BoundedOutOfOrderness(5*time.Minute)))
+	perHour(orders).To(sink, stream.UID("out"))
 }
 
 func ExampleNewDriver() {
 	env := stream.NewEnv()
-	revenue(env)
+	revenue(env, streamtest.Source[order](), streamtest.Sink[string]())
 	d := streamtest.NewDriver(streamtest.Console{}, env) // in a test: (t, env)
 	orders := streamtest.Input[order](d, "orders")
 	out := streamtest.Output[string](d, "out")
@@ -59,7 +64,7 @@ func ExampleNewDriver() {
 // Rows that come too late, and what an operator counts.
 func ExampleSideOutput() {
 	env := stream.NewEnv()
-	revenue(env)
+	revenue(env, streamtest.Source[order](), streamtest.Sink[string]())
 	d := streamtest.NewDriver(streamtest.Console{}, env)
 	orders := streamtest.Input[order](d, "orders")
 	late := streamtest.SideOutput[order](d, "revenue", dataflow.SideLate)
@@ -74,7 +79,7 @@ func ExampleSideOutput() {
 // Everything goes on from a snapshot, at any parallelism.
 func ExampleDriver_Restore() {
 	env := stream.NewEnv()
-	revenue(env)
+	revenue(env, streamtest.Source[order](), streamtest.Sink[string]())
 	d := streamtest.NewDriver(streamtest.Console{}, env)
 	orders := streamtest.Input[order](d, "orders")
 	out := streamtest.Output[string](d, "out")

@@ -83,8 +83,8 @@ func newRunner(ctx context.Context, g *graph.JobGraph, opt Options) *runner {
 	if opt.PollsMax == 0 {
 		opt.PollsMax = pollsMaxDefault
 	}
-	if opt.Backend.New == nil {
-		opt.Backend = memory()
+	if opt.Backend.Open == nil {
+		opt.Backend = Memory()
 	}
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
@@ -112,8 +112,8 @@ type runner struct {
 	captures map[port][]capture
 	// exactlyOnce forgets at a restart what was captured since the checkpoint.
 	exactlyOnce bool
-	notReady    int // each such question for room is answered with no; 0: none
-	dirs        backendDirs
+	notReady    int          // each such question for room is answered with no; 0: none
+	store       BackendStore // nil before the first backend
 }
 
 // newOperator makes a node's operator, or what stands in for it.
@@ -126,11 +126,14 @@ func (r *runner) newOperator(n *graph.Node, f operators.Factory) operators.Opera
 
 // newBackend makes the keyed state of one subtask.
 func (r *runner) newBackend(groups dataflow.KeyGroupRange, maxParallelism int) (state.Backend, error) {
-	dir, err := r.dirs.next(r.opt.Backend)
-	if err != nil {
-		return nil, err
+	if r.store == nil {
+		store, err := r.opt.Backend.Open()
+		if err != nil {
+			return nil, err
+		}
+		r.store = store
 	}
-	return r.opt.Backend.New(dir, groups, maxParallelism)
+	return r.store.New(groups, maxParallelism)
 }
 
 func (r *runner) run() error {
@@ -217,8 +220,15 @@ func (r *runner) truncate() {
 	}
 }
 
-// end closes the job and removes what its state left on disk.
-func (r *runner) end() error { return errors.Join(r.close(), r.dirs.remove()) }
+// end closes the job and its state.
+func (r *runner) end() error {
+	err := r.close()
+	if r.store != nil {
+		err = errors.Join(err, r.store.Close())
+		r.store = nil
+	}
+	return err
+}
 
 func (r *runner) close() error {
 	if r.life == nil {

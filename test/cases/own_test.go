@@ -82,10 +82,10 @@ func sumPerKey(t *testing.T, c *file) {
 		},
 		open: func(d *streamtest.Driver) (func(step), func() any) {
 			in, out := streamtest.Input[change](d, "changes"), streamtest.Output[wordN](d, "sum")
-			return func(s step) { in.Push(change{text(s.Key), number(t, s.Value)}) }, func() any {
+			return func(s step) { in.PushAt(s.at(), change{text(s.Key), number(t, s.Value)}) }, func() any {
 				var rows [][]any
-				for _, w := range out.Take() {
-					rows = append(rows, []any{w.Word, w.N})
+				for _, w := range out.TakeTimed() {
+					rows = append(rows, []any{w.Row.Word, w.Row.N, w.At.UnixMilli()})
 				}
 				return rows
 			}
