@@ -16,9 +16,9 @@ func HasherOf[T any, K comparable](key func(T) K) (KeyHasher, error) {
 	t := c.Type()
 	switch {
 	case t.Kind == codec.KindString:
-		return &textHasher[T, K]{key: key}, nil
+		return &textHasher[T, K]{key: key, schema: c.Schema()}, nil
 	case t.Size == 8 && (t.Kind.Signed() || t.Kind.Unsigned()):
-		return &wordHasher[T, K]{key: key, signed: t.Kind.Signed()}, nil
+		return &wordHasher[T, K]{key: key, signed: t.Kind.Signed(), schema: c.Schema()}, nil
 	}
 	return &keyHasher[T, K]{key: key, codec: c}, nil
 }
@@ -42,7 +42,10 @@ func (h *keyHasher[T, K]) HashRows(dst []uint64, rows any) []uint64 {
 
 // textHasher serves keys whose memory is that of a string: their encoding is
 // the string's own bytes.
-type textHasher[T any, K comparable] struct{ key func(T) K }
+type textHasher[T any, K comparable] struct {
+	key    func(T) K
+	schema string
+}
 
 func (h *textHasher[T, K]) HashRows(dst []uint64, rows any) []uint64 {
 	for _, row := range rows.([]T) {
@@ -57,6 +60,7 @@ func (h *textHasher[T, K]) HashRows(dst []uint64, rows any) []uint64 {
 type wordHasher[T any, K comparable] struct {
 	key    func(T) K
 	signed bool
+	schema string
 }
 
 func (h *wordHasher[T, K]) HashRows(dst []uint64, rows any) []uint64 {
@@ -70,3 +74,12 @@ func (h *wordHasher[T, K]) HashRows(dst []uint64, rows any) []uint64 {
 	}
 	return dst
 }
+
+// KeySchema implements KeyDescriber.
+func (h *keyHasher[T, K]) KeySchema() string { return h.codec.Schema() }
+
+// KeySchema implements KeyDescriber.
+func (h *textHasher[T, K]) KeySchema() string { return h.schema }
+
+// KeySchema implements KeyDescriber.
+func (h *wordHasher[T, K]) KeySchema() string { return h.schema }

@@ -91,3 +91,10 @@ func (t *rowType[T]) DecodeBatch(src []byte) (*Batch, error) {
 	}
 	return &Batch{Rows: rows, Times: times}, nil
 }
+
+// KeyDescriber is implemented by key hashers that know the type of their
+// keys, as those of HasherOf.
+type KeyDescriber interface {
+	// KeySchema is the canonical text of the key's type (codec.Codec.Schema).
+	KeySchema() string
+}

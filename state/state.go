@@ -107,3 +107,10 @@ type SubTable interface {
 	ClearSub(ns int64, k Key)
 	Len() int
 }
+
+// TableLister is implemented by backends that can say which tables they hold,
+// those that were restored and not yet asked for included.
+type TableLister interface {
+	// Tables returns the descriptors, by name.
+	Tables() []Descriptor
+}

@@ -89,6 +89,9 @@ func (e *Env) addInputs(s step, ins []input, opts []Option) *graph.Node {
 			if p.node == nil {
 				continue
 			}
+			if k, ok := p.key.(columnar.KeyDescriber); ok && n.Keyed {
+				n.KeySchema = k.KeySchema()
+			}
 			e.graph.Edges = append(e.graph.Edges, &graph.Edge{
 				From: p.node.ID, To: n.ID, Output: p.output, Input: i, Partitioning: p.part,
 				Schema: schemaOf(in.typ), Type: in.typ, Key: p.key, Custom: p.custom,

@@ -128,6 +128,9 @@ type Node struct {
 	Stateful bool `json:"stateful,omitempty"`
 	// Keyed nodes have keyed state and one hash-partitioned input at least.
 	Keyed bool `json:"keyed,omitempty"`
+	// KeySchema is the schema of a keyed node's keys, for people who look at
+	// its state.
+	KeySchema string `json:"keySchema,omitempty"`
 	// Bounded is set on sources that end by themselves.
 	Bounded bool `json:"bounded,omitempty"`
 	// Transactional sinks need a pool of transactional ids.

@@ -119,17 +119,18 @@ type Dispatcher struct {
 	over       bool            // the leadership has ended; guarded by mu
 	pool       *slots.Pool     // guarded by mu
 	beats      *heartbeat.Monitor
-	tms        map[string]*taskManager     // guarded by mu
-	superseded map[sessionID]int           // sessions replaced, whose end is still to come; guarded by mu
-	jobs       map[dataflow.JobID]*job     // guarded by mu
-	waiting    []waiter                    // for slots, oldest first; guarded by mu
-	plans      []*planning                 // guarded by mu
-	submits    map[string]*submission      // by request id; guarded by mu
-	logs       map[string]chan<- logAnswer // by request id; guarded by mu
-	sequence   int64                       // of request ids; guarded by mu
-	wg         sync.WaitGroup              // jobs
-	stop       context.CancelCauseFunc     // of ctx; guarded by mu
-	removing   map[dataflow.JobID]struct{} // guarded by mu
+	tms        map[string]*taskManager                  // guarded by mu
+	superseded map[sessionID]int                        // sessions replaced, whose end is still to come; guarded by mu
+	jobs       map[dataflow.JobID]*job                  // guarded by mu
+	waiting    []waiter                                 // for slots, oldest first; guarded by mu
+	plans      []*planning                              // guarded by mu
+	submits    map[string]*submission                   // by request id; guarded by mu
+	logs       map[string]chan<- logAnswer              // by request id; guarded by mu
+	stateReads map[string]chan<- *controlv1.StateAnswer // by request id; guarded by mu
+	sequence   int64                                    // of request ids; guarded by mu
+	wg         sync.WaitGroup                           // jobs
+	stop       context.CancelCauseFunc                  // of ctx; guarded by mu
+	removing   map[dataflow.JobID]struct{}              // guarded by mu
 }
 
 var (
@@ -149,7 +150,7 @@ func New(cfg Config) *Dispatcher {
 		pool: slots.New(cfg.Slots), beats: heartbeat.New(cfg.HeartbeatTimeout),
 		tms: make(map[string]*taskManager), superseded: make(map[sessionID]int),
 		jobs: make(map[dataflow.JobID]*job), submits: make(map[string]*submission),
-		ready: make(chan struct{}), logs: make(map[string]chan<- logAnswer), removing: make(map[dataflow.JobID]struct{}),
+		ready: make(chan struct{}), logs: make(map[string]chan<- logAnswer), stateReads: make(map[string]chan<- *controlv1.StateAnswer), removing: make(map[dataflow.JobID]struct{}),
 	}
 }
 

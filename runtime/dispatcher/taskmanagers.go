@@ -188,6 +188,10 @@ func (d *Dispatcher) receiveLocked(tm *taskManager, m *controlv1.TaskManagerMess
 		d.workerGoneLocked(tm, b.StartWorkerFailed.GetWorkerId())
 		return d.forJobLocked(b.StartWorkerFailed.GetJobId())
 	case *controlv1.TaskManagerMessage_WorkerEvent:
+		if a := b.WorkerEvent.GetEvent().GetStateAnswer(); a != nil {
+			d.stateAnswerLocked(a)
+			return reaction{}
+		}
 		return d.forJobLocked(b.WorkerEvent.GetJobId())
 	}
 	return reaction{}

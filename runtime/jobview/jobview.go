@@ -230,6 +230,67 @@ type Cluster struct {
 	Running, Finished, Canceled, Failed          int
 }
 
+// StateQuery asks for live keyed state.
+type StateQuery struct {
+	// Operator is the UID, name or id of an operator with keyed state; with
+	// List it may be empty, for all.
+	Operator string
+	// List asks for the tables alone.
+	List bool
+	// Table is the name of a state; empty: all of the operator.
+	Table string
+	// Key is the key as JSON; texts and times may come without quotes.
+	Key string
+	// Scan asks for all keys from KeyFrom to KeyTo, both included, empty for
+	// no bound, in the order of the keys.
+	Scan           bool
+	KeyFrom, KeyTo string
+	// From and To bound the starts of windows, both included, in milliseconds
+	// since the epoch; nil: no bound.
+	From, To *int64
+	// Limit bounds the entries; 0: 100.
+	Limit int
+}
+
+// StateResult is what a StateQuery found: state of the running attempt as it
+// was when each subtask was read, not committed, and different after a
+// restart.
+type StateResult struct {
+	Attempt   dataflow.Attempt
+	Operators []StateOperator
+	// Entries are ordered by state, key, window and map key.
+	Entries []StateEntry
+	// More says that there are entries beyond the limit.
+	More bool
+}
+
+// StateOperator is an operator with keyed state.
+type StateOperator struct {
+	ID        dataflow.OperatorID
+	UID, Name string
+	KeySchema string
+	Tables    []StateTable
+}
+
+// StateTable is one state of an operator.
+type StateTable struct {
+	Name    string
+	Kind    string // value, list, map, reducing, aggregating, window
+	Schema  string
+	Entries int64 // with List: over all subtasks
+}
+
+// StateEntry is one entry; Key, MapKey (of maps alone) and Value are JSON.
+type StateEntry struct {
+	State string
+	Key   []byte
+	// Namespace is the start of the window in milliseconds since the epoch, 0
+	// for state that belongs to no window.
+	Namespace int64
+	MapKey    []byte
+	Value     []byte
+}
+
 // Control is what the REST API may ask; safe for concurrent use. Errors are
 // *Error. All values returned are copies.
 type Control interface {
@@ -253,4 +314,6 @@ type Control interface {
 	PlanBundle(ctx context.Context, s Submission) (*graph.Plan, error)
 	Savepoints(ctx context.Context, id dataflow.JobID) ([]Checkpoint, error)
 	DeleteSavepoint(ctx context.Context, path string) error
+	// State reads live keyed state of a running job.
+	State(ctx context.Context, id dataflow.JobID, q StateQuery) (StateResult, error)
 }

@@ -100,6 +100,8 @@ func (h *Handler) routes() map[string]serveFunc {
 		"GET /jobs/{job}/savepoints":                                                           h.savepoints,
 		"POST /jobs/{job}/savepoints":                                                          h.triggerSavepoint,
 		"GET /jobs/{job}/savepoints/{trigger}":                                                 h.savepointOperation,
+		"GET /jobs/{job}/state":                                                                h.states,
+		"GET /jobs/{job}/state/{operator}":                                                     h.state,
 		"POST /jobs/{job}/stop":                                                                h.stop,
 		"GET /jobs/metrics":                                                                    h.jobsMetrics,
 		"GET /jobs/{job}/vertices/{vertex}/accumulators":                                       h.vertexAccumulators,

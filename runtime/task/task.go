@@ -6,6 +6,8 @@ package task
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"sync/atomic"
@@ -212,6 +214,30 @@ func (t *Task) Commit(id dataflow.CheckpointID) {
 // goroutine.
 func (t *Task) Event(payload []byte) {
 	t.deliver(func() error { return t.event(payload) })
+}
+
+// ErrOver says that a task has ended.
+var ErrOver = errors.New("the subtask has ended")
+
+// WithState calls fn on the task's goroutine with the keyed state of one of
+// its operators, or an error; safe from any goroutine. It returns false, and
+// fn is not called, when the task has ended.
+func (t *Task) WithState(op dataflow.OperatorID, fn func(state.Backend, error)) bool {
+	return t.cfg.Mailbox.Put(func() error {
+		for _, n := range t.nodes {
+			switch {
+			case n.spec.ID != op:
+			case n.state == nil:
+				fn(nil, fmt.Errorf("operator %q has no keyed state", n.spec.Name))
+				return nil
+			default:
+				fn(n.state, nil)
+				return nil
+			}
+		}
+		fn(nil, fmt.Errorf("no operator %s in vertex %q", op, t.cfg.Vertex.Name))
+		return nil
+	}) == nil
 }
 
 // Failure tells why the task failed, after Step said Done.

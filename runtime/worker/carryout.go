@@ -62,6 +62,8 @@ func (w *driver) carryOutCheckpoint(a action) {
 		w.upload(a.upload)
 	case a.report:
 		w.reportMetrics()
+	case a.read != nil:
+		w.readState(a.read)
 	}
 }
 

@@ -77,6 +77,7 @@ type action struct {
 	over      bool
 	err       error                 // with over
 	snapshots dataflow.CheckpointID // of the coordinators
+	read      *controlv1.StateQuery
 }
 
 // core decides what a worker does. It does no I/O and never blocks.
@@ -167,6 +168,8 @@ func (c *core) onCommand(cmd *controlv1.WorkerCommand) {
 		c.onCancel()
 	case *controlv1.WorkerCommand_OperatorEvent:
 		c.act(action{operator: b.OperatorEvent})
+	case *controlv1.WorkerCommand_StateQuery:
+		c.act(action{read: b.StateQuery})
 	}
 }
 

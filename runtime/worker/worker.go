@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/leatstream/leat/dataflow"
@@ -108,6 +109,7 @@ type driver struct {
 	troubles   *troubles
 	deployment *deployment
 	uploads    map[dataflow.CheckpointID]context.CancelFunc
+	reads      atomic.Int32 // of state, under way
 }
 
 // loop runs until the core says that it is over.

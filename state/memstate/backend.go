@@ -2,6 +2,8 @@ package memstate
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -35,7 +37,10 @@ type Backend struct {
 	}
 }
 
-var _ state.Backend = (*Backend)(nil)
+var (
+	_ state.Backend     = (*Backend)(nil)
+	_ state.TableLister = (*Backend)(nil)
+)
 
 // New returns an empty backend that owns groups.
 func New(groups dataflow.KeyGroupRange, maxParallelism int) *Backend {
@@ -74,6 +79,16 @@ func (b *Backend) table(d state.Descriptor) (*table, error) {
 	t := newTable(b, d)
 	b.tables = append(b.tables, t)
 	return t, nil
+}
+
+// Tables implements state.TableLister.
+func (b *Backend) Tables() []state.Descriptor {
+	ds := make([]state.Descriptor, len(b.tables))
+	for i, t := range b.tables {
+		ds[i] = t.d
+	}
+	slices.SortFunc(ds, func(a, c state.Descriptor) int { return strings.Compare(a.Name, c.Name) })
+	return ds
 }
 
 // Bytes implements state.Backend: live pages and indexes, a constant for each

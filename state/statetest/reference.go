@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/leatstream/leat/dataflow"
@@ -75,6 +76,16 @@ func (b *Reference) Bytes() int64 {
 		}
 	}
 	return n
+}
+
+// Tables implements state.TableLister.
+func (b *Reference) Tables() []state.Descriptor {
+	var ds []state.Descriptor
+	for _, t := range b.tables {
+		ds = append(ds, t.d)
+	}
+	slices.SortFunc(ds, func(x, y state.Descriptor) int { return strings.Compare(x.Name, y.Name) })
+	return ds
 }
 
 // Close implements state.Backend.

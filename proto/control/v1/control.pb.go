@@ -2502,6 +2502,7 @@ type WorkerEvent struct {
 	//	*WorkerEvent_Failed
 	//	*WorkerEvent_CoordinatorSnapshot
 	//	*WorkerEvent_CheckpointWanted
+	//	*WorkerEvent_StateAnswer
 	Body          isWorkerEvent_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2643,6 +2644,15 @@ func (x *WorkerEvent) GetCheckpointWanted() *CheckpointWanted {
 	return nil
 }
 
+func (x *WorkerEvent) GetStateAnswer() *StateAnswer {
+	if x != nil {
+		if x, ok := x.Body.(*WorkerEvent_StateAnswer); ok {
+			return x.StateAnswer
+		}
+	}
+	return nil
+}
+
 type isWorkerEvent_Body interface {
 	isWorkerEvent_Body()
 }
@@ -2691,6 +2701,10 @@ type WorkerEvent_CheckpointWanted struct {
 	CheckpointWanted *CheckpointWanted `protobuf:"bytes,11,opt,name=checkpoint_wanted,json=checkpointWanted,proto3,oneof"`
 }
 
+type WorkerEvent_StateAnswer struct {
+	StateAnswer *StateAnswer `protobuf:"bytes,12,opt,name=state_answer,json=stateAnswer,proto3,oneof"`
+}
+
 func (*WorkerEvent_Ready) isWorkerEvent_Body() {}
 
 func (*WorkerEvent_Deployed) isWorkerEvent_Body() {}
@@ -2713,6 +2727,8 @@ func (*WorkerEvent_CoordinatorSnapshot) isWorkerEvent_Body() {}
 
 func (*WorkerEvent_CheckpointWanted) isWorkerEvent_Body() {}
 
+func (*WorkerEvent_StateAnswer) isWorkerEvent_Body() {}
+
 type WorkerCommand struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Body:
@@ -2724,6 +2740,7 @@ type WorkerCommand struct {
 	//	*WorkerCommand_CheckpointAborted
 	//	*WorkerCommand_Cancel
 	//	*WorkerCommand_OperatorEvent
+	//	*WorkerCommand_StateQuery
 	Body          isWorkerCommand_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2829,6 +2846,15 @@ func (x *WorkerCommand) GetOperatorEvent() *OperatorEvent {
 	return nil
 }
 
+func (x *WorkerCommand) GetStateQuery() *StateQuery {
+	if x != nil {
+		if x, ok := x.Body.(*WorkerCommand_StateQuery); ok {
+			return x.StateQuery
+		}
+	}
+	return nil
+}
+
 type isWorkerCommand_Body interface {
 	isWorkerCommand_Body()
 }
@@ -2861,6 +2887,10 @@ type WorkerCommand_OperatorEvent struct {
 	OperatorEvent *OperatorEvent `protobuf:"bytes,7,opt,name=operator_event,json=operatorEvent,proto3,oneof"`
 }
 
+type WorkerCommand_StateQuery struct {
+	StateQuery *StateQuery `protobuf:"bytes,8,opt,name=state_query,json=stateQuery,proto3,oneof"`
+}
+
 func (*WorkerCommand_Deploy) isWorkerCommand_Body() {}
 
 func (*WorkerCommand_Start) isWorkerCommand_Body() {}
@@ -2874,6 +2904,8 @@ func (*WorkerCommand_CheckpointAborted) isWorkerCommand_Body() {}
 func (*WorkerCommand_Cancel) isWorkerCommand_Body() {}
 
 func (*WorkerCommand_OperatorEvent) isWorkerCommand_Body() {}
+
+func (*WorkerCommand_StateQuery) isWorkerCommand_Body() {}
 
 // Ready: the graph was built again and the exchange listens.
 type Ready struct {
@@ -4695,6 +4727,353 @@ func (x *SubtaskMetrics) GetStateBytes() int64 {
 	return 0
 }
 
+// StateQuery reads the live keyed state of one operator's subtask. A worker
+// that does not know it says nothing, and the asker gives up.
+type StateQuery struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RequestId     string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Subtask       *SubtaskRef            `protobuf:"bytes,2,opt,name=subtask,proto3" json:"subtask,omitempty"`
+	OperatorId    string                 `protobuf:"bytes,3,opt,name=operator_id,json=operatorId,proto3" json:"operator_id,omitempty"`
+	Table         string                 `protobuf:"bytes,4,opt,name=table,proto3" json:"table,omitempty"`                    // empty: every table
+	List          bool                   `protobuf:"varint,5,opt,name=list,proto3" json:"list,omitempty"`                     // tables only
+	Key           []byte                 `protobuf:"bytes,6,opt,name=key,proto3" json:"key,omitempty"`                        // unless scan
+	Scan          bool                   `protobuf:"varint,7,opt,name=scan,proto3" json:"scan,omitempty"`                     // all keys from key_from to key_to, both included
+	KeyFrom       []byte                 `protobuf:"bytes,8,opt,name=key_from,json=keyFrom,proto3" json:"key_from,omitempty"` // empty: from the first
+	KeyTo         []byte                 `protobuf:"bytes,9,opt,name=key_to,json=keyTo,proto3" json:"key_to,omitempty"`       // empty: to the last
+	From          int64                  `protobuf:"varint,10,opt,name=from,proto3" json:"from,omitempty"`                    // namespaces (starts of windows), both included
+	To            int64                  `protobuf:"varint,11,opt,name=to,proto3" json:"to,omitempty"`
+	Limit         int32                  `protobuf:"varint,12,opt,name=limit,proto3" json:"limit,omitempty"` // entries
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateQuery) Reset() {
+	*x = StateQuery{}
+	mi := &file_control_v1_control_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateQuery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateQuery) ProtoMessage() {}
+
+func (x *StateQuery) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_control_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateQuery.ProtoReflect.Descriptor instead.
+func (*StateQuery) Descriptor() ([]byte, []int) {
+	return file_control_v1_control_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *StateQuery) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *StateQuery) GetSubtask() *SubtaskRef {
+	if x != nil {
+		return x.Subtask
+	}
+	return nil
+}
+
+func (x *StateQuery) GetOperatorId() string {
+	if x != nil {
+		return x.OperatorId
+	}
+	return ""
+}
+
+func (x *StateQuery) GetTable() string {
+	if x != nil {
+		return x.Table
+	}
+	return ""
+}
+
+func (x *StateQuery) GetList() bool {
+	if x != nil {
+		return x.List
+	}
+	return false
+}
+
+func (x *StateQuery) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *StateQuery) GetScan() bool {
+	if x != nil {
+		return x.Scan
+	}
+	return false
+}
+
+func (x *StateQuery) GetKeyFrom() []byte {
+	if x != nil {
+		return x.KeyFrom
+	}
+	return nil
+}
+
+func (x *StateQuery) GetKeyTo() []byte {
+	if x != nil {
+		return x.KeyTo
+	}
+	return nil
+}
+
+func (x *StateQuery) GetFrom() int64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *StateQuery) GetTo() int64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+func (x *StateQuery) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// StateAnswer: entries are ordered by table, key, namespace and subkey.
+type StateAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RequestId     string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Tables        []*StateTable          `protobuf:"bytes,2,rep,name=tables,proto3" json:"tables,omitempty"`
+	Entries       []*StateEntry          `protobuf:"bytes,3,rep,name=entries,proto3" json:"entries,omitempty"`
+	More          bool                   `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"` // there are entries beyond the limit
+	Error         string                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateAnswer) Reset() {
+	*x = StateAnswer{}
+	mi := &file_control_v1_control_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateAnswer) ProtoMessage() {}
+
+func (x *StateAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_control_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateAnswer.ProtoReflect.Descriptor instead.
+func (*StateAnswer) Descriptor() ([]byte, []int) {
+	return file_control_v1_control_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *StateAnswer) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *StateAnswer) GetTables() []*StateTable {
+	if x != nil {
+		return x.Tables
+	}
+	return nil
+}
+
+func (x *StateAnswer) GetEntries() []*StateEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *StateAnswer) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *StateAnswer) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+type StateTable struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Schema        string                 `protobuf:"bytes,2,opt,name=schema,proto3" json:"schema,omitempty"`
+	Entries       int64                  `protobuf:"varint,3,opt,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateTable) Reset() {
+	*x = StateTable{}
+	mi := &file_control_v1_control_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateTable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateTable) ProtoMessage() {}
+
+func (x *StateTable) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_control_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateTable.ProtoReflect.Descriptor instead.
+func (*StateTable) Descriptor() ([]byte, []int) {
+	return file_control_v1_control_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *StateTable) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StateTable) GetSchema() string {
+	if x != nil {
+		return x.Schema
+	}
+	return ""
+}
+
+func (x *StateTable) GetEntries() int64 {
+	if x != nil {
+		return x.Entries
+	}
+	return 0
+}
+
+type StateEntry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Table         int32                  `protobuf:"varint,1,opt,name=table,proto3" json:"table,omitempty"` // place in tables
+	Namespace     int64                  `protobuf:"varint,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Key           []byte                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	Sub           []byte                 `protobuf:"bytes,4,opt,name=sub,proto3" json:"sub,omitempty"` // of a map's entry
+	Value         []byte                 `protobuf:"bytes,5,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateEntry) Reset() {
+	*x = StateEntry{}
+	mi := &file_control_v1_control_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateEntry) ProtoMessage() {}
+
+func (x *StateEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_control_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateEntry.ProtoReflect.Descriptor instead.
+func (*StateEntry) Descriptor() ([]byte, []int) {
+	return file_control_v1_control_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *StateEntry) GetTable() int32 {
+	if x != nil {
+		return x.Table
+	}
+	return 0
+}
+
+func (x *StateEntry) GetNamespace() int64 {
+	if x != nil {
+		return x.Namespace
+	}
+	return 0
+}
+
+func (x *StateEntry) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *StateEntry) GetSub() []byte {
+	if x != nil {
+		return x.Sub
+	}
+	return nil
+}
+
+func (x *StateEntry) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
 var File_control_v1_control_proto protoreflect.FileDescriptor
 
 const file_control_v1_control_proto_rawDesc = "" +
@@ -4889,7 +5268,7 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"SubtaskRef\x12\x16\n" +
 	"\x06vertex\x18\x01 \x01(\x05R\x06vertex\x12\x18\n" +
-	"\asubtask\x18\x02 \x01(\x05R\asubtask\"\x87\x06\n" +
+	"\asubtask\x18\x02 \x01(\x05R\asubtask\"\xca\x06\n" +
 	"\vWorkerEvent\x12.\n" +
 	"\x05ready\x18\x01 \x01(\v2\x16.leat.control.v1.ReadyH\x00R\x05ready\x127\n" +
 	"\bdeployed\x18\x02 \x01(\v2\x19.leat.control.v1.DeployedH\x00R\bdeployed\x12>\n" +
@@ -4904,8 +5283,9 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\x06failed\x18\t \x01(\v2\x1d.leat.control.v1.WorkerFailedH\x00R\x06failed\x12Y\n" +
 	"\x14coordinator_snapshot\x18\n" +
 	" \x01(\v2$.leat.control.v1.CoordinatorSnapshotH\x00R\x13coordinatorSnapshot\x12P\n" +
-	"\x11checkpoint_wanted\x18\v \x01(\v2!.leat.control.v1.CheckpointWantedH\x00R\x10checkpointWantedB\x06\n" +
-	"\x04body\"\xfb\x03\n" +
+	"\x11checkpoint_wanted\x18\v \x01(\v2!.leat.control.v1.CheckpointWantedH\x00R\x10checkpointWanted\x12A\n" +
+	"\fstate_answer\x18\f \x01(\v2\x1c.leat.control.v1.StateAnswerH\x00R\vstateAnswerB\x06\n" +
+	"\x04body\"\xbb\x04\n" +
 	"\rWorkerCommand\x121\n" +
 	"\x06deploy\x18\x01 \x01(\v2\x17.leat.control.v1.DeployH\x00R\x06deploy\x12.\n" +
 	"\x05start\x18\x02 \x01(\v2\x16.leat.control.v1.StartH\x00R\x05start\x12S\n" +
@@ -4913,7 +5293,9 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\x14checkpoint_committed\x18\x04 \x01(\v2$.leat.control.v1.CheckpointCommittedH\x00R\x13checkpointCommitted\x12S\n" +
 	"\x12checkpoint_aborted\x18\x05 \x01(\v2\".leat.control.v1.CheckpointAbortedH\x00R\x11checkpointAborted\x121\n" +
 	"\x06cancel\x18\x06 \x01(\v2\x17.leat.control.v1.CancelH\x00R\x06cancel\x12G\n" +
-	"\x0eoperator_event\x18\a \x01(\v2\x1e.leat.control.v1.OperatorEventH\x00R\roperatorEventB\x06\n" +
+	"\x0eoperator_event\x18\a \x01(\v2\x1e.leat.control.v1.OperatorEventH\x00R\roperatorEvent\x12>\n" +
+	"\vstate_query\x18\b \x01(\v2\x1b.leat.control.v1.StateQueryH\x00R\n" +
+	"stateQueryB\x06\n" +
 	"\x04body\"\x86\x01\n" +
 	"\x05Ready\x12 \n" +
 	"\vfingerprint\x18\x01 \x01(\tR\vfingerprint\x12\x1f\n" +
@@ -5071,7 +5453,43 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"stateBytes\x1aB\n" +
 	"\x14OperatorMetricsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01*k\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xbf\x02\n" +
+	"\n" +
+	"StateQuery\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x125\n" +
+	"\asubtask\x18\x02 \x01(\v2\x1b.leat.control.v1.SubtaskRefR\asubtask\x12\x1f\n" +
+	"\voperator_id\x18\x03 \x01(\tR\n" +
+	"operatorId\x12\x14\n" +
+	"\x05table\x18\x04 \x01(\tR\x05table\x12\x12\n" +
+	"\x04list\x18\x05 \x01(\bR\x04list\x12\x10\n" +
+	"\x03key\x18\x06 \x01(\fR\x03key\x12\x12\n" +
+	"\x04scan\x18\a \x01(\bR\x04scan\x12\x19\n" +
+	"\bkey_from\x18\b \x01(\fR\akeyFrom\x12\x15\n" +
+	"\x06key_to\x18\t \x01(\fR\x05keyTo\x12\x12\n" +
+	"\x04from\x18\n" +
+	" \x01(\x03R\x04from\x12\x0e\n" +
+	"\x02to\x18\v \x01(\x03R\x02to\x12\x14\n" +
+	"\x05limit\x18\f \x01(\x05R\x05limit\"\xc2\x01\n" +
+	"\vStateAnswer\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x123\n" +
+	"\x06tables\x18\x02 \x03(\v2\x1b.leat.control.v1.StateTableR\x06tables\x125\n" +
+	"\aentries\x18\x03 \x03(\v2\x1b.leat.control.v1.StateEntryR\aentries\x12\x12\n" +
+	"\x04more\x18\x04 \x01(\bR\x04more\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\"R\n" +
+	"\n" +
+	"StateTable\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06schema\x18\x02 \x01(\tR\x06schema\x12\x18\n" +
+	"\aentries\x18\x03 \x01(\x03R\aentries\"z\n" +
+	"\n" +
+	"StateEntry\x12\x14\n" +
+	"\x05table\x18\x01 \x01(\x05R\x05table\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\x03R\tnamespace\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\fR\x03key\x12\x10\n" +
+	"\x03sub\x18\x04 \x01(\fR\x03sub\x12\x14\n" +
+	"\x05value\x18\x05 \x01(\fR\x05value*k\n" +
 	"\tStateKind\x12\x1a\n" +
 	"\x16STATE_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10STATE_KIND_KEYED\x10\x01\x12\x17\n" +
@@ -5105,7 +5523,7 @@ func file_control_v1_control_proto_rawDescGZIP() []byte {
 }
 
 var file_control_v1_control_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
+var file_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 66)
 var file_control_v1_control_proto_goTypes = []any{
 	(StateKind)(0),                // 0: leat.control.v1.StateKind
 	(TaskState)(0),                // 1: leat.control.v1.TaskState
@@ -5168,9 +5586,13 @@ var file_control_v1_control_proto_goTypes = []any{
 	(*MetricsReport)(nil),         // 58: leat.control.v1.MetricsReport
 	(*Trouble)(nil),               // 59: leat.control.v1.Trouble
 	(*SubtaskMetrics)(nil),        // 60: leat.control.v1.SubtaskMetrics
-	nil,                           // 61: leat.control.v1.ProgramInputs.PropertiesEntry
-	nil,                           // 62: leat.control.v1.ProgramInputs.EnvironmentEntry
-	nil,                           // 63: leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
+	(*StateQuery)(nil),            // 61: leat.control.v1.StateQuery
+	(*StateAnswer)(nil),           // 62: leat.control.v1.StateAnswer
+	(*StateTable)(nil),            // 63: leat.control.v1.StateTable
+	(*StateEntry)(nil),            // 64: leat.control.v1.StateEntry
+	nil,                           // 65: leat.control.v1.ProgramInputs.PropertiesEntry
+	nil,                           // 66: leat.control.v1.ProgramInputs.EnvironmentEntry
+	nil,                           // 67: leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
 }
 var file_control_v1_control_proto_depIdxs = []int32{
 	4,  // 0: leat.control.v1.TaskManagerMessage.register:type_name -> leat.control.v1.Register
@@ -5189,8 +5611,8 @@ var file_control_v1_control_proto_depIdxs = []int32{
 	20, // 13: leat.control.v1.JobManagerMessage.worker_command:type_name -> leat.control.v1.WorkerCommandEnvelope
 	21, // 14: leat.control.v1.JobManagerMessage.read_log:type_name -> leat.control.v1.ReadLog
 	5,  // 15: leat.control.v1.Register.workers:type_name -> leat.control.v1.RunningWorker
-	61, // 16: leat.control.v1.ProgramInputs.properties:type_name -> leat.control.v1.ProgramInputs.PropertiesEntry
-	62, // 17: leat.control.v1.ProgramInputs.environment:type_name -> leat.control.v1.ProgramInputs.EnvironmentEntry
+	65, // 16: leat.control.v1.ProgramInputs.properties:type_name -> leat.control.v1.ProgramInputs.PropertiesEntry
+	66, // 17: leat.control.v1.ProgramInputs.environment:type_name -> leat.control.v1.ProgramInputs.EnvironmentEntry
 	9,  // 18: leat.control.v1.PlanRequest.bundle:type_name -> leat.control.v1.BundleRef
 	10, // 19: leat.control.v1.PlanRequest.inputs:type_name -> leat.control.v1.ProgramInputs
 	13, // 20: leat.control.v1.PlanResult.error:type_name -> leat.control.v1.ErrorInfo
@@ -5214,50 +5636,55 @@ var file_control_v1_control_proto_depIdxs = []int32{
 	57, // 38: leat.control.v1.WorkerEvent.failed:type_name -> leat.control.v1.WorkerFailed
 	48, // 39: leat.control.v1.WorkerEvent.coordinator_snapshot:type_name -> leat.control.v1.CoordinatorSnapshot
 	49, // 40: leat.control.v1.WorkerEvent.checkpoint_wanted:type_name -> leat.control.v1.CheckpointWanted
-	35, // 41: leat.control.v1.WorkerCommand.deploy:type_name -> leat.control.v1.Deploy
-	43, // 42: leat.control.v1.WorkerCommand.start:type_name -> leat.control.v1.Start
-	44, // 43: leat.control.v1.WorkerCommand.trigger_checkpoint:type_name -> leat.control.v1.TriggerCheckpoint
-	50, // 44: leat.control.v1.WorkerCommand.checkpoint_committed:type_name -> leat.control.v1.CheckpointCommitted
-	51, // 45: leat.control.v1.WorkerCommand.checkpoint_aborted:type_name -> leat.control.v1.CheckpointAborted
-	53, // 46: leat.control.v1.WorkerCommand.cancel:type_name -> leat.control.v1.Cancel
-	54, // 47: leat.control.v1.WorkerCommand.operator_event:type_name -> leat.control.v1.OperatorEvent
-	36, // 48: leat.control.v1.Deploy.placements:type_name -> leat.control.v1.Placement
-	37, // 49: leat.control.v1.Deploy.peers:type_name -> leat.control.v1.Peer
-	38, // 50: leat.control.v1.Deploy.pools:type_name -> leat.control.v1.TxnPool
-	39, // 51: leat.control.v1.Deploy.restore:type_name -> leat.control.v1.Restore
-	31, // 52: leat.control.v1.Placement.subtask:type_name -> leat.control.v1.SubtaskRef
-	40, // 53: leat.control.v1.Restore.handles:type_name -> leat.control.v1.StateHandle
-	41, // 54: leat.control.v1.Restore.coordinators:type_name -> leat.control.v1.CoordinatorState
-	0,  // 55: leat.control.v1.StateHandle.kind:type_name -> leat.control.v1.StateKind
-	46, // 56: leat.control.v1.CheckpointAck.subtasks:type_name -> leat.control.v1.SubtaskSnapshot
-	31, // 57: leat.control.v1.SubtaskSnapshot.subtask:type_name -> leat.control.v1.SubtaskRef
-	40, // 58: leat.control.v1.SubtaskSnapshot.handles:type_name -> leat.control.v1.StateHandle
-	31, // 59: leat.control.v1.CheckpointDecline.subtask:type_name -> leat.control.v1.SubtaskRef
-	41, // 60: leat.control.v1.CoordinatorSnapshot.coordinators:type_name -> leat.control.v1.CoordinatorState
-	31, // 61: leat.control.v1.CommitDone.subtasks:type_name -> leat.control.v1.SubtaskRef
-	31, // 62: leat.control.v1.TaskStatus.subtask:type_name -> leat.control.v1.SubtaskRef
-	1,  // 63: leat.control.v1.TaskStatus.state:type_name -> leat.control.v1.TaskState
-	56, // 64: leat.control.v1.TaskStatus.failure:type_name -> leat.control.v1.Failure
-	13, // 65: leat.control.v1.Failure.error:type_name -> leat.control.v1.ErrorInfo
-	56, // 66: leat.control.v1.WorkerFailed.failure:type_name -> leat.control.v1.Failure
-	60, // 67: leat.control.v1.MetricsReport.subtasks:type_name -> leat.control.v1.SubtaskMetrics
-	59, // 68: leat.control.v1.MetricsReport.troubles:type_name -> leat.control.v1.Trouble
-	13, // 69: leat.control.v1.Trouble.error:type_name -> leat.control.v1.ErrorInfo
-	31, // 70: leat.control.v1.SubtaskMetrics.subtask:type_name -> leat.control.v1.SubtaskRef
-	63, // 71: leat.control.v1.SubtaskMetrics.operator_metrics:type_name -> leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
-	2,  // 72: leat.control.v1.JobManager.Session:input_type -> leat.control.v1.TaskManagerMessage
-	24, // 73: leat.control.v1.TaskManager.Session:input_type -> leat.control.v1.WorkerMessage
-	27, // 74: leat.control.v1.TaskManager.PutObject:input_type -> leat.control.v1.PutObjectRequest
-	29, // 75: leat.control.v1.TaskManager.GetObject:input_type -> leat.control.v1.GetObjectRequest
-	3,  // 76: leat.control.v1.JobManager.Session:output_type -> leat.control.v1.JobManagerMessage
-	25, // 77: leat.control.v1.TaskManager.Session:output_type -> leat.control.v1.TaskManagerToWorker
-	28, // 78: leat.control.v1.TaskManager.PutObject:output_type -> leat.control.v1.PutObjectResponse
-	30, // 79: leat.control.v1.TaskManager.GetObject:output_type -> leat.control.v1.GetObjectResponse
-	76, // [76:80] is the sub-list for method output_type
-	72, // [72:76] is the sub-list for method input_type
-	72, // [72:72] is the sub-list for extension type_name
-	72, // [72:72] is the sub-list for extension extendee
-	0,  // [0:72] is the sub-list for field type_name
+	62, // 41: leat.control.v1.WorkerEvent.state_answer:type_name -> leat.control.v1.StateAnswer
+	35, // 42: leat.control.v1.WorkerCommand.deploy:type_name -> leat.control.v1.Deploy
+	43, // 43: leat.control.v1.WorkerCommand.start:type_name -> leat.control.v1.Start
+	44, // 44: leat.control.v1.WorkerCommand.trigger_checkpoint:type_name -> leat.control.v1.TriggerCheckpoint
+	50, // 45: leat.control.v1.WorkerCommand.checkpoint_committed:type_name -> leat.control.v1.CheckpointCommitted
+	51, // 46: leat.control.v1.WorkerCommand.checkpoint_aborted:type_name -> leat.control.v1.CheckpointAborted
+	53, // 47: leat.control.v1.WorkerCommand.cancel:type_name -> leat.control.v1.Cancel
+	54, // 48: leat.control.v1.WorkerCommand.operator_event:type_name -> leat.control.v1.OperatorEvent
+	61, // 49: leat.control.v1.WorkerCommand.state_query:type_name -> leat.control.v1.StateQuery
+	36, // 50: leat.control.v1.Deploy.placements:type_name -> leat.control.v1.Placement
+	37, // 51: leat.control.v1.Deploy.peers:type_name -> leat.control.v1.Peer
+	38, // 52: leat.control.v1.Deploy.pools:type_name -> leat.control.v1.TxnPool
+	39, // 53: leat.control.v1.Deploy.restore:type_name -> leat.control.v1.Restore
+	31, // 54: leat.control.v1.Placement.subtask:type_name -> leat.control.v1.SubtaskRef
+	40, // 55: leat.control.v1.Restore.handles:type_name -> leat.control.v1.StateHandle
+	41, // 56: leat.control.v1.Restore.coordinators:type_name -> leat.control.v1.CoordinatorState
+	0,  // 57: leat.control.v1.StateHandle.kind:type_name -> leat.control.v1.StateKind
+	46, // 58: leat.control.v1.CheckpointAck.subtasks:type_name -> leat.control.v1.SubtaskSnapshot
+	31, // 59: leat.control.v1.SubtaskSnapshot.subtask:type_name -> leat.control.v1.SubtaskRef
+	40, // 60: leat.control.v1.SubtaskSnapshot.handles:type_name -> leat.control.v1.StateHandle
+	31, // 61: leat.control.v1.CheckpointDecline.subtask:type_name -> leat.control.v1.SubtaskRef
+	41, // 62: leat.control.v1.CoordinatorSnapshot.coordinators:type_name -> leat.control.v1.CoordinatorState
+	31, // 63: leat.control.v1.CommitDone.subtasks:type_name -> leat.control.v1.SubtaskRef
+	31, // 64: leat.control.v1.TaskStatus.subtask:type_name -> leat.control.v1.SubtaskRef
+	1,  // 65: leat.control.v1.TaskStatus.state:type_name -> leat.control.v1.TaskState
+	56, // 66: leat.control.v1.TaskStatus.failure:type_name -> leat.control.v1.Failure
+	13, // 67: leat.control.v1.Failure.error:type_name -> leat.control.v1.ErrorInfo
+	56, // 68: leat.control.v1.WorkerFailed.failure:type_name -> leat.control.v1.Failure
+	60, // 69: leat.control.v1.MetricsReport.subtasks:type_name -> leat.control.v1.SubtaskMetrics
+	59, // 70: leat.control.v1.MetricsReport.troubles:type_name -> leat.control.v1.Trouble
+	13, // 71: leat.control.v1.Trouble.error:type_name -> leat.control.v1.ErrorInfo
+	31, // 72: leat.control.v1.SubtaskMetrics.subtask:type_name -> leat.control.v1.SubtaskRef
+	67, // 73: leat.control.v1.SubtaskMetrics.operator_metrics:type_name -> leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
+	31, // 74: leat.control.v1.StateQuery.subtask:type_name -> leat.control.v1.SubtaskRef
+	63, // 75: leat.control.v1.StateAnswer.tables:type_name -> leat.control.v1.StateTable
+	64, // 76: leat.control.v1.StateAnswer.entries:type_name -> leat.control.v1.StateEntry
+	2,  // 77: leat.control.v1.JobManager.Session:input_type -> leat.control.v1.TaskManagerMessage
+	24, // 78: leat.control.v1.TaskManager.Session:input_type -> leat.control.v1.WorkerMessage
+	27, // 79: leat.control.v1.TaskManager.PutObject:input_type -> leat.control.v1.PutObjectRequest
+	29, // 80: leat.control.v1.TaskManager.GetObject:input_type -> leat.control.v1.GetObjectRequest
+	3,  // 81: leat.control.v1.JobManager.Session:output_type -> leat.control.v1.JobManagerMessage
+	25, // 82: leat.control.v1.TaskManager.Session:output_type -> leat.control.v1.TaskManagerToWorker
+	28, // 83: leat.control.v1.TaskManager.PutObject:output_type -> leat.control.v1.PutObjectResponse
+	30, // 84: leat.control.v1.TaskManager.GetObject:output_type -> leat.control.v1.GetObjectResponse
+	81, // [81:85] is the sub-list for method output_type
+	77, // [77:81] is the sub-list for method input_type
+	77, // [77:77] is the sub-list for extension type_name
+	77, // [77:77] is the sub-list for extension extendee
+	0,  // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_control_proto_init() }
@@ -5304,6 +5731,7 @@ func file_control_v1_control_proto_init() {
 		(*WorkerEvent_Failed)(nil),
 		(*WorkerEvent_CoordinatorSnapshot)(nil),
 		(*WorkerEvent_CheckpointWanted)(nil),
+		(*WorkerEvent_StateAnswer)(nil),
 	}
 	file_control_v1_control_proto_msgTypes[31].OneofWrappers = []any{
 		(*WorkerCommand_Deploy)(nil),
@@ -5313,6 +5741,7 @@ func file_control_v1_control_proto_init() {
 		(*WorkerCommand_CheckpointAborted)(nil),
 		(*WorkerCommand_Cancel)(nil),
 		(*WorkerCommand_OperatorEvent)(nil),
+		(*WorkerCommand_StateQuery)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -5320,7 +5749,7 @@ func file_control_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_control_proto_rawDesc), len(file_control_v1_control_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   62,
+			NumMessages:   66,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

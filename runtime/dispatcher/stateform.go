@@ -1,0 +1,96 @@
+package dispatcher
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/leatstream/leat/dataflow/codec"
+)
+
+// stateForm says how the values of a table are written, by its schema text:
+// the kind of state and the schema of its type, or that schema alone for the
+// contents of windows.
+type stateForm struct {
+	kind string
+	key  *codec.Dynamic // of a map
+	row  *codec.Dynamic
+}
+
+// formOf reads a table's schema; ok is false for tables that are none of the
+// user's (timers).
+func formOf(schema string) (f stateForm, ok bool) {
+	kind, rest, found := strings.Cut(schema, " ")
+	if !found {
+		kind, rest = "window", schema
+	}
+	var err error
+	f.kind = kind
+	switch kind {
+	case "value", "list", "reducing", "aggregating", "window":
+		f.row, err = codec.DynamicOf(rest)
+		return f, err == nil
+	case "map":
+		for from := 0; ; {
+			i := strings.Index(rest[from:], " to ")
+			if i < 0 {
+				return f, false
+			}
+			i += from
+			if f.key, err = codec.DynamicOf(rest[:i]); err == nil {
+				f.row, err = codec.DynamicOf(rest[i+len(" to "):])
+				return f, err == nil
+			}
+			from = i + 1
+		}
+	}
+	return f, false
+}
+
+// texts returns the JSON of an entry: of a map's key, nil for other kinds, and
+// of the value.
+func (f stateForm) texts(sub, val []byte) (mapKey, value []byte, err error) {
+	switch {
+	case f.kind == "map":
+		if mapKey, err = f.key.AppendKeyJSON(nil, sub); err != nil {
+			return nil, nil, err
+		}
+	case f.kind == "window" && len(sub) == 8: // a record's number in its window
+		mapKey = strconv.AppendUint(nil, binary.BigEndian.Uint64(sub), 10)
+	case f.kind == "list":
+		value, err = f.list(val)
+		return nil, value, err
+	}
+	value, rest, err := f.row.AppendRowJSON(nil, val)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("%d bytes follow a value", len(rest))
+	}
+	return mapKey, value, err
+}
+
+// list reads the elements of a list: each has a mark before it.
+func (f stateForm) list(val []byte) (json []byte, err error) {
+	json = []byte{'['}
+	for len(val) > 0 {
+		if len(json) > 1 {
+			json = append(json, ',')
+		}
+		if json, val, err = f.row.AppendRowJSON(json, val[1:]); err != nil {
+			return nil, err
+		}
+	}
+	return append(json, ']'), nil
+}
+
+func quoteJSON(s string) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if enc.Encode(s) != nil {
+		return []byte(`""`)
+	}
+	return bytes.TrimSpace(b.Bytes())
+}
