@@ -106,8 +106,9 @@ var unrestricted = []string{"launch", "cmd", "test", "bench"}
 var nobodyImports = []string{"cmd", "test", "bench", "examples"}
 
 // contractsOnly are packages that the runtime may import of folders whose
-// other packages are concrete: connectors, operators, state.
-var contractsOnly = []string{"connectors", "operators", "state"}
+// other packages are concrete: connectors, operators, state. state/lookup
+// reads any backend through the contract.
+var contractsOnly = []string{"connectors", "operators", "state", "state/lookup"}
 
 // externalRule confines a third-party module to some folders.
 type externalRule struct {
