@@ -74,6 +74,10 @@ bench-once: ## run each benchmark once, so that none rots
 e2e: ## separate processes, real servers, SIGKILLs (SEED=n repeats a run; ARGS="-budget 12m -gaps 0")
 	$(GO) test -count=1 -timeout 60m -v -tags e2e ./test/e2e $(if $(SEED),-seed $(SEED)) $(ARGS)
 
+.PHONY: e2e-examples
+e2e-examples: ## every program under examples/ on a cluster of processes, its worker killed in the middle (SEED=n)
+	$(GO) test -count=1 -timeout 30m -v -tags e2e ./test/examples $(if $(SEED),-seed $(SEED))
+
 .PHONY: e2e-k8s
 e2e-k8s: build ## the orders job on a real one-node Kubernetes, pods killed (root; first build half an hour)
 	bash test/k8s/e2e $(ARGS)
@@ -93,4 +97,4 @@ kafka: ## the tests of the Kafka connector on a real Apache Kafka, which they ki
 	$(GO) test -json -count=1 -p 1 ./connectors/kafka/... | $(SUMMARY)
 
 .PHONY: check
-check: lint gen-check test race bench-once kafka e2e-bounded ## what CI runs
+check: lint gen-check test race bench-once kafka e2e-examples e2e-bounded ## what CI runs

@@ -55,7 +55,7 @@ func build(env *stream.Env) error {
 }
 
 func onKafka(env *stream.Env, at kafka.Connection) error {
-	clicks, err := kafka.NewSource(kafka.SourceConfig{Connection: at, Topics: []string{"clicks"}}, jsonfmt.DecoderOf[Click]())
+	clicks, err := kafka.NewSource(kafka.SourceConfig{Connection: at, Topics: []string{"clicks"}, Group: "clicks-job"}, jsonfmt.DecoderOf[Click]())
 	if err != nil {
 		return err
 	}

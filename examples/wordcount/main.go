@@ -1,8 +1,9 @@
-// Command wordcount counts words in windows of a minute and prints the
-// counts. The lines are made up, or read from files of JSON texts.
+// Command wordcount counts words in windows of a minute. The lines are made
+// up, or read from files of JSON texts or from a topic.
 //
 //	go run ./examples/wordcount
 //	go run ./examples/wordcount --lines 'logs/*.jsonl'
+//	go run ./examples/wordcount --local --brokers localhost:9092
 package main
 
 import (
@@ -12,9 +13,9 @@ import (
 	"time"
 
 	"github.com/leatstream/leat/connectors"
-	"github.com/leatstream/leat/connectors/console"
 	"github.com/leatstream/leat/connectors/datagen"
 	"github.com/leatstream/leat/connectors/files"
+	"github.com/leatstream/leat/examples/internal/place"
 	"github.com/leatstream/leat/formats/jsonfmt"
 	"github.com/leatstream/leat/launch"
 	"github.com/leatstream/leat/stream"
@@ -42,16 +43,14 @@ func build(env *stream.Env) error {
 	set := flag.NewFlagSet("wordcount", flag.ContinueOnError)
 	pattern := set.String("lines", "", `files of lines {"text":…,"at":…}; none: made-up lines`)
 	count := set.Int64("count", 100_000, "number of made-up lines; 0: without end")
-	if err := set.Parse(env.Args()); err != nil {
-		return err
-	}
-	env.Set(stream.JobName("wordcount"))
+	p := place.Flags(env, "wordcount", set)
 	var lines connectors.SourceOf[Line] = datagen.New(datagen.Config{Count: *count, Splits: 2, PerSecond: 50_000}, makeLine)
 	if *pattern != "" {
 		lines = files.NewSource(files.SourceConfig{Pattern: *pattern}, jsonfmt.DecoderOf[Line]())
 	}
-	counts(env, lines).To(console.New(jsonfmt.EncoderOf[Count]()))
-	return nil
+	byWord := func(dst []byte, c *Count) []byte { return append(dst, c.Word...) }
+	counts(env, place.From(p, "lines", lines)).To(place.To(p, "counts", byWord), stream.UID("out"))
+	return p.Err()
 }
 
 // counts adds the job to env.

@@ -1,0 +1,86 @@
+// Package place says where the example programs read and write: JSON in
+// topics of Kafka, or made-up records and the console when no broker is named.
+// It is no part of the library: a program of one's own says it directly, as
+// examples/orders does.
+package place
+
+import (
+	"flag"
+	"strings"
+
+	"github.com/leatstream/leat/connectors"
+	"github.com/leatstream/leat/connectors/console"
+	"github.com/leatstream/leat/connectors/kafka"
+	"github.com/leatstream/leat/formats"
+	"github.com/leatstream/leat/formats/jsonfmt"
+	"github.com/leatstream/leat/stream"
+)
+
+// Place is where a program reads and writes. Its faults are kept for Err.
+type Place struct {
+	brokers []string
+	prefix  string
+	err     error
+}
+
+// Flags reads a program's arguments: --brokers and --topics, and those that
+// were added to set, which may be nil. It names the job.
+func Flags(env *stream.Env, name string, set *flag.FlagSet) *Place {
+	if set == nil {
+		set = flag.NewFlagSet(name, flag.ContinueOnError)
+	}
+	p := &Place{}
+	brokers := set.String("brokers", "", "Kafka brokers, host:port, separated by commas; none: made-up records to the console")
+	set.StringVar(&p.prefix, "topics", "", "prefix of the names of all topics")
+	env.Set(stream.JobName(name))
+	if p.err = set.Parse(env.Args()); *brokers != "" {
+		p.brokers = strings.Split(*brokers, ",")
+	}
+	return p
+}
+
+// Err returns the first fault of the arguments, sources and sinks.
+func (p *Place) Err() error { return p.err }
+
+// Kafka reports whether brokers are named.
+func (p *Place) Kafka() bool { return p.brokers != nil }
+
+// Connection is the brokers' address.
+func (p *Place) Connection() kafka.Connection { return kafka.Connection{Brokers: p.brokers} }
+
+// Topic returns the name of a topic, with the prefix.
+func (p *Place) Topic(name string) string { return p.prefix + name }
+
+// Group is the consumer group that is told the offsets of checkpoints.
+func (p *Place) Group() string { return p.prefix + "job" }
+
+// From reads JSON records from a topic, or takes those made up.
+func From[T any](p *Place, topic string, made connectors.SourceOf[T]) connectors.SourceOf[T] {
+	if !p.Kafka() {
+		return made
+	}
+	src, err := kafka.NewSource(kafka.SourceConfig{Connection: p.Connection(), Topics: []string{p.Topic(topic)}, Group: p.Group()}, jsonfmt.DecoderOf[T]())
+	p.keep(err)
+	return src
+}
+
+// To writes JSON records to a topic exactly once, or to the console. key
+// appends the record's key, nil: records have none.
+func To[T any](p *Place, topic string, key func(dst []byte, v *T) []byte) connectors.SinkOf[T] {
+	enc := jsonfmt.EncoderOf[T]()
+	if !p.Kafka() {
+		return console.New(enc).Prefix(topic + ": ")
+	}
+	if key != nil {
+		enc = formats.WithKey(enc, key)
+	}
+	sink, err := kafka.NewSink(kafka.SinkConfig{Connection: p.Connection(), Topic: p.Topic(topic)}, enc)
+	p.keep(err)
+	return sink
+}
+
+func (p *Place) keep(err error) {
+	if p.err == nil {
+		p.err = err
+	}
+}
