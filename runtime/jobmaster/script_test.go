@@ -292,6 +292,11 @@ func (s *script) worker(d *datadriven.TestData) {
 		events = s.acks(d)
 	case "decline":
 		events = append(events, &controlv1.WorkerEvent{Body: &controlv1.WorkerEvent_CheckpointDecline{CheckpointDecline: &controlv1.CheckpointDecline{Id: s.id(d), Reason: "4 transactions are sealed"}}})
+	case "trouble":
+		events = append(events, &controlv1.WorkerEvent{Body: &controlv1.WorkerEvent_Metrics{Metrics: &controlv1.MetricsReport{
+			Troubles: []*controlv1.Trouble{{Operator: "out", Error: &controlv1.ErrorInfo{What: "broker unreachable"}}}}}})
+	case "wanted":
+		events = append(events, &controlv1.WorkerEvent{Body: &controlv1.WorkerEvent_CheckpointWanted{CheckpointWanted: &controlv1.CheckpointWanted{}}})
 	case "commit-done":
 		events = append(events, &controlv1.WorkerEvent{Body: &controlv1.WorkerEvent_CommitDone{CommitDone: &controlv1.CommitDone{Id: s.id(d)}}})
 	default:

@@ -55,6 +55,9 @@ func (c *Core) fromWorker(n dataflow.Attempt, worker string, ev *controlv1.Worke
 	case *controlv1.WorkerEvent_Metrics:
 		if n == c.attempt.number {
 			c.figures.report(c.sched, worker, b.Metrics)
+			if len(b.Metrics.GetTroubles()) > 0 {
+				c.push(scheduler.WorkerWaits{Attempt: n, Worker: worker})
+			}
 		}
 	default:
 		c.checkpointEvent(n, worker, ev)

@@ -39,6 +39,7 @@ type worker struct {
 	Worker
 	phase workerPhase
 	ready *controlv1.Ready
+	waits time.Time // when it said last that it waits for something outside
 	// unseen workers are recovered ones whose taskmanager has not registered.
 	unseen bool
 }

@@ -23,6 +23,10 @@ func (s *Scheduler) applyCluster(now time.Time, ev Event) {
 		if w := s.worker(ev.Attempt, ev.Worker); w != nil {
 			s.ready(now, w, ev.Ready)
 		}
+	case WorkerWaits:
+		if w := s.worker(ev.Attempt, ev.Worker); w != nil {
+			w.waits = now
+		}
 	case WorkerDeployed:
 		if w := s.worker(ev.Attempt, ev.Worker); w != nil {
 			s.deployed(now, w)

@@ -65,6 +65,12 @@ type (
 		Worker  string
 		Ready   *controlv1.Ready
 	}
+	// WorkerWaits tells that a worker tries something outside again and again,
+	// and says so to people.
+	WorkerWaits struct {
+		Attempt dataflow.Attempt
+		Worker  string
+	}
 	// WorkerDeployed tells that its tasks are open and restored.
 	WorkerDeployed struct {
 		Attempt dataflow.Attempt
@@ -109,6 +115,7 @@ func (Effects) event()           {}
 func (TaskManagerJoined) event() {}
 func (TaskManagerLost) event()   {}
 func (WorkerReady) event()       {}
+func (WorkerWaits) event()       {}
 func (WorkerDeployed) event()    {}
 func (WorkerExited) event()      {}
 func (WorkerNotStarted) event()  {}

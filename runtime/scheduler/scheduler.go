@@ -44,6 +44,9 @@ type Config struct {
 
 	// StartTimeout bounds the time until a started worker is ready.
 	StartTimeout time.Duration // default 60 s
+	// DeployTimeout bounds the time until a worker has opened and restored its
+	// tasks. While it says what outside it waits for, the time starts anew.
+	DeployTimeout time.Duration // default 10 min
 	// StopGrace is how long a worker may take to end by itself when the job
 	// ends; after a failure it has FailureGrace.
 	StopGrace    time.Duration // default 10 s
@@ -68,6 +71,7 @@ func (c *Config) EnsureDefaults() {
 		v time.Duration
 	}{
 		{&c.StartTimeout, time.Minute},
+		{&c.DeployTimeout, 10 * time.Minute},
 		{&c.StopGrace, 10 * time.Second},
 		{&c.FailureGrace, 500 * time.Millisecond},
 		{&c.StopTimeout, 30 * time.Second},
@@ -380,6 +384,10 @@ func (s *Scheduler) tick(now time.Time) {
 		if now.Sub(s.since) >= s.cfg.StartTimeout {
 			s.startTimedOut(now)
 		}
+	case Deploying:
+		if w := s.slowest(); !now.Before(s.deployBy(w)) {
+			s.deployTimedOut(now, w)
+		}
 	case Stopping:
 		s.stopTick(now)
 	}
@@ -401,6 +409,8 @@ func (s *Scheduler) Next() time.Time {
 		at(s.wakeAt)
 	case Starting:
 		at(s.since.Add(s.cfg.StartTimeout))
+	case Deploying:
+		at(s.deployBy(s.slowest()))
 	case Stopping:
 		at(s.stopAgain)
 		at(s.stopBy)

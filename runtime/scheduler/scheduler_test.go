@@ -71,6 +71,9 @@ func (sc *script) run(d *datadriven.TestData) string {
 		fmt.Fprintf(&out, ": %s", r)
 	}
 	out.WriteString("]\n")
+	if d.HasArg("next") {
+		fmt.Fprintf(&out, "tick is due in %s\n", sc.s.Next().Sub(sc.now))
+	}
 	if d.HasArg("exceptions") {
 		for _, e := range sc.s.Exceptions() {
 			fmt.Fprintf(&out, "exception attempt=%d restarted=%v: %s\n", e.Attempt, e.Restarted, e.Error.Error())
@@ -179,6 +182,8 @@ func (sc *script) workerEvent(d *datadriven.TestData, n dataflow.Attempt, id str
 		fp := "f1"
 		d.MaybeScanArgs(sc.t, "fingerprint", &fp)
 		return []scheduler.Event{scheduler.WorkerReady{Attempt: n, Worker: id, Ready: &controlv1.Ready{Fingerprint: fp, TcpAddress: "tcp-" + id}}}
+	case "waits":
+		return []scheduler.Event{scheduler.WorkerWaits{Attempt: n, Worker: id}}
 	case "deployed":
 		return []scheduler.Event{scheduler.WorkerDeployed{Attempt: n, Worker: id}}
 	case "exited":

@@ -39,6 +39,35 @@ func (s *Scheduler) startTimedOut(now time.Time) {
 	}
 }
 
+// slowest returns the worker whose deployment is to end first of those that
+// have not ended. In Deploying there is one.
+func (s *Scheduler) slowest() *worker {
+	var slowest *worker
+	for _, w := range s.attempt.workers {
+		if w.phase == workerReady && (slowest == nil || s.deployBy(w).Before(s.deployBy(slowest))) {
+			slowest = w
+		}
+	}
+	return slowest
+}
+
+func (s *Scheduler) deployBy(w *worker) time.Time {
+	since := s.since
+	if w.waits.After(since) {
+		since = w.waits
+	}
+	return since.Add(s.cfg.DeployTimeout)
+}
+
+// deployTimedOut fails an attempt of which a worker does not answer Deploy.
+func (s *Scheduler) deployTimedOut(now time.Time, w *worker) {
+	s.attemptFailed(now, Failure{TaskManager: w.TaskManager, Worker: w.ID, Error: jobview.Error{
+		Code: "LEAT2106", What: fmt.Sprintf("worker %s on %s has not opened its tasks within %s", w.ID, w.TaskManager, s.cfg.DeployTimeout),
+		Why: "it neither answered nor said what it waits for: the process hangs, or the taskmanager does not pass on what it says",
+		Fix: []string{"read the worker's log: flinkctl logs", "look at that machine: flinkctl taskmanager get " + w.TaskManager},
+	}})
+}
+
 // decide sets goal and delay after a failure; it reports whether another
 // attempt to run follows.
 func (s *Scheduler) decide(now time.Time, f Failure) bool {
