@@ -25,7 +25,8 @@ const compilerTextMax = 16 << 10
 type BuildOptions struct {
 	// Dir is where the go command runs; empty: the current directory.
 	Dir string
-	// Package is the main package ("." or "./cmd/fraud").
+	// Package is the main package: an import path, or the path of a folder
+	// ("." or "./cmd/fraud"), which may lie in another module than Dir.
 	Package string
 	// Name of the job; empty: the last element of the package's path.
 	Name string
@@ -48,7 +49,8 @@ func Build(ctx context.Context, o BuildOptions) (Built, error) {
 	if len(o.Platforms) == 0 {
 		o.Platforms = []string{"linux/amd64"}
 	}
-	pkg, err := describe(ctx, o)
+	at := locate(o)
+	pkg, err := describe(ctx, o, at)
 	if err != nil {
 		return Built{}, err
 	}
@@ -60,7 +62,7 @@ func Build(ctx context.Context, o BuildOptions) (Built, error) {
 	platforms := slices.Compact(slices.Sorted(slices.Values(o.Platforms)))
 	var programs []Executable
 	for _, p := range platforms {
-		e, err := compile(ctx, o, p, tmp)
+		e, err := compile(ctx, o, at, p, tmp)
 		if err != nil {
 			return Built{}, err
 		}
@@ -85,13 +87,34 @@ func writeBuilt(o BuildOptions, m Manifest, programs []Executable) (Built, error
 	return Built{Manifest: b.Manifest, SHA256: sha, Size: b.Size}, b.Close()
 }
 
+// place is where the go command runs, and how the package is named there.
+type place struct{ dir, pkg string }
+
+// locate has a folder built from within: its module, not that of the working
+// directory, says which releases are built in.
+func locate(o BuildOptions) place {
+	p := o.Package
+	isPath := filepath.IsAbs(p) || p == "." || p == ".." || strings.HasPrefix(p, "./") || strings.HasPrefix(p, "../")
+	if !isPath {
+		return place{dir: o.Dir, pkg: p}
+	}
+	dir := p
+	if !filepath.IsAbs(p) {
+		dir = filepath.Join(o.Dir, p)
+	}
+	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+		return place{dir: o.Dir, pkg: p} // the go command says what is wrong
+	}
+	return place{dir: dir, pkg: "."}
+}
+
 type goPackage struct {
 	ImportPath string
 	Name       string
 }
 
-func describe(ctx context.Context, o BuildOptions) (goPackage, error) {
-	out, err := goCommand(ctx, o.Dir, nil, "list", "-find", "-json=ImportPath,Name", o.Package)
+func describe(ctx context.Context, o BuildOptions, at place) (goPackage, error) {
+	out, err := goCommand(ctx, at.dir, nil, "list", "-find", "-json=ImportPath,Name", at.pkg)
 	if err != nil {
 		return goPackage{}, invalid(CodeBuild, o.Package, "the package cannot be found", err.Error(),
 			"name a main package of a Go module, such as ./cmd/myjob")
@@ -112,7 +135,7 @@ func describe(ctx context.Context, o BuildOptions) (goPackage, error) {
 	return p, nil
 }
 
-func compile(ctx context.Context, o BuildOptions, platform, tmp string) (Executable, error) {
+func compile(ctx context.Context, o BuildOptions, at place, platform, tmp string) (Executable, error) {
 	goos, goarch, ok := strings.Cut(platform, "/")
 	if !ok || goos == "" || goarch == "" {
 		return Executable{}, invalid(CodeBuild, "", fmt.Sprintf("%q is not a platform", platform), "",
@@ -120,8 +143,8 @@ func compile(ctx context.Context, o BuildOptions, platform, tmp string) (Executa
 	}
 	out := filepath.Join(tmp, goos+"-"+goarch)
 	env := []string{"GOOS=" + goos, "GOARCH=" + goarch, "CGO_ENABLED=0"}
-	_, err := goCommand(ctx, o.Dir, env, "build", "-trimpath", "-buildvcs=false",
-		"-ldflags=-s -w -buildid=", "-o", out, o.Package)
+	_, err := goCommand(ctx, at.dir, env, "build", "-trimpath", "-buildvcs=false",
+		"-ldflags=-s -w -buildid=", "-o", out, at.pkg)
 	if err != nil {
 		return Executable{}, invalid(CodeBuild, o.Package, "the program does not build for "+platform, err.Error(),
 			"make `go build "+o.Package+"` pass with CGO_ENABLED=0")

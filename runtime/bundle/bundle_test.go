@@ -252,6 +252,61 @@ func TestBuildIsReproducible(t *testing.T) {
 	}
 }
 
+// TestAProgramOfAnotherModuleIsBuiltThere: the working directory is in this
+// module, the program in one of its own.
+func TestAProgramOfAnotherModuleIsBuiltThere(t *testing.T) {
+	t.Parallel()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mod, sum := readFile(t, filepath.Join(root, "go.mod")), readFile(t, filepath.Join(root, "go.sum"))
+	other := t.TempDir()
+	for name, text := range map[string]string{
+		"go.mod": strings.Replace(mod, "module "+release.Module+"\n", "module example.com/other\n", 1) +
+			"\nrequire " + release.Module + " v0.0.0\n\nreplace " + release.Module + " => " + root + "\n",
+		"go.sum": sum,
+		"job/main.go": "package main\n\nimport (\n\t\"fmt\"\n\n\t_ \"github.com/leatstream/leat/dataflow\"\n)\n\n" +
+			"func main() { fmt.Println(\"packed\") }\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(other, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(other, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	relative, err := filepath.Rel(here, filepath.Join(other, "job"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := goruntime.GOOS + "/" + goruntime.GOARCH
+	for _, pkg := range []string{filepath.Join(other, "job"), relative} {
+		out := filepath.Join(t.TempDir(), "job.bundle")
+		built, err := bundle.Build(t.Context(), bundle.BuildOptions{Package: pkg, Platforms: []string{host}, Output: out})
+		if err != nil {
+			t.Fatalf("%s: %v", pkg, err)
+		}
+		if built.Manifest.Main != "example.com/other/job" || built.Manifest.Name != "job" {
+			t.Errorf("%s: manifest %+v", pkg, built.Manifest)
+		}
+		runExtracted(t, out, host)
+	}
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
 func runExtracted(t *testing.T, path, host string) {
 	t.Helper()
 	b, err := bundle.Open(path)
