@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,10 +56,13 @@ func (a *app) findJob(ctx context.Context, ref string) (restapi.JobOverview, err
 	return restapi.JobOverview{}, exitWith(exitNotFound, coded("LEAT0404", fmt.Sprintf("no job is named %q, nor does an id begin so", ref), "flinkctl job list"))
 }
 
+// ambiguous names the jobs, the newest first.
 func ambiguous(ref string, set []restapi.JobOverview) error {
-	e := coded("LEAT0409", fmt.Sprintf("%q is the name or prefix of %d jobs", ref, len(set)))
-	for _, j := range set {
-		e.Fix = append(e.Fix, fmt.Sprintf("%s  (%s, %s)", j.ID, j.Name, j.State))
+	e := coded("LEAT0409", fmt.Sprintf("%q is the name or prefix of %d jobs: give the id of one", ref, len(set)))
+	newest := slices.SortedStableFunc(slices.Values(set), func(x, y restapi.JobOverview) int { return cmp.Compare(y.StartTime, x.StartTime) })
+	for _, j := range newest {
+		started := time.UnixMilli(j.StartTime).UTC().Format(time.DateTime)
+		e.Fix = append(e.Fix, fmt.Sprintf("%s  (%s, %s, started %s UTC)", j.ID, j.Name, j.State, started))
 	}
 	return e
 }
