@@ -27,6 +27,42 @@ func TestCollectorConforms(t *testing.T) {
 	})
 }
 
+// TestEndless: after its last row a source without an end waits, and says
+// that it has caught up; one with an end says that.
+func TestEndless(t *testing.T) {
+	t.Parallel()
+	for _, endless := range []bool{false, true} {
+		src := collection.Slice(1, 2, 3).BatchRows(2)
+		if endless {
+			src = src.Endless()
+		}
+		if src.Bounded() == endless {
+			t.Errorf("endless %v: bounded is %v", endless, src.Bounded())
+		}
+		r, err := src.NewReader(&connectors.ReaderContext{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.AddSplits([]connectors.Split{{ID: "part-0", Position: []byte{1, 0}}}); err != nil {
+			t.Fatal(err)
+		}
+		rows, ended, caughtUp := 0, false, false
+		for range 10 {
+			f, ok, err := r.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ok && f.Batch != nil {
+				rows += len(f.Batch.Rows.([]int))
+			}
+			ended, caughtUp = ended || f.SplitEnd, caughtUp || f.CaughtUp
+		}
+		if rows != 3 || ended == endless || endless && !caughtUp {
+			t.Errorf("endless %v: %d rows, ended %v, caught up %v", endless, rows, ended, caughtUp)
+		}
+	}
+}
+
 // TestBatchesAreCopies checks that a consumer that changes its batch does not
 // change the program's rows.
 func TestBatchesAreCopies(t *testing.T) {

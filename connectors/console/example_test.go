@@ -2,6 +2,8 @@ package console_test
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"github.com/leatstream/leat/connectors/collection"
 	"github.com/leatstream/leat/connectors/console"
@@ -9,6 +11,18 @@ import (
 	"github.com/leatstream/leat/stream"
 	"github.com/leatstream/leat/stream/streamtest"
 )
+
+func ExampleSink_Into() {
+	var printed strings.Builder
+	env := stream.NewEnv()
+	numbers := stream.From(env, collection.Slice(1, 2), stream.UID("numbers"))
+	numbers.To(console.New[int](nil).Into(&printed))
+	if _, err := streamtest.Run(context.Background(), env, streamtest.Options{}); err != nil {
+		panic(err)
+	}
+	fmt.Printf("%q\n", printed.String())
+	// Output: "1\n2\n"
+}
 
 func ExampleNew() {
 	type word struct {

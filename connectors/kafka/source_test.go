@@ -144,6 +144,34 @@ func TestStopBeforeTheEnd(t *testing.T) {
 	}
 }
 
+// TestStopTime ends before the first record that is not older, and at the end
+// of the partition where all are older.
+func TestStopTime(t *testing.T) {
+	t.Parallel()
+	brokers := kafkatest.Brokers(t)
+	topic := kafkatest.Topic(t, brokers, 1)
+	cl := kafkatest.Client(t, brokers)
+	base := time.UnixMilli(1_700_000_000_000)
+	for i := range 20 {
+		rec := &kgo.Record{Topic: topic, Value: fmt.Appendf(nil, "%d", i), Timestamp: base.Add(time.Duration(i) * time.Second)}
+		if err := cl.ProduceSync(t.Context(), rec).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct {
+		at   time.Duration
+		want int
+	}{"between": {4500 * time.Millisecond, 5}, "at a record": {7 * time.Second, 7}, "later": {time.Hour, 20}, "earlier": {-time.Hour, 0}} {
+		cfg := config(brokers, topic)
+		cfg.Stop = kafka.StopTime(base.Add(c.at))
+		r := start(t, cfg, nil, nil, false)
+		r.until(r.allEnded(1))
+		if len(r.got) != c.want {
+			t.Errorf("%s: %d records, want %d", name, len(r.got), c.want)
+		}
+	}
+}
+
 func TestStartPositions(t *testing.T) {
 	t.Parallel()
 	brokers := kafkatest.Brokers(t)

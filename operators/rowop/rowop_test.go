@@ -242,6 +242,55 @@ func TestEventTimersSurviveRescale(t *testing.T) {
 	}
 }
 
+// debounced emits a key two seconds after its last row: each row takes back
+// the timer of the one before.
+type debounced struct{ due *state.Value[int64] }
+
+func (d *debounced) Open(ctx *rowop.Context[string, string]) (err error) {
+	d.due, err = state.NewValue[int64](ctx.State(), "due")
+	return err
+}
+
+func (d *debounced) Process(ctx *rowop.Context[string, string], _ string) error {
+	if old, ok := d.due.Get(); ok {
+		ctx.ClearProcessingTimer(time.UnixMilli(old))
+	}
+	at := ctx.Now().Add(2 * time.Second)
+	d.due.Set(at.UnixMilli())
+	ctx.SetProcessingTimer(at)
+	return nil
+}
+
+func (d *debounced) OnTimer(ctx *rowop.Context[string, string], _ rowop.Timer) error {
+	ctx.Emit(ctx.Key())
+	return nil
+}
+
+// TestAClearedProcessingTimerDoesNotFire, also when it was set before a
+// restore; that of another key at the same instant does.
+func TestAClearedProcessingTimerDoesNotFire(t *testing.T) {
+	t.Parallel()
+	key := func(v string) string { return v }
+	cfg := rowop.ProcessConfig[string, string]{Key: key, Hasher: must(columnar.HasherOf(key)), KeyCodec: must(codec.Of[string]())}
+	h := operatortest.New(t, operatortest.Config{
+		Factory: rowop.Process(cfg, func() rowop.Processor[string, string, string] { return &debounced{} }),
+		Rows:    must(columnar.TypeOf[string]()), Key: cfg.Hasher, Parallelism: 1, NotReady: 3,
+	})
+	h.Feed(columnar.NewBatch([]string{"a", "b"}, nil))
+	h.Advance(time.Second)
+	h.Restore(h.Checkpoint(operators.Checkpoint{ID: 1}), 2)
+	h.Feed(columnar.NewBatch([]string{"a"}, nil))
+	h.Advance(time.Second + time.Millisecond)
+	if got := operatortest.Rows[string](h, ""); !slices.Equal(got, []string{"b"}) {
+		t.Fatalf("fired %v, want b: the timer of a was cleared", got)
+	}
+	h.Take()
+	h.Advance(time.Second)
+	if got := operatortest.Rows[string](h, ""); !slices.Equal(got, []string{"a"}) {
+		t.Fatalf("fired %v, want a", got)
+	}
+}
+
 func TestProcessingTimers(t *testing.T) {
 	t.Parallel()
 	h := processHarness(t, true, 1)
