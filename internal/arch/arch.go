@@ -24,6 +24,8 @@ type Package struct {
 	Dir  string
 	// GoFiles are the names of non-test files of the default build.
 	GoFiles []string
+	// OtherFiles are those of tests and of builds with other tags.
+	OtherFiles []string
 	// Imports are full import paths.
 	Imports []string
 }
@@ -37,7 +39,7 @@ func (f Finding) String() string { return f.Rule + ": " + f.Where + ": " + f.Why
 
 // Load lists the packages of the module in dir.
 func Load(dir string) (module string, packages []Package, err error) {
-	cmd := exec.Command("go", "list", "-json=ImportPath,Name,Dir,GoFiles,Imports,Module", "./...")
+	cmd := exec.Command("go", "list", "-json=ImportPath,Name,Dir,GoFiles,TestGoFiles,XTestGoFiles,IgnoredGoFiles,Imports,Module", "./...")
 	cmd.Dir = dir
 	out, err := cmd.Output()
 	if err != nil {
@@ -52,6 +54,9 @@ func Load(dir string) (module string, packages []Package, err error) {
 		var p struct {
 			ImportPath, Name, Dir string
 			GoFiles, Imports      []string
+			TestGoFiles           []string
+			XTestGoFiles          []string
+			IgnoredGoFiles        []string
 			Module                struct{ Path string }
 		}
 		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
@@ -63,6 +68,7 @@ func Load(dir string) (module string, packages []Package, err error) {
 		packages = append(packages, Package{
 			Path: strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/"),
 			Name: p.Name, Dir: p.Dir, GoFiles: p.GoFiles, Imports: p.Imports,
+			OtherFiles: slices.Concat(p.TestGoFiles, p.XTestGoFiles, p.IgnoredGoFiles),
 		})
 	}
 }

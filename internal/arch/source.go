@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -28,7 +29,7 @@ var bannedTime = []string{"Now", "Sleep", "After", "Since", "Until", "NewTimer",
 var unfinished = regexp.MustCompile(`\b(TODO|FIXME|XXX|HACK)\b`)
 
 // Sources checks the files of the packages: one package comment, sizes,
-// unfinished work, init functions, the machine's clock.
+// unfinished work, init functions, the machine's clock, tests that sleep.
 // longFunctions lists functions ("path.Name") that may be longer than the
 // limit: it may only shrink.
 func Sources(packages []Package, longFunctions map[string]int) []Finding {
@@ -39,9 +40,11 @@ func Sources(packages []Package, longFunctions map[string]int) []Finding {
 			continue
 		}
 		docs := 0
-		for _, name := range p.GoFiles {
+		for i, name := range slices.Concat(p.GoFiles, p.OtherFiles) {
 			f := &fileCheck{pkg: p, name: name, long: longFunctions, used: used}
-			docs += f.run()
+			if n := f.run(); i < len(p.GoFiles) {
+				docs += n
+			}
 			out = append(out, f.findings...)
 		}
 		if docs != 1 && len(p.GoFiles) > 0 {
@@ -61,6 +64,7 @@ type fileCheck struct {
 	name     string
 	long     map[string]int
 	used     map[string]bool
+	sleeps   bool // the file has tests in which time is synthetic
 	findings []Finding
 }
 
@@ -98,20 +102,51 @@ func (c *fileCheck) run() int {
 			c.add("unfinished", fmt.Sprintf("%s:%d", where, i+1), "unfinished work is written down where work is tracked")
 		}
 	}
+	c.sleeps = importsPackage(f, "testing/synctest")
 	ast.Inspect(f, func(n ast.Node) bool { c.node(fset, where, n); return true })
 	return docs
 }
+
+func importsPackage(f *ast.File, path string) bool {
+	return slices.ContainsFunc(f.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == strconv.Quote(path) })
+}
+
+func (c *fileCheck) isTest() bool { return strings.HasSuffix(c.name, "_test.go") }
 
 func (c *fileCheck) node(fset *token.FileSet, where string, n ast.Node) {
 	switch n := n.(type) {
 	case *ast.FuncDecl:
 		c.function(fset, where, n)
 	case *ast.SelectorExpr:
+		if c.isTest() {
+			c.sleep(fset, where, n)
+			return
+		}
 		id, ok := n.X.(*ast.Ident)
 		if !ok || id.Name != "time" || id.Obj != nil || !slices.Contains(bannedTime, n.Sel.Name) || underAny(c.pkg.Path, clockFolders) {
 			return
 		}
 		c.add("clock", fmt.Sprintf("%s:%d", where, fset.Position(n.Pos()).Line), "time."+n.Sel.Name+": take a clock.Clock")
+	}
+}
+
+// sleep finds what makes a test slow or shaky: real time that passes. In a
+// bubble of synctest it does not pass.
+func (c *fileCheck) sleep(fset *token.FileSet, where string, n *ast.SelectorExpr) {
+	if n.Sel.Name != "Sleep" || c.sleeps {
+		return
+	}
+	real := false
+	switch x := n.X.(type) {
+	case *ast.Ident:
+		real = x.Name == "time" && x.Obj == nil
+	case *ast.CompositeLit:
+		sel, ok := x.Type.(*ast.SelectorExpr)
+		real = ok && sel.Sel.Name == "Real"
+	}
+	if real {
+		c.add("sleep", fmt.Sprintf("%s:%d", where, fset.Position(n.Pos()).Line),
+			"a test that sleeps is slow and shaky: wait for what is to happen, or use testing/synctest")
 	}
 }
 

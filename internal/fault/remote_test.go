@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -24,20 +26,24 @@ func TestRemote(t *testing.T) {
 	if err := os.WriteFile(hold, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	let := make(chan struct{})
-	go func() {
-		defer close(let)
-		remote(KafkaSinkAfterSeal)
-	}()
-	select {
-	case <-let:
-		t.Fatal("the point was not held")
-	case <-time.After(50 * time.Millisecond):
-	}
-	if err := os.Remove(hold); err != nil {
-		t.Fatal(err)
-	}
-	<-let
+	synctest.Test(t, func(t *testing.T) {
+		var over atomic.Bool
+		go func() {
+			remote(KafkaSinkAfterSeal)
+			over.Store(true)
+		}()
+		time.Sleep(holdMax / 2)
+		if over.Load() {
+			t.Error("the point was not held")
+		}
+		if err := os.Remove(hold); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * holdPoll)
+		if !over.Load() {
+			t.Error("the point was not let go")
+		}
+	})
 	b, err := os.ReadFile(filepath.Join(dir, "trace"))
 	if got := strings.Fields(string(b)); err != nil || len(got) != 6 || got[2] != "worker.before-ack" || got[5] != "kafka.sink.after-seal" {
 		t.Errorf("trace %q, error %v", b, err)

@@ -61,11 +61,7 @@ func NewClient(cfg ClientConfig) *Client {
 func (c *Client) Run(ctx context.Context, h SessionHandler) error {
 	var watching sync.WaitGroup
 	if c.cfg.Watch != nil {
-		watching.Add(1)
-		go func() {
-			defer watching.Done()
-			c.follow(ctx)
-		}()
+		watching.Go(func() { c.follow(ctx) })
 	}
 	defer watching.Wait()
 	var wait pause
@@ -144,16 +140,11 @@ func (c *Client) converse(s *admitted, h SessionHandler) error {
 	defer s.close()
 	out := newOutbox[*controlv1.TaskManagerMessage](QueueMax)
 	var helpers sync.WaitGroup
-	helpers.Add(2)
-	go func() {
-		defer helpers.Done()
+	helpers.Go(func() {
 		out.pump(s.ctx, s.stream.Send)
 		s.cancel(gone(out.why))
-	}()
-	go func() {
-		defer helpers.Done()
-		c.leave(s, out)
-	}()
+	})
+	helpers.Go(func() { c.leave(s, out) })
 	c.cfg.Log.Info("in session with the jobmanager", "address", s.address, "epoch", s.registered.GetEpoch())
 	h.Connected(s.registered, out.put, out.close)
 	var err error

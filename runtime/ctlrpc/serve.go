@@ -51,15 +51,13 @@ func (s *Serving) Stop(c clock.Clock, grace time.Duration) {
 		ctx, cancel := context.WithCancel(context.Background())
 		timer := c.NewTimer(grace)
 		var wait sync.WaitGroup
-		wait.Add(1)
-		go func() {
-			defer wait.Done()
+		wait.Go(func() {
 			select {
 			case <-timer.C():
 				cancel()
 			case <-ctx.Done():
 			}
-		}()
+		})
 		Shutdown(ctx, s.server)
 		cancel()
 		timer.Stop()

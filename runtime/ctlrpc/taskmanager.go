@@ -83,8 +83,7 @@ func (s *TaskManagerServer) Session(stream workerStream) error {
 	if err != nil {
 		return status.Error(codes.PermissionDenied, err.Error())
 	}
-	s.readers.Add(1)
-	go s.receive(stream, hello.GetWorkerId(), out)
+	s.readers.Go(func() { s.receive(stream, hello.GetWorkerId(), out) })
 	if err := stream.Send(&controlv1.TaskManagerToWorker{Body: &controlv1.TaskManagerToWorker_Welcome{Welcome: welcome}}); err != nil {
 		out.close(err.Error())
 		return err
@@ -115,7 +114,6 @@ func (s *TaskManagerServer) transmit(stream workerStream, out *outbox[*controlv1
 
 // receive hands events on until the stream ends; it owns the call to Detach.
 func (s *TaskManagerServer) receive(stream workerStream, workerID string, out *outbox[*controlv1.WorkerCommand]) {
-	defer s.readers.Done()
 	defer s.host.Detach(workerID)
 	for {
 		m, err := stream.Recv()

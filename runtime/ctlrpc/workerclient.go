@@ -51,9 +51,8 @@ func DialTaskManager(ctx context.Context, socket, workerID, token string) (*Work
 		cancel()
 		return nil, errors.Join(fmt.Errorf("taskmanager's socket %s: %w", socket, err), conn.Close())
 	}
-	c.helpers.Add(2)
-	go c.transmit(linkCtx, stream)
-	go c.receive(linkCtx, stream)
+	c.helpers.Go(func() { c.transmit(linkCtx, stream) })
+	c.helpers.Go(func() { c.receive(linkCtx, stream) })
 	return c, nil
 }
 
@@ -80,13 +79,11 @@ func (c *WorkerClient) greet(ctx context.Context, workerID string) (taskManagerS
 
 // transmit ends with the link; it then ends receive too.
 func (c *WorkerClient) transmit(ctx context.Context, stream taskManagerStream) {
-	defer c.helpers.Done()
 	c.out.pump(ctx, stream.Send)
 	_ = stream.CloseSend() // the stream is over either way
 }
 
 func (c *WorkerClient) receive(ctx context.Context, stream taskManagerStream) {
-	defer c.helpers.Done()
 	defer close(c.in)
 	for {
 		m, err := stream.Recv()

@@ -150,7 +150,7 @@ func (c *cluster) until(id dataflow.JobID, want jobview.JobState) jobview.Job {
 		if j := c.job(id); j.State == want {
 			return j
 		}
-		clock.Real{}.Sleep(100 * time.Millisecond)
+		moment()
 	}
 	j := c.job(id)
 	c.t.Fatalf("job is %s (%s), want %s", j.State, j.StateReason, want)

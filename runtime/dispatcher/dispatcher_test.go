@@ -52,6 +52,9 @@ func TestBoundedJobFinishes(t *testing.T) {
 // seconds lets the bubble's clock advance.
 func seconds(n int) { clock.Real{}.Sleep(time.Duration(n) * time.Second) }
 
+// moment is a tenth of a second.
+func moment() { clock.Real{}.Sleep(100 * time.Millisecond) }
+
 func TestWorkerCrashRestartsFromTheLatestCheckpoint(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -288,7 +291,7 @@ func (c *cluster) operation(id dataflow.JobID, op string) jobview.Operation {
 		if o.Done {
 			return o
 		}
-		clock.Real{}.Sleep(100 * time.Millisecond)
+		moment()
 	}
 	c.t.Fatal("the operation does not end")
 	return jobview.Operation{}

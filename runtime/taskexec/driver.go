@@ -87,11 +87,7 @@ func (e *Executor) startWorker(c cmdStart) event {
 	spec := Spec{
 		Start: c.start, Token: a.token, Dir: dir, MemoryBytes: c.memory, CPUs: c.cpus, Log: logFile, Host: e,
 	}
-	e.helpers.Add(1)
-	go func() {
-		defer e.helpers.Done()
-		e.attend(ctx, spec)
-	}()
+	e.helpers.Go(func() { e.attend(ctx, spec) })
 	return nil
 }
 
@@ -201,18 +197,15 @@ func (e *Executor) startPlan(c cmdPlan) event {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	e.planning[id] = cancel
 	timer := e.cfg.Clock.NewTimer(c.timeout)
-	e.helpers.Add(2)
-	go func() {
-		defer e.helpers.Done()
+	e.helpers.Go(func() {
 		defer timer.Stop()
 		select {
 		case <-timer.C():
 			cancel(fmt.Errorf("the plan took longer than %s", c.timeout))
 		case <-ctx.Done():
 		}
-	}()
-	go func() {
-		defer e.helpers.Done()
+	})
+	e.helpers.Go(func() {
 		result := e.cfg.Launcher.Plan(ctx, c.req, dir)
 		result.RequestId = id
 		cancel(nil)
@@ -223,7 +216,7 @@ func (e *Executor) startPlan(c cmdPlan) event {
 			delete(e.planning, id)
 			e.apply(evPlanned{result: result})
 		})
-	}()
+	})
 	return nil
 }
 

@@ -20,14 +20,12 @@ type pool struct {
 func newPool(workers int) *pool {
 	p := &pool{}
 	p.some = sync.NewCond(&p.mu)
-	p.wg.Add(workers)
 	for range workers {
-		go func() {
-			defer p.wg.Done()
+		p.wg.Go(func() {
 			for fn := p.next(); fn != nil; fn = p.next() {
 				fn()
 			}
-		}()
+		})
 	}
 	return p
 }

@@ -170,13 +170,7 @@ func (w *driver) post(ev event) bool {
 }
 
 // goDo runs fn on a goroutine that shutdown waits for.
-func (w *driver) goDo(fn func()) {
-	w.wg.Add(1)
-	go func() {
-		defer w.wg.Done()
-		fn()
-	}()
-}
+func (w *driver) goDo(fn func()) { w.wg.Go(fn) }
 
 // shutdown ends everything and waits for it.
 func (w *driver) shutdown() error {
