@@ -68,7 +68,7 @@ func TestNoChainingSplitsTheVertex(t *testing.T) {
 	if got := vertices(); !slices.Equal(got, []string{"in double out "}) {
 		t.Errorf("chained: %q", got)
 	}
-	if got := vertices(stream.NoChaining()); !slices.Equal(got, []string{"in ", "double out "}) {
+	if got := vertices(stream.NoChaining()); !slices.Equal(got, []string{"in ", "double ", "out "}) {
 		t.Errorf("not chained: %q", got)
 	}
 }
