@@ -10,6 +10,7 @@ import (
 	"github.com/leatstream/leat/connectors/kafka/krecord"
 	"github.com/leatstream/leat/connectors/kafka/kwire"
 	"github.com/leatstream/leat/internal/clock"
+	"github.com/leatstream/leat/internal/retry"
 )
 
 // fate is what became of a transaction.
@@ -85,7 +86,7 @@ func (s *sealedTxn) endTxn(ctx context.Context, cl *kwire.Client) error {
 func (s *sealedTxn) awaitMarker(ctx context.Context, cl *kwire.Client, clk clock.Clock) (fate, error) {
 	f, err := s.findMarker(ctx, cl)
 	for n := 0; f == fateOpen && n < markerTriesMax; n++ {
-		if err := kwire.Sleep(ctx, clk, kwire.DefaultBackoff().Wait(n)); err != nil {
+		if err := retry.Wait(ctx, clk, kwire.Pause(n)); err != nil {
 			return fateUnknown, err
 		}
 		f, err = s.findMarker(ctx, cl)

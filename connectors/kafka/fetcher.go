@@ -8,6 +8,7 @@ import (
 	"github.com/leatstream/leat/connectors"
 	"github.com/leatstream/leat/connectors/kafka/krecord"
 	"github.com/leatstream/leat/connectors/kafka/kwire"
+	"github.com/leatstream/leat/internal/retry"
 )
 
 // busyWait is how long a broker may hold an answer back while other partitions
@@ -67,7 +68,7 @@ func (f *fetcher) failed(parts []*part, err error) {
 	}
 	f.p.mu.Unlock()
 	f.p.wake()
-	_ = kwire.Sleep(f.p.ctx, f.p.clk, kwire.DefaultBackoff().Wait(f.fails)) // the loop looks at ctx
+	_ = retry.Wait(f.p.ctx, f.p.clk, kwire.Pause(f.fails)) // the loop looks at ctx
 	poke(f.p.lookup)
 }
 
@@ -215,7 +216,7 @@ func (f *fetcher) lead(pt *part, code kwire.Code) {
 	p.mu.Unlock()
 	// The pause keeps a partition that is in error for long from being asked
 	// for without end.
-	_ = kwire.Sleep(p.ctx, p.clk, kwire.DefaultBackoff().Wait(1))
+	_ = retry.Wait(p.ctx, p.clk, kwire.Pause(1))
 	poke(p.lookup)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/leatstream/leat/connectors"
 	"github.com/leatstream/leat/connectors/kafka/kwire"
 	"github.com/leatstream/leat/internal/clock"
+	"github.com/leatstream/leat/internal/retry"
 )
 
 const (
@@ -124,7 +125,6 @@ func (p *puller) drop(pt *part) {
 
 // leaders looks up the leaders of partitions that have none.
 func (p *puller) leaders() {
-	b := kwire.DefaultBackoff()
 	tries := 0
 	timer := p.clk.NewTimer(metadataEvery)
 	defer timer.Stop()
@@ -146,7 +146,7 @@ func (p *puller) leaders() {
 			if tries%8 == 0 {
 				p.log.Warn("kafka partitions have no leader that can be reached; retrying", "partitions", missing, "error", err)
 			}
-			if kwire.Sleep(p.ctx, p.clk, b.Wait(tries)) != nil {
+			if retry.Wait(p.ctx, p.clk, kwire.Pause(tries)) != nil {
 				return
 			}
 			tries++

@@ -14,6 +14,7 @@ import (
 	"github.com/leatstream/leat/connectors/kafka/kwire"
 	"github.com/leatstream/leat/formats"
 	"github.com/leatstream/leat/internal/clock"
+	"github.com/leatstream/leat/internal/retry"
 )
 
 // OutOfRange says what to do when a position is no longer in the log, because
@@ -214,7 +215,7 @@ func checkTopics(ctx context.Context, cl *kwire.Client, topics []string, does st
 	got, err := cl.Metadata(ctx, topics)
 	for n := 0; err == nil && n < unknownTriesMax && slices.ContainsFunc(got, isUnknown); n++ {
 		// A topic that was created just now is not known to every broker at once.
-		if err := kwire.Sleep(ctx, clock.Real{}, kwire.DefaultBackoff().Wait(n)); err != nil {
+		if err := retry.Wait(ctx, clock.Real{}, kwire.Pause(n)); err != nil {
 			return err
 		}
 		got, err = cl.Metadata(ctx, topics)

@@ -17,6 +17,7 @@ import (
 	"github.com/leatstream/leat/formats"
 	"github.com/leatstream/leat/internal/clock"
 	"github.com/leatstream/leat/internal/fault"
+	"github.com/leatstream/leat/internal/retry"
 )
 
 const (
@@ -113,7 +114,7 @@ func (w *writer[T]) findTopic(ctx context.Context, name string) (*kproduce.Topic
 		if err == nil || kwire.CodeOf(err) != kwire.UnknownTopicOrPartition || n == unknownTriesMax {
 			return t, err
 		}
-		if err := kwire.Sleep(ctx, w.clk, kwire.DefaultBackoff().Wait(n)); err != nil {
+		if err := retry.Wait(ctx, w.clk, kwire.Pause(n)); err != nil {
 			return nil, err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
 
+	"github.com/leatstream/leat/internal/retry"
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
 )
 
@@ -21,13 +22,12 @@ import (
 // those that they name.
 const candidatesMax = 16
 
-// pause grows from backoffFirst to backoffMax. Half of each is random: many
-// taskmanagers lose one leader at the same moment.
-type pause struct{ d time.Duration }
+// pause grows from backoffFirst to backoffMax.
+type pause struct{ tries int }
 
 func (p *pause) next() time.Duration {
-	p.d = min(max(2*p.d, backoffFirst), backoffMax)
-	return p.d/2 + rand.N(p.d/2)
+	p.tries++
+	return retry.Policy{PauseFirst: backoffFirst, PauseMax: backoffMax}.Pause(p.tries, rand.Float64())
 }
 
 // admitted is a session with a jobmanager that has taken the registration.

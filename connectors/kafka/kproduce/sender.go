@@ -7,6 +7,7 @@ import (
 
 	"github.com/leatstream/leat/connectors/kafka/krecord"
 	"github.com/leatstream/leat/connectors/kafka/kwire"
+	"github.com/leatstream/leat/internal/retry"
 )
 
 const (
@@ -33,7 +34,7 @@ func (p *Producer) manage() {
 				p.cfg.Log.Debug("metadata of the topics written to", "error", err)
 			}
 		}
-		if n := p.failures(); n > 0 && kwire.Sleep(p.ctx, p.cfg.Clock, kwire.DefaultBackoff().Wait(n-1)) != nil {
+		if n := p.failures(); n > 0 && retry.Wait(p.ctx, p.cfg.Clock, kwire.Pause(n-1)) != nil {
 			return
 		}
 		again, err := p.arrange()
@@ -48,7 +49,7 @@ func (p *Producer) manage() {
 		if tries%8 == 4 {
 			p.cfg.Log.Warn("kafka partitions cannot be written to now; retrying", "tries", tries, "error", err)
 		}
-		if kwire.Sleep(p.ctx, p.cfg.Clock, kwire.DefaultBackoff().Wait(tries)) != nil {
+		if retry.Wait(p.ctx, p.cfg.Clock, kwire.Pause(tries)) != nil {
 			return
 		}
 		tries++

@@ -7,40 +7,17 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/leatstream/leat/internal/clock"
+	"github.com/leatstream/leat/internal/retry"
 )
 
-// Backoff is the wait before a retry: doubled from Base up to Max, each with
-// up to a quarter taken off at random so that many clients spread out.
-type Backoff struct {
-	Base, Max time.Duration
+// Pause returns the pause before retry number n of a request to a broker,
+// which counts from 0.
+func Pause(n int) time.Duration {
+	p := retry.Policy{PauseFirst: 20 * time.Millisecond, PauseMax: 2 * time.Second}
+	return p.Pause(n+1, rand.Float64())
 }
 
-// DefaultBackoff suits requests to a broker.
-func DefaultBackoff() Backoff { return Backoff{Base: 20 * time.Millisecond, Max: 2 * time.Second} }
-
-// Wait returns the wait before retry number n, which counts from 0.
-func (b Backoff) Wait(n int) time.Duration {
-	d := b.Max
-	if n < 16 {
-		d = min(b.Max, b.Base<<n)
-	}
-	return d - time.Duration(rand.Int64N(int64(d/4)+1))
-}
-
-// Sleep waits for d; it returns ctx's error when that ends first.
-func Sleep(ctx context.Context, clk clock.Clock, d time.Duration) error {
-	t := clk.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C():
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// retryMax bounds the tries of one call, about 25 s with DefaultBackoff; calls
+// retryMax bounds the tries of one call, about 20 s in all; calls
 // that must go on for longer are repeated by their caller.
 const retryMax = 20
 
@@ -62,7 +39,6 @@ func Retriable(err error) bool {
 
 // retry calls f until it succeeds, fails for good or the tries are used up.
 func (c *Client) retry(ctx context.Context, what string, f func() error) error {
-	b := DefaultBackoff()
 	var err error
 	for n := range retryMax {
 		if err = f(); err == nil {
@@ -78,7 +54,7 @@ func (c *Client) retry(ctx context.Context, what string, f func() error) error {
 			c.cfg.Trying(err)
 		}
 		c.cfg.Log.Debug("kafka request is retried", "request", what, "try", n+1, "error", err)
-		if serr := Sleep(ctx, c.cfg.Clock, b.Wait(n)); serr != nil {
+		if serr := retry.Wait(ctx, c.cfg.Clock, Pause(n)); serr != nil {
 			return fmt.Errorf("%s: %w", what, errors.Join(serr, err))
 		}
 	}
