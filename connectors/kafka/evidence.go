@@ -134,7 +134,9 @@ func (s *sealedTxn) findMarker(ctx context.Context, cl *kwire.Client) (fate, err
 		}
 		at = max(next, at)
 	}
-	return fateUnknown, fmt.Errorf("searched up to offset %d: %w", at, errors.Join(last, errors.New("too far")))
+	return fateUnknown, errors.Join(last, fmt.Errorf(
+		"no marker of transaction %q between offsets %d and %d of %s-%d, after %d fetches: look at it with flinkctl kafka txn list",
+		s.txnID, s.offset+1, at, s.topic, s.partition, evidenceFetchesMax))
 }
 
 func (s *sealedTxn) fetch(ctx context.Context, cl *kwire.Client, at int64) (*kwire.Fetched, error) {

@@ -31,7 +31,7 @@ func server(t *testing.T, dir string, args ...string) {
 func TestKilledBrokerLosesNothing(t *testing.T) {
 	dir := os.Getenv(realDir)
 	if dir == "" {
-		t.Skip("no real broker to kill: set " + realDir)
+		t.Skip("NOT TESTED: no real broker to kill: set " + realDir)
 	}
 	brokers := kafkatest.Brokers(t)
 	topic := kafkatest.Topic(t, brokers, 3)

@@ -33,6 +33,7 @@ var goStatements = map[string]int{
 	"runtime/restapi":               1,
 	"runtime/taskexec":              3,
 	"runtime/worker":                1,
+	"state/lookup":                  1,
 	"state/statetest":               1,
 }
 
@@ -167,9 +168,6 @@ func TestGoroutineChecksFail(t *testing.T) {
 		if !strings.Contains(texts, want) || !strings.Contains(texts, "6 go statements in") {
 			t.Errorf("%d allowed: found %q", allowed, texts)
 		}
-	}
-	if found := arch.Goroutines(nil, map[string]int{"gone": 1}); len(found) != 1 {
-		t.Errorf("an entry for a package that is gone: %v", found)
 	}
 }
 

@@ -291,28 +291,64 @@ type StateEntry struct {
 	Value     []byte
 }
 
-// Control is what the REST API may ask; safe for concurrent use. Errors are
-// *Error. All values returned are copies.
+// Control is what the REST API may ask of the leading jobmanager; safe for
+// concurrent use. Errors are *Error: of KindNotFound for a job, an operation or
+// a bundle that is not there, KindConflict where its state forbids what is
+// asked, KindInvalid for bad input, KindUnavailable while the leader is not
+// ready or has lost the leadership: nothing was changed then, ask again. All
+// values returned are copies. A ctx that ends ends the wait, not what was begun.
+//
+// It has more than a few methods because it is one service with one caller.
 type Control interface {
+	// Cluster is the view of now; it never fails.
 	Cluster() Cluster
-	Jobs() []Job // without Vertices' figures older than a second
+	// Jobs lists all jobs, the newest first, with those that have ended and are
+	// still kept.
+	Jobs() []Job
+	// Job describes one job with its vertices and exceptions.
 	Job(id dataflow.JobID) (Job, error)
+	// Submit accepts a job and returns once that is recorded; it is planned and
+	// started afterwards. A submission with a RequestID may be repeated: it
+	// returns the job of the first one.
 	Submit(ctx context.Context, s Submission) (dataflow.JobID, error)
+	// Cancel asks the job to end without a savepoint and returns at once; a
+	// second call ends it without waiting for side effects to be confirmed. To
+	// cancel a job that has ended is a conflict.
 	Cancel(ctx context.Context, id dataflow.JobID) error
-	// Stop starts a savepoint, with Stop set followed by the job's end.
+	// Stop starts a savepoint, with Stop set followed by the job's end. The
+	// operation tells how it went.
 	Stop(ctx context.Context, id dataflow.JobID, r StopRequest) (opID string, err error)
+	// Checkpoint starts a checkpoint besides those of the interval.
 	Checkpoint(ctx context.Context, id dataflow.JobID) (opID string, err error)
+	// Operation tells how far a Stop or a Checkpoint is. A new leader, and a
+	// job that has had many since, no longer know it.
 	Operation(id dataflow.JobID, opID string) (Operation, error)
+	// TaskManagers lists those that are registered now.
 	TaskManagers() []TaskManager
-	// Log reads a part of a worker's (or, job empty, the taskmanager's) log.
+	// Log reads a part of a worker's (or, job empty, the taskmanager's) log:
+	// limit bytes at most (what is not positive, or too much, means the most
+	// there is in one answer) from offset on, which counts from the end when
+	// negative. worker empty is the newest of the job there. size is that of the
+	// whole log now; at its end data is empty.
 	Log(ctx context.Context, taskManager string, job dataflow.JobID, worker string, offset, limit int64) (data []byte, size int64, err error)
+	// PutBundle checks the file at path and stores it; the file stays the
+	// caller's. The same bytes again change nothing.
 	PutBundle(ctx context.Context, name string, path string) (Bundle, error)
+	// Bundles lists what is stored.
 	Bundles(ctx context.Context) ([]Bundle, error)
+	// Bundle describes one, by its SHA-256 in hex.
 	Bundle(ctx context.Context, sha string) (Bundle, error)
+	// DeleteBundle removes one; while a job that has not ended runs it that is
+	// a conflict.
 	DeleteBundle(ctx context.Context, sha string) error
-	// PlanBundle runs the bundle in plan role.
+	// PlanBundle runs the bundle in plan role on a taskmanager and returns its
+	// plan; nothing is started or recorded.
 	PlanBundle(ctx context.Context, s Submission) (*graph.Plan, error)
+	// Savepoints lists the savepoints in the job's own folder, the newest
+	// first; those copied elsewhere are not known.
 	Savepoints(ctx context.Context, id dataflow.JobID) ([]Checkpoint, error)
+	// DeleteSavepoint removes a savepoint for good, by its URI. A checkpoint is
+	// invalid here; a savepoint that a job recovers from is a conflict.
 	DeleteSavepoint(ctx context.Context, path string) error
 	// State reads live keyed state of a running job.
 	State(ctx context.Context, id dataflow.JobID, q StateQuery) (StateResult, error)

@@ -238,8 +238,6 @@ func (e *Executor) post(ev any) bool {
 	}
 }
 
-// ---- session with the jobmanager
-
 // Registration implements ctlrpc.SessionHandler.
 func (e *Executor) Registration() *controlv1.Register {
 	running := make(chan []*controlv1.RunningWorker, 1)
@@ -276,8 +274,6 @@ func (e *Executor) Disconnected(string) {
 		e.apply(evDisconnected{})
 	})
 }
-
-// ---- sessions with workers
 
 // Attach implements ctlrpc.WorkerHost.
 func (e *Executor) Attach(hello *controlv1.Hello, send func(*controlv1.WorkerCommand) error, drop func(reason string)) (*controlv1.Welcome, error) {

@@ -59,7 +59,7 @@ func (c cuttable) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestObjectStore(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("NOT TESTED with -short: the S3 server takes long to build")
+		t.Skip("NOT TESTED: with -short; the S3 server takes long to build")
 	}
 	server, err := devs3.Start(t.Context(), t.TempDir(), "ckpt")
 	if err != nil {

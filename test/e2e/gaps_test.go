@@ -44,7 +44,7 @@ type figures struct {
 // of a restart grows with the failures before it, which is not to be measured.
 func TestGaps(t *testing.T) {
 	if *gaps == 0 {
-		t.Skip("-gaps 0: nothing is measured")
+		t.Skip("NOT TESTED: -gaps 0: nothing is measured")
 	}
 	r := start(t, 3)
 	var quiet []int64

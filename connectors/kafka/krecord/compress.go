@@ -79,7 +79,11 @@ func (f *inflater) inflate(c Codec, b []byte) ([]byte, error) {
 	case Zstd:
 		return f.unzstd(b)
 	}
-	return nil, fmt.Errorf("compression codec %d is unknown", uint8(c))
+	return nil, unknownCodec(c)
+}
+
+func unknownCodec(c Codec) error {
+	return fmt.Errorf("compression codec %d is unknown, these are known: %q", uint8(c), codecNames())
 }
 
 func (f *inflater) drain(r io.Reader) ([]byte, error) {
@@ -224,7 +228,7 @@ func (f *Deflater) deflate(dst []byte, c Codec, b []byte) ([]byte, error) {
 		}
 		return f.finish(dst, f.lz4, b)
 	}
-	return nil, fmt.Errorf("compression codec %d is unknown", uint8(c))
+	return nil, unknownCodec(c)
 }
 
 func (f *Deflater) finish(dst []byte, w io.WriteCloser, b []byte) ([]byte, error) {

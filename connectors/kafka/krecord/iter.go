@@ -16,7 +16,7 @@ import (
 // goes on to the next batch.
 type Record struct {
 	Offset    int64
-	Timestamp int64
+	Timestamp int64  // milliseconds since the epoch
 	Key       []byte // nil: absent
 	Value     []byte // nil: a tombstone
 	headers   []byte

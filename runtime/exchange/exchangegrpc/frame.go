@@ -65,7 +65,7 @@ func (h *hello) append(b []byte) []byte {
 func parseHello(b []byte) (*hello, error) {
 	prefix := len(magic) + 3
 	if len(b) < prefix || b[0] != typeHello || string(b[1:1+len(magic)]) != magic {
-		return nil, errors.New("the peer does not speak the exchange protocol")
+		return nil, fmt.Errorf("the peer does not speak the exchange protocol, it began with %s: is this the address of a worker?", begins(b))
 	}
 	if v := b[1+len(magic)]; v != ProtocolVersion {
 		return nil, fmt.Errorf("the peer speaks version %d of the exchange protocol, this worker %d: all workers of a job run one bundle", v, ProtocolVersion)
@@ -87,6 +87,11 @@ func parseHello(b []byte) (*hello, error) {
 	return h, r.end()
 }
 
+// begins shows what a message is that was not expected.
+func begins(b []byte) string {
+	return fmt.Sprintf("%q (%d bytes)", b[:min(len(b), 8)], len(b))
+}
+
 // appendWelcome is the consumer's answer: the window of each channel.
 func appendWelcome(b []byte, window int) []byte {
 	return binary.AppendUvarint(append(b, typeWelcome), uint64(window))
@@ -94,12 +99,12 @@ func appendWelcome(b []byte, window int) []byte {
 
 func parseWelcome(b []byte) (window int, err error) {
 	if len(b) == 0 || b[0] != typeWelcome {
-		return 0, errors.New("the peer did not answer with a welcome")
+		return 0, fmt.Errorf("the peer answered with %s instead of a welcome: all workers of a job run one bundle", begins(b))
 	}
 	r := reader{b: b[1:]}
 	window = r.uvarint(1 << 30)
 	if r.err == nil && window < 1 {
-		return 0, fmt.Errorf("window of %d bytes", window)
+		return 0, fmt.Errorf("the peer grants a window of %d bytes, at least 1 is needed", window)
 	}
 	return window, r.end()
 }
@@ -127,7 +132,7 @@ func appendHeads(b []byte, heads []head) []byte {
 // parseData calls fn for each element of a data message. Payloads alias b.
 func parseData(b []byte, heads []head, channels int, fn func(h head, payload []byte) error) ([]head, error) {
 	if len(b) == 0 || b[0] != typeData {
-		return heads, errors.New("the peer sent something else than data")
+		return heads, fmt.Errorf("the peer sent %s where only data may come: all workers of a job run one bundle", begins(b))
 	}
 	r := reader{b: b[1:]}
 	n := r.uvarint(len(b))
@@ -183,7 +188,7 @@ func parseElement(kind exchange.Kind, payload []byte) (exchange.Element, error) 
 	switch kind {
 	case exchange.KindBatch:
 		if len(payload) == 0 {
-			return el, errors.New("batch without bytes")
+			return el, errors.New("a batch of 0 bytes: even one without rows has a head")
 		}
 		el.Bytes = payload[:len(payload):len(payload)]
 		return el, nil
@@ -224,7 +229,7 @@ func appendGrants(b []byte, grants []grant) []byte {
 
 func parseGrants(b []byte, channels int, fn func(grant) error) error {
 	if len(b) == 0 || b[0] != typeGrant {
-		return errors.New("the peer sent something else than grants")
+		return fmt.Errorf("the peer sent %s where only grants may come: all workers of a job run one bundle", begins(b))
 	}
 	r := reader{b: b[1:]}
 	for len(r.b) > 0 && r.err == nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/leatstream/leat/dataflow"
@@ -110,4 +111,19 @@ func FuzzMessages(f *testing.F) {
 			return nil
 		})
 	})
+}
+
+// TestWhatIsNotExpectedIsShown: the error about a message out of place shows
+// how it begins.
+func TestWhatIsNotExpectedIsShown(t *testing.T) {
+	t.Parallel()
+	stranger := []byte("GET / HTTP/1.1")
+	_, hello := parseHello(stranger)
+	_, welcome := parseWelcome(stranger)
+	_, data := parseData(stranger, nil, 1, nil)
+	for name, err := range map[string]error{"hello": hello, "welcome": welcome, "data": data, "grants": parseGrants(stranger, 1, nil)} {
+		if err == nil || !strings.Contains(err.Error(), `"GET / HT" (14 bytes)`) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
