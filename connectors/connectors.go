@@ -142,14 +142,19 @@ type Fetched struct {
 type DeadLetter struct {
 	Error    string
 	Operator string
-	// Topic, Partition and Offset name the place: file and line for files.
+	// Topic, Partition and Offset name the place: file and byte for files. An
+	// operator behind a shuffle knows none: "", -1, -1.
 	Topic     string
 	Partition int32
 	Offset    int64
 	// Timestamp is the record's in milliseconds, dataflow.TimeNone without.
 	Timestamp int64
-	Key       []byte
-	Value     []byte
+	// FailedAt is the wall time of the failure in milliseconds.
+	FailedAt int64
+	// Key and Value are the record's bytes where a source has them. Elsewhere
+	// they are the operator's key as text and the row as JSON.
+	Key   []byte
+	Value []byte
 }
 
 // FatalError is a fault that no retry can mend; Fix says what a person can do.
@@ -228,6 +233,11 @@ type WriterContext struct {
 	TxnPool int
 	// CheckpointsOff says that nothing will ever be committed.
 	CheckpointsOff bool
+	// Reject takes row i of a batch that the writer refuses for good (it does
+	// not encode, it is too large), by the sink's error policy; the writer
+	// goes on as if the row were not there. Nil: such a row is an error of
+	// Write. It is called on the task's goroutine, within Write.
+	Reject func(b *columnar.Batch, i int, err error)
 	// Trouble is as in ReaderContext.
 	Trouble func(err error)
 }

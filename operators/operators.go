@@ -240,12 +240,28 @@ type Context struct {
 	// over all subtasks; ids are 0 to TxnPool-1 and subtask i owns those with
 	// id mod parallelism = i.
 	TxnPool int
+	// OnError is the error policy that the program has set for the operator.
+	OnError ErrorPolicy
 	Metrics Metrics
 	// Trouble tells people about something outside the job that does not work
 	// and is tried again; nil ends it. It is safe from any goroutine and may
 	// be nil.
 	Trouble func(err error)
 }
+
+// ErrorPolicy says what an operator does with a record that its function, or
+// its format, refuses with an error. A panic fails the attempt by any policy.
+type ErrorPolicy string
+
+// Error policies.
+const (
+	// Fail fails the attempt.
+	Fail ErrorPolicy = ""
+	// SkipRecord counts the record and goes on with the next.
+	SkipRecord ErrorPolicy = "skip"
+	// ToDeadLetters emits it on the side output dataflow.SideDeadLetter.
+	ToDeadLetters ErrorPolicy = "dead-letters"
+)
 
 // Metrics takes the figures of an operator. Nil functions are not allowed:
 // use NoMetrics in tests.

@@ -45,7 +45,7 @@ func NewBroadcastMap[K comparable, V any](ctx OperatorStateContext, name string)
 // copy of its own, made before Open. It is stateful.
 func BroadcastProcess[K comparable, T, B, R any](rows *KeyedStream[K, T], rules *DataStream[B], processor BroadcastProcessor[K, T, B, R], opts ...Option) *DataStream[R] {
 	in := rows.stream
-	s := step{op: "broadcast-process", stateful: true, keyed: true, where: callSite(), detail: fmt.Sprintf("%T", processor)}
+	s := step{op: "broadcast-process", stateful: true, keyed: true, fallible: true, where: callSite(), detail: fmt.Sprintf("%T", processor)}
 	sameEnv(s.where, "BroadcastProcess", in.env, rules.env)
 	if fresh := copies(in.env, s.where, processor); fresh != nil && rows.codec != nil {
 		s.factory = rowop.BroadcastProcess(rows.config(), fresh)
@@ -55,7 +55,7 @@ func BroadcastProcess[K comparable, T, B, R any](rows *KeyedStream[K, T], rules 
 
 // BroadcastProcessRows is BroadcastProcess on a stream without keys.
 func BroadcastProcessRows[T, B, R any](rows *DataStream[T], rules *DataStream[B], processor BroadcastRowProcessor[T, B, R], opts ...Option) *DataStream[R] {
-	s := step{op: "broadcast-process-rows", stateful: true, where: callSite(), detail: fmt.Sprintf("%T", processor)}
+	s := step{op: "broadcast-process-rows", stateful: true, fallible: true, where: callSite(), detail: fmt.Sprintf("%T", processor)}
 	sameEnv(s.where, "BroadcastProcessRows", rows.env, rules.env)
 	if fresh := copies(rows.env, s.where, processor); fresh != nil {
 		s.factory = rowop.BroadcastProcessRows(fresh)

@@ -66,7 +66,7 @@ type CoRowProcessor[A, B, R any] = rowop.CoRowProcessor[A, B, R]
 // processor is a pointer to a struct; each subtask works on a copy of its own,
 // made before Open.
 func CoProcessRows[A, B, R any](c *ConnectedStreams[A, B], processor CoRowProcessor[A, B, R], opts ...Option) *DataStream[R] {
-	s := step{op: "co-process-rows", stateful: true, where: callSite(), detail: fmt.Sprintf("%T", processor)}
+	s := step{op: "co-process-rows", stateful: true, fallible: true, where: callSite(), detail: fmt.Sprintf("%T", processor)}
 	if fresh := copies(c.first.env, s.where, processor); fresh != nil {
 		s.factory = rowop.CoProcessRows(fresh)
 	}
@@ -87,7 +87,7 @@ type CoProcessor[K comparable, A, B, R any] = rowop.CoProcessor[K, A, B, R]
 // made before Open. It is stateful.
 func CoProcess[K comparable, A, B, R any](c *KeyedConnectedStreams[K, A, B], processor CoProcessor[K, A, B, R], opts ...Option) *DataStream[R] {
 	a, b := c.first, c.second
-	s := step{op: "co-process", stateful: true, keyed: true, where: callSite(), detail: fmt.Sprintf("%T", processor)}
+	s := step{op: "co-process", stateful: true, keyed: true, fallible: true, where: callSite(), detail: fmt.Sprintf("%T", processor)}
 	if fresh := copies(a.stream.env, s.where, processor); fresh != nil && a.codec != nil && b.codec != nil {
 		s.factory = rowop.CoProcess(a.config(), b.config(), fresh)
 	}

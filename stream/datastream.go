@@ -56,6 +56,7 @@ type step struct {
 	factory  operators.Factory
 	stateful bool
 	keyed    bool
+	fallible bool // it has errors of records
 	out      columnar.RowType
 	where    string
 }
@@ -84,6 +85,7 @@ func (e *Env) addInputs(s step, ins []input, opts []Option) *graph.Node {
 		o.applyNode(n)
 	}
 	e.addNode(n)
+	e.checkPolicy(n, s.fallible)
 	for i, in := range ins {
 		for _, p := range in.ports {
 			if p.node == nil {
@@ -185,15 +187,17 @@ func (d *DataStream[T]) spread(p graph.Partitioning, key, custom any) *DataStrea
 	return &s
 }
 
-// To ends the stream in a sink. A transactional sink needs a UID.
-func (d *DataStream[T]) To(sink connectors.SinkOf[T], opts ...Option) {
+// To ends the stream in a sink. A transactional sink needs a UID. The result
+// is for DeadLetters of a sink.
+func (d *DataStream[T]) To(sink connectors.SinkOf[T], opts ...Option) *SinkStep {
 	s := step{
 		op: "sink", kind: graph.KindSink, detail: sink.Name() + " " + sink.Detail(),
-		factory: sinkop.New(sink), stateful: sink.Transactional(), where: callSite(),
+		factory: sinkop.New(sink), stateful: sink.Transactional(), where: callSite(), fallible: true,
 	}
 	d.env.check(s.where, sink.Name(), sink)
 	n := d.env.add(s, d.ports, d.typ, opts)
 	n.Transactional = sink.Transactional()
+	return &SinkStep{env: d.env, node: n, untimed: d.untimed}
 }
 
 // side returns a side output of the nodes that the stream comes from.
@@ -207,16 +211,4 @@ func side[S, T any](d *DataStream[T], tag, where string) *DataStream[S] {
 		s.ports = append(s.ports, port{node: p.node, output: tag, part: graph.Forward})
 	}
 	return s
-}
-
-// DeadLetters returns the records that the source of a stream could not
-// decode. Without a consumer such a record fails the job.
-func DeadLetters[T any](d *DataStream[T]) *DataStream[connectors.DeadLetter] {
-	where := callSite()
-	for _, p := range d.ports {
-		if p.node != nil && p.node.Kind != graph.KindSource {
-			d.env.fail(where, "dead letters are asked of operator %q, which has none: ask the stream that From returned", p.node.Name)
-		}
-	}
-	return side[connectors.DeadLetter](d, dataflow.SideDeadLetter, where)
 }

@@ -34,7 +34,7 @@ func Process[K comparable, T, R any](k *KeyedStream[K, T], processor KeyedProces
 func process[K comparable, T, R any](k *KeyedStream[K, T], op, where string, processor KeyedProcessor[K, T, R], opts []Option) *DataStream[R] {
 	in := k.stream
 	out := rowTypeOf[R](in.env, where)
-	s := step{op: op, kind: graph.KindOperator, stateful: true, keyed: true, out: out, where: where, detail: fmt.Sprintf("%T", processor)}
+	s := step{op: op, kind: graph.KindOperator, stateful: true, keyed: true, fallible: op == "process", out: out, where: where, detail: fmt.Sprintf("%T", processor)}
 	if fresh := copies(in.env, where, processor); k.codec != nil && fresh != nil {
 		s.factory = rowop.Process(k.config(), fresh)
 	}

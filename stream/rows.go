@@ -22,7 +22,7 @@ type RowContext[R any] = rowop.RowContext[R]
 func ProcessRows[T, R any](d *DataStream[T], processor RowProcessor[T, R], opts ...Option) *DataStream[R] {
 	where := callSite()
 	out := rowTypeOf[R](d.env, where)
-	s := step{op: "process-rows", kind: graph.KindOperator, stateful: true, out: out, where: where, detail: fmt.Sprintf("%T", processor)}
+	s := step{op: "process-rows", kind: graph.KindOperator, stateful: true, fallible: true, out: out, where: where, detail: fmt.Sprintf("%T", processor)}
 	if fresh := copies(d.env, where, processor); fresh != nil {
 		s.factory = rowop.ProcessRows(fresh)
 	}

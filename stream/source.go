@@ -49,6 +49,7 @@ func From[T any](e *Env, src connectors.SourceOf[T], opts ...SourceOption) *Data
 	}
 	n.Factory = sourceop.New(c.run)
 	e.addNode(n)
+	e.checkPolicy(n, true)
 	return then[T](e, n, src.RowType(), untimed)
 }
 

@@ -62,8 +62,8 @@ func (s *Sink[T]) Transactional() bool { return false }
 func (s *Sink[T]) RowType() columnar.RowType { return s.typ }
 
 // NewWriter implements connectors.Sink.
-func (s *Sink[T]) NewWriter(*connectors.WriterContext) (connectors.Writer, error) {
-	w := &writer[T]{sink: s}
+func (s *Sink[T]) NewWriter(ctx *connectors.WriterContext) (connectors.Writer, error) {
+	w := &writer[T]{sink: s, reject: ctx.Reject}
 	if s.err != nil || s.encoder == nil {
 		return w, s.err
 	}
@@ -77,6 +77,8 @@ type writer[T any] struct {
 	enc  formats.Encoder[T]
 	buf  []byte
 	rec  formats.Out
+	// reject takes rows that do not encode; nil: they are errors.
+	reject func(b *columnar.Batch, i int, err error)
 }
 
 // Recover implements connectors.Writer.
@@ -87,6 +89,7 @@ func (w *writer[T]) Write(b *columnar.Batch) error {
 	rows := columnar.Rows[T](b)
 	w.buf = w.buf[:0]
 	for i := range rows {
+		from := len(w.buf)
 		w.buf = append(w.buf, w.sink.prefix...)
 		if w.enc == nil {
 			w.buf = fmt.Appendf(w.buf, "%+v\n", rows[i])
@@ -94,7 +97,12 @@ func (w *writer[T]) Write(b *columnar.Batch) error {
 		}
 		w.rec = formats.Out{Key: w.rec.Key[:0], Value: w.rec.Value[:0], Headers: w.rec.Headers[:0], Timestamp: dataflow.TimeNone}
 		if err := w.enc.Encode(&rows[i], &w.rec); err != nil {
-			return err
+			if w.reject == nil {
+				return err
+			}
+			w.buf = w.buf[:from]
+			w.reject(b, i, err)
+			continue
 		}
 		w.buf = append(append(w.buf, w.rec.Value...), '\n')
 	}

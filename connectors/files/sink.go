@@ -160,7 +160,11 @@ func (w *writer[T]) Write(b *columnar.Batch) error {
 	for i := range rows {
 		w.rec = formats.Out{Key: w.rec.Key[:0], Value: w.rec.Value[:0], Headers: w.rec.Headers[:0], Timestamp: dataflow.TimeNone}
 		if err := w.enc.Encode(&rows[i], &w.rec); err != nil {
-			return err
+			if w.ctx.Reject == nil {
+				return err
+			}
+			w.ctx.Reject(b, i, err)
+			continue
 		}
 		if _, err := w.out.Write(append(w.rec.Value, '\n')); err != nil {
 			return err

@@ -193,13 +193,18 @@ func (w *writer[T]) Write(b *columnar.Batch) error {
 	if err := w.begin(); err != nil {
 		return err
 	}
-	at := 0
+	at, rejected := 0, 0
 	for at < len(rows) {
 		missing := ""
 		err := w.producer.Write(func(a kproduce.Appender) error {
 			for ; at < len(rows); at++ {
 				var err error
-				if missing, err = w.one(a, &rows[at], b.Time(at)); missing != "" || err != nil {
+				missing, err = w.one(a, &rows[at], b.Time(at))
+				if err != nil && w.refuse(b, at, err) {
+					rejected++
+					continue
+				}
+				if missing != "" || err != nil {
 					return err
 				}
 			}
@@ -215,9 +220,25 @@ func (w *writer[T]) Write(b *columnar.Batch) error {
 	if w.topic != nil && w.topic.Partitions() > 1 {
 		w.topic.NextSticky()
 	}
-	w.records += int64(len(rows))
-	w.written(int64(len(rows)))
+	n := int64(len(rows) - rejected)
+	w.records += n
+	w.written(n)
 	return nil
+}
+
+// refuse sets a row aside that cannot be written, if that is wanted and the
+// row is at fault.
+func (w *writer[T]) refuse(b *columnar.Batch, i int, err error) bool {
+	if w.ctx.Reject == nil {
+		return false
+	}
+	var large *kproduce.TooLargeError
+	var fatal *connectors.FatalError
+	if !errors.As(err, &large) && (!errors.As(err, &fatal) || fatal.Code != codeBadRecord) {
+		return false
+	}
+	w.ctx.Reject(b, i, err)
+	return true
 }
 
 // begin makes sure that there is a transaction to write in.

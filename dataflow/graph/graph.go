@@ -142,6 +142,8 @@ type Node struct {
 	// SlotGroup names the slot-sharing group; "" takes that of the inputs if
 	// they agree, else SlotGroupDefault. Groups share no slots.
 	SlotGroup string `json:"slotGroup,omitempty"`
+	// OnError is the error policy (operators.ErrorPolicy), "" to fail.
+	OnError string `json:"onError,omitempty"`
 	// OutSchema is the schema of the main output, part of the fingerprint.
 	OutSchema string `json:"outSchema,omitempty"`
 	// Where is the file:line of the user's call that made the node.

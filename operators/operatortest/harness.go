@@ -40,6 +40,7 @@ type Config struct {
 	// Start is what the clock shows at first.
 	Start   time.Time
 	TxnPool int
+	OnError operators.ErrorPolicy
 }
 
 // Emitted is one thing that a subtask emitted.
@@ -155,7 +156,7 @@ func (h *Harness) context(s *Subtask, groups dataflow.KeyGroupRange) *operators.
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Mail: h.post, At: h.at,
 		Wake:          func() { h.wake(s) },
 		SendEvent:     func(p []byte) { h.Events = append(h.Events, Event{s.Index, p}) },
-		FromSavepoint: h.FromSavepoint, Incarnation: "test", TxnPool: h.cfg.TxnPool, Metrics: s.Metrics,
+		FromSavepoint: h.FromSavepoint, Incarnation: "test", TxnPool: h.cfg.TxnPool, Metrics: s.Metrics, OnError: h.cfg.OnError,
 	}
 }
 

@@ -7,8 +7,10 @@ import (
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/operators"
 	"github.com/leatstream/leat/operators/opstate"
+	"github.com/leatstream/leat/operators/setaside"
 	"github.com/leatstream/leat/operators/timer"
 	"github.com/leatstream/leat/state"
+	"github.com/leatstream/leat/state/undolog"
 )
 
 // RowContext is what a processor of rows without keys may use. It belongs to
@@ -21,14 +23,55 @@ type RowContext[R any] struct {
 	out       collector[R]
 	side      sideOutputs
 	state     *opstate.Set
-	emit      func(R) // Emit, made once
+	emit      func(R)          // Emit, made once
+	tray      *setaside.Tray   // nil: an error fails the attempt
+	undo      *undolog.Backend // of keyed state, with a tray
 }
 
 func (c *RowContext[R]) open(ctx *operators.Context) (err error) {
 	c.op, c.time, c.watermark = ctx, dataflow.TimeNone, dataflow.TimeMin
 	c.out.out, c.side.out = ctx.Out, ctx.Out
+	c.tray = setaside.New(ctx)
+	c.out.hold, c.side.hold = c.tray != nil, c.tray != nil
 	c.state, err = opstate.Open(ctx)
 	return err
+}
+
+// begin notes what failed takes back.
+func (c *RowContext[R]) begin() {
+	c.out.mark()
+	for _, s := range c.side.order {
+		s.mark()
+	}
+	c.state.Mark()
+	if c.undo != nil {
+		c.undo.Begin()
+	}
+}
+
+// done ends a row that was well.
+func (c *RowContext[R]) done() {
+	if c.undo != nil {
+		c.undo.Commit()
+	}
+	c.out.spill()
+	for _, s := range c.side.order {
+		s.spill()
+	}
+}
+
+// failed sets a row aside and takes back what its call did: emitted rows and
+// changes of state.
+func (c *RowContext[R]) failed(r setaside.Record, err error) {
+	c.out.withdraw()
+	for _, s := range c.side.order {
+		s.withdraw()
+	}
+	c.state.Undo()
+	if c.undo != nil {
+		c.undo.Rollback()
+	}
+	c.tray.Put(r, err)
 }
 
 // at begins the work for row i of b.
@@ -75,6 +118,9 @@ func (c *RowContext[R]) sides() (*sideOutputs, int64) { return &c.side, c.time }
 func (c *RowContext[R]) flush() {
 	c.out.flush()
 	c.side.flush()
+	if c.tray != nil {
+		c.tray.Flush()
+	}
 }
 
 // Context is what a processor of keyed rows may use: a RowContext with the
@@ -83,6 +129,7 @@ type Context[K comparable, R any] struct {
 	RowContext[R]
 	keyed  *state.Keyed
 	timers *timer.Service
+	timed  bool // timers were changed in the row in work
 	key    K
 }
 
@@ -96,22 +143,26 @@ func (c *Context[K, R]) State() *state.Keyed { return c.keyed }
 // SetTimer sets an event-time timer of the current key. The same time again
 // is the same timer. One at or before the watermark fires at the next one.
 func (c *Context[K, R]) SetTimer(at time.Time) {
+	c.timed = true
 	c.timers.RegisterEvent(c.keyed.Key(), 0, at.UnixMilli())
 }
 
 // ClearTimer removes an event-time timer of the current key.
 func (c *Context[K, R]) ClearTimer(at time.Time) {
+	c.timed = true
 	c.timers.DeleteEvent(c.keyed.Key(), 0, at.UnixMilli())
 }
 
 // SetProcessingTimer sets a processing-time timer of the current key. One in
 // the past fires as soon as the batch in work is done.
 func (c *Context[K, R]) SetProcessingTimer(at time.Time) {
+	c.timed = true
 	c.timers.RegisterProcessing(c.keyed.Key(), 0, at.UnixMilli())
 }
 
 // ClearProcessingTimer removes a processing-time timer of the current key.
 func (c *Context[K, R]) ClearProcessingTimer(at time.Time) {
+	c.timed = true
 	c.timers.DeleteProcessing(c.keyed.Key(), 0, at.UnixMilli())
 }
 

@@ -12,8 +12,10 @@ import (
 	"github.com/leatstream/leat/dataflow/codec"
 	"github.com/leatstream/leat/internal/clock"
 	"github.com/leatstream/leat/operators"
+	"github.com/leatstream/leat/operators/setaside"
 	"github.com/leatstream/leat/operators/timer"
 	"github.com/leatstream/leat/state"
+	"github.com/leatstream/leat/state/undolog"
 )
 
 // timersName is the name of the timers in state; part of its format.
@@ -61,8 +63,13 @@ func (o *keyed[K, R]) Open(ctx *operators.Context) (err error) {
 	if err := o.ctx.RowContext.open(ctx); err != nil {
 		return err
 	}
-	o.ctx.keyed = state.NewKeyed(ctx.State)
-	if o.ctx.timers, err = timer.New(ctx.State, timersName); err != nil {
+	backend := ctx.State
+	if o.ctx.tray != nil {
+		o.ctx.undo = undolog.New(backend)
+		backend = o.ctx.undo
+	}
+	o.ctx.keyed = state.NewKeyed(backend)
+	if o.ctx.timers, err = timer.New(backend, timersName); err != nil {
 		return err
 	}
 	o.opened = true
@@ -75,7 +82,7 @@ func (o *keyed[K, R]) Open(ctx *operators.Context) (err error) {
 
 // Process implements operators.Operator.
 func (o *keyed[K, R]) Process(input int, b *columnar.Batch) error {
-	o.begin(b)
+	o.cursor.begin(b)
 	if err := o.inputs[input].process(o, b); err != nil {
 		return err
 	}
@@ -83,6 +90,33 @@ func (o *keyed[K, R]) Process(input int, b *columnar.Batch) error {
 	o.ctx.flush()
 	o.arm()
 	return nil
+}
+
+// run makes one call of user code, by the error policy. record tells what it
+// was about.
+func (o *keyed[K, R]) run(call func() error, record func() setaside.Record) error {
+	if o.ctx.tray == nil {
+		return call()
+	}
+	o.begin()
+	if err := call(); err != nil {
+		o.failed(record(), err)
+		return nil
+	}
+	o.ctx.done()
+	return nil
+}
+
+func (o *keyed[K, R]) begin() {
+	o.ctx.timed = false
+	o.ctx.RowContext.begin()
+}
+
+func (o *keyed[K, R]) failed(r setaside.Record, err error) {
+	o.ctx.RowContext.failed(r, err)
+	if o.ctx.timed {
+		o.ctx.timers.Reset()
+	}
 }
 
 // forEachKey calls fn for each key that has an entry in a state.
@@ -152,7 +186,9 @@ func (o *keyed[K, R]) fire(processing bool) timer.Fire {
 		o.ctx.out.known = false
 		o.ctx.out.at(o.ctx.time, !processing)
 		o.firing, o.due = true, Timer{At: time.UnixMilli(at).UTC(), Processing: processing}
-		if err := o.timed.OnTimer(&o.ctx, o.due); err != nil {
+		err := o.run(func() error { return o.timed.OnTimer(&o.ctx, o.due) },
+			func() setaside.Record { return setaside.Record{Key: o.ctx.key, Time: at} })
+		if err != nil {
 			return err
 		}
 		o.firing = false

@@ -6,6 +6,7 @@ import (
 	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/dataflow/codec"
 	"github.com/leatstream/leat/operators"
+	"github.com/leatstream/leat/operators/setaside"
 	"github.com/leatstream/leat/state"
 )
 
@@ -113,9 +114,18 @@ func (in *keyedRows[K, T, R]) process(o *keyed[K, R], b *columnar.Batch) error {
 		o.enc = in.cfg.KeyCodec.AppendKey(o.enc[:0], &ctx.key)
 		ctx.keyed.SetKey(state.Key{Bytes: o.enc, Hash: in.hashes[i]})
 		ctx.at(b, i)
-		if err := in.call(ctx, rows[i]); err != nil {
-			return err
+		if ctx.tray == nil {
+			if err := in.call(ctx, rows[i]); err != nil {
+				return err
+			}
+			continue
 		}
+		o.begin()
+		if err := in.call(ctx, rows[i]); err != nil {
+			o.failed(setaside.Record{Row: rows[i], Key: ctx.key, Origin: b.Origin, At: i, Time: ctx.time}, err)
+			continue
+		}
+		ctx.done()
 	}
 	return nil
 }
@@ -137,7 +147,9 @@ func (in *broadcastRows[K, B, R]) process(o *keyed[K, R], b *columnar.Batch) err
 	for i := range rows {
 		o.cursor.at = i
 		o.ctx.at(b, i)
-		if err := in.call(ctx, rows[i]); err != nil {
+		err := o.run(func() error { return in.call(ctx, rows[i]) },
+			func() setaside.Record { return setaside.Record{Row: rows[i], Origin: b.Origin, At: i, Time: b.Time(i)} })
+		if err != nil {
 			return err
 		}
 	}

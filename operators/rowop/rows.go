@@ -3,6 +3,7 @@ package rowop
 import (
 	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/operators"
+	"github.com/leatstream/leat/operators/setaside"
 )
 
 // RowProcessor is user code over rows without keys: it has no keyed state and
@@ -119,7 +120,7 @@ func (o *plain[R]) Open(ctx *operators.Context) error {
 
 // Process implements operators.Operator.
 func (o *plain[R]) Process(input int, b *columnar.Batch) error {
-	o.begin(b)
+	o.cursor.begin(b)
 	if err := o.inputs[input].process(o, b); err != nil {
 		return err
 	}
@@ -160,9 +161,18 @@ func (in plainRows[T, R]) process(o *plain[R], b *columnar.Batch) error {
 	for i := range rows {
 		o.cursor.at = i
 		o.ctx.at(b, i)
-		if err := in.call(&o.ctx, rows[i]); err != nil {
-			return err
+		if o.ctx.tray == nil {
+			if err := in.call(&o.ctx, rows[i]); err != nil {
+				return err
+			}
+			continue
 		}
+		o.ctx.begin()
+		if err := in.call(&o.ctx, rows[i]); err != nil {
+			o.ctx.failed(setaside.Record{Row: rows[i], Origin: b.Origin, At: i, Time: o.ctx.time}, err)
+			continue
+		}
+		o.ctx.done()
 	}
 	return nil
 }

@@ -6,12 +6,14 @@ package sinkop
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"sync/atomic"
 
 	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/connectors"
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/operators"
+	"github.com/leatstream/leat/operators/setaside"
 )
 
 // MetricUncommitted is the gauge of sealed committables not yet confirmed.
@@ -47,6 +49,7 @@ type writer struct {
 	sink   connectors.Sink
 	w      connectors.Writer
 	ctx    *operators.Context
+	tray   *setaside.Tray  // nil: a row that is refused fails the attempt
 	life   context.Context //nolint:containedctx // ends with the operator; given to the writer's blocking calls
 	cancel context.CancelFunc
 
@@ -71,12 +74,13 @@ var (
 // what the checkpoint holds.
 func (o *writer) Open(ctx *operators.Context) error {
 	o.ctx = ctx
+	o.tray = setaside.New(ctx)
 	ctx.Metrics.Gauge(MetricUncommitted, func() float64 { return float64(o.figure.Load()) })
 	w, err := o.sink.NewWriter(&connectors.WriterContext{
 		Info: ctx.Info, Clock: ctx.Clock, Log: ctx.Log, Wake: ctx.Wake,
 		Counter:     func(name string) func(int64) { return ctx.Metrics.Counter(name).Add },
 		Incarnation: ctx.Incarnation, TxnPool: ctx.TxnPool, CheckpointsOff: ctx.CheckpointsOff,
-		Trouble: ctx.Trouble,
+		Trouble: ctx.Trouble, Reject: o.rejecter(),
 	})
 	if err != nil {
 		return o.wrap(err)
@@ -133,7 +137,21 @@ func (o *writer) Process(_ int, b *columnar.Batch) error {
 	if err := o.w.Write(b); err != nil {
 		return o.wrap(err)
 	}
+	if o.tray != nil {
+		o.tray.Flush()
+	}
 	return nil
+}
+
+// rejecter returns what the writer calls for rows that it refuses, nil when
+// that is to fail.
+func (o *writer) rejecter() func(*columnar.Batch, int, error) {
+	if o.tray == nil {
+		return nil
+	}
+	return func(b *columnar.Batch, i int, err error) {
+		o.tray.Put(setaside.Record{Row: reflect.ValueOf(b.Rows).Index(i).Interface(), Origin: b.Origin, At: i, Time: b.Time(i)}, o.wrap(err))
+	}
 }
 
 // CanSnapshot implements operators.SnapshotDecliner. Sealed transactions of

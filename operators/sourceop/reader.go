@@ -10,11 +10,12 @@ import (
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/internal/clock"
 	"github.com/leatstream/leat/operators"
+	"github.com/leatstream/leat/operators/setaside"
 )
 
 // Names of a source's metrics.
 const (
-	MetricDeadLetters   = "numRecordsDeadLettered"
+	MetricDeadLetters   = setaside.MetricDeadLetters
 	MetricFutureIgnored = "numRecordsFutureIgnored"
 	MetricWatermark     = "sourceWatermark"
 	MetricIdleSplits    = "idleSplits"
@@ -42,9 +43,10 @@ type reader struct {
 	idleTimer func()
 	sampled   []int64 // times without absurd ones, reused
 
-	futureIgnored, deadLetters operators.Counter
-	warned                     bool
-	watermarkGauge, idleGauge  atomic.Int64
+	futureIgnored             operators.Counter
+	bad                       operators.Counter // records that could not be decoded
+	warned                    bool
+	watermarkGauge, idleGauge atomic.Int64
 
 	committed []snapshotAt
 }
@@ -68,7 +70,10 @@ func newReader(cfg Config) *reader {
 // Open implements operators.Operator.
 func (o *reader) Open(ctx *operators.Context) error {
 	o.ctx = ctx
-	o.deadLetters = ctx.Metrics.Counter(MetricDeadLetters)
+	o.bad = ctx.Metrics.Counter(MetricDeadLetters)
+	if ctx.OnError == operators.SkipRecord {
+		o.bad = ctx.Metrics.Counter(setaside.MetricSkipped)
+	}
 	o.futureIgnored = ctx.Metrics.Counter(MetricFutureIgnored)
 	o.watermarkGauge.Store(dataflow.TimeMin)
 	ctx.Metrics.Gauge(MetricWatermark, func() float64 { return float64(o.watermarkGauge.Load()) })
@@ -77,7 +82,7 @@ func (o *reader) Open(ctx *operators.Context) error {
 		Info: ctx.Info, Clock: ctx.Clock, Log: ctx.Log, Wake: ctx.Wake,
 		Counter:     func(name string) func(int64) { return ctx.Metrics.Counter(name).Add },
 		Gauge:       ctx.Metrics.Gauge,
-		DeadLetters: ctx.Out.HasSide(dataflow.SideDeadLetter), Trouble: ctx.Trouble,
+		DeadLetters: ctx.OnError != operators.Fail || ctx.Out.HasSide(dataflow.SideDeadLetter), Trouble: ctx.Trouble,
 	})
 	if err != nil {
 		return fmt.Errorf("source %q: %w", o.cfg.Source.Name(), err)
@@ -227,10 +232,11 @@ func (o *reader) take(f connectors.Fetched) error {
 }
 
 func (o *reader) setAside(bad []connectors.DeadLetter) {
-	o.deadLetters.Add(int64(len(bad)))
+	o.bad.Add(int64(len(bad)))
+	now := clock.Millis(o.ctx.Clock)
 	times := make([]int64, len(bad))
 	for i := range bad {
-		bad[i].Operator = o.ctx.Info.UID
+		bad[i].Operator, bad[i].FailedAt = o.ctx.Info.UID, now
 		times[i] = bad[i].Timestamp
 	}
 	o.ctx.Out.EmitSide(dataflow.SideDeadLetter, columnar.NewBatch(bad, times))

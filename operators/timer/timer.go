@@ -81,6 +81,13 @@ func (s *Service) DrainProcessing(fire Fire, ready func() bool) (done bool, err 
 	return s.processing.advance(math.MaxInt64, fire, ready)
 }
 
+// Reset forgets what is held outside the tables: it is called after these
+// were changed behind the service's back.
+func (s *Service) Reset() {
+	s.event.reset()
+	s.processing.reset()
+}
+
 // NextEvent returns the time of the earliest event-time timer.
 func (s *Service) NextEvent() (time int64, ok bool) { return s.event.next() }
 

@@ -171,6 +171,7 @@ func (t *Task) operatorContext(ctx context.Context, n *node) *operators.Context 
 		SendEvent:     func(payload []byte) { t.cfg.Reporter.Event(n.spec.ID, payload) },
 		FromSavepoint: t.cfg.FromSavepoint, CheckpointsOff: t.cfg.CheckpointsOff,
 		Incarnation: t.cfg.Incarnation, TxnPool: t.cfg.Pools[n.spec.ID],
+		OnError: operators.ErrorPolicy(n.spec.OnError),
 		Metrics: newOperatorMetrics(&t.metrics, n.spec.ID),
 		Trouble: func(err error) {
 			if t.cfg.Trouble != nil {

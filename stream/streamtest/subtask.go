@@ -58,6 +58,7 @@ func (s *subtask) open(from *saved) error {
 		At:          func(millis int64, fn func() error) func() { return s.life.at(millis, s.own(fn)) },
 		SendEvent:   func(p []byte) { s.life.toCoordinator(s, bytes.Clone(p)) },
 		Incarnation: "test", TxnPool: 4 * s.of, Metrics: s.metrics,
+		OnError: operators.ErrorPolicy(s.node.OnError),
 	}
 	if s.node.Keyed {
 		b, err := s.life.run.newBackend(groups, mp)

@@ -1,0 +1,285 @@
+package stream_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/leatstream/leat/connectors"
+	"github.com/leatstream/leat/connectors/collection"
+	"github.com/leatstream/leat/connectors/console"
+	"github.com/leatstream/leat/formats"
+	"github.com/leatstream/leat/state"
+	"github.com/leatstream/leat/stream"
+	"github.com/leatstream/leat/stream/streamtest"
+)
+
+func ExampleTryMap() {
+	env := stream.NewEnv()
+	words := stream.From(env, collection.Slice("1", "two", "3"), stream.UID("words"))
+	numbers := stream.TryMap(words, strconv.Atoi, stream.UID("parse"), stream.OnError(stream.SkipRecord))
+	show(env, numbers)
+	// Output:
+	// 1
+	// 3
+}
+
+func ExampleOnError() {
+	env := stream.NewEnv()
+	words := stream.From(env, collection.Slice("1", "two", "3"), stream.UID("words"))
+	numbers := stream.TryMap(words, strconv.Atoi, stream.UID("parse"), stream.OnError(stream.ToDeadLetters))
+	numbers.To(collection.NewCollector[int](), stream.UID("numbers"))
+	show(env, stream.Map(stream.DeadLetters(numbers), func(d connectors.DeadLetter) string {
+		return fmt.Sprintf("%s at %s/%d: %s: %s", d.Operator, d.Topic, d.Offset, d.Value, d.Error)
+	}))
+	// Output:
+	// parse at part/1: "two": strconv.Atoi: parsing "two": invalid syntax
+}
+
+func ExampleTryFlatMap() {
+	env := stream.NewEnv()
+	lines := stream.From(env, collection.Slice("1 2", "3 four", "5"), stream.UID("lines"))
+	numbers := stream.TryFlatMap(lines, func(line string, emit func(int)) error {
+		for _, w := range strings.Fields(line) {
+			n, err := strconv.Atoi(w)
+			if err != nil {
+				return err // what was emitted for the line is taken back
+			}
+			emit(n)
+		}
+		return nil
+	}, stream.OnError(stream.SkipRecord))
+	show(env, numbers)
+	// Output:
+	// 1
+	// 2
+	// 5
+}
+
+func ExampleDataStream_TryFilter() {
+	env := stream.NewEnv()
+	words := stream.From(env, collection.Slice("1", "two", "30"), stream.UID("words"))
+	large := words.TryFilter(func(w string) (bool, error) {
+		n, err := strconv.Atoi(w)
+		return n > 10, err
+	}, stream.OnError(stream.SkipRecord))
+	show(env, large)
+	// Output:
+	// 30
+}
+
+var errUnlucky = errors.New("unlucky")
+
+// ledger changes every kind of state, emits, and sets timers before it looks
+// at the row and fails.
+type ledger struct {
+	sum   *state.Value[int64]
+	rows  *state.List[int64]
+	by    *state.Map[int64, int64]
+	total *stream.ListState[int64]
+}
+
+func (l *ledger) Open(ctx *stream.ProcessContext[string, string]) (err error) {
+	if l.sum, err = state.NewValue[int64](ctx.State(), "sum"); err != nil {
+		return err
+	}
+	if l.rows, err = state.NewList[int64](ctx.State(), "rows"); err != nil {
+		return err
+	}
+	if l.by, err = state.NewMap[int64, int64](ctx.State(), "by"); err != nil {
+		return err
+	}
+	l.total, err = stream.NewListState[int64](ctx, "total")
+	return err
+}
+
+func (l *ledger) Process(ctx *stream.ProcessContext[string, string], c click) error {
+	sum, _ := l.sum.Get()
+	l.sum.Set(sum + c.N)
+	l.rows.Add(c.N)
+	n, _ := l.by.Get(c.N % 3)
+	l.by.Put(c.N%3, n+1)
+	l.by.Delete(c.N % 5)
+	l.total.Add(c.N)
+	ctx.Emit(fmt.Sprint(ctx.Key(), " sum ", sum+c.N))
+	stream.EmitSide(ctx, large, fmt.Sprint("side ", c.N))
+	ctx.SetTimer(time.UnixMilli(c.N * 1000))
+	ctx.ClearTimer(time.UnixMilli((c.N - 1) * 1000))
+	if c.N%7 == 3 {
+		return errUnlucky
+	}
+	return nil
+}
+
+func (l *ledger) OnTimer(ctx *stream.ProcessContext[string, string], t stream.Timer) error {
+	sum, _ := l.sum.Get()
+	l.sum.Set(sum + 1)
+	ctx.Emit(fmt.Sprint(ctx.Key(), " timer ", t.At.Unix()))
+	if t.At.Unix()%5 == 0 {
+		return errUnlucky
+	}
+	return nil
+}
+
+// cautious is a ledger that looks at the row first: what a failed row leaves
+// behind must be what it never did.
+type cautious struct{ ledger }
+
+func (l *cautious) Process(ctx *stream.ProcessContext[string, string], c click) error {
+	if c.N%7 == 3 {
+		return nil
+	}
+	return l.ledger.Process(ctx, c)
+}
+
+func (l *cautious) OnTimer(ctx *stream.ProcessContext[string, string], t stream.Timer) error {
+	if t.At.Unix()%5 == 0 {
+		return nil
+	}
+	return l.ledger.OnTimer(ctx, t)
+}
+
+// TestFailedRowsLeaveNothingBehind compares a processor that fails late with
+// one that looks first, in many ways.
+func TestFailedRowsLeaveNothingBehind(t *testing.T) {
+	t.Parallel()
+	seed := streamtest.Seed(t)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	var rows []click
+	for range 150 {
+		rows = append(rows, click{User: fmt.Sprint("user", rng.IntN(5)), N: rng.Int64N(60)})
+	}
+	build := func(in *stream.DataStream[click], p stream.KeyedProcessor[string, click, string], policy stream.ErrorPolicy) *stream.DataStream[string] {
+		out := stream.Process(stream.KeyBy(in, func(c click) string { return c.User }), p, stream.UID("ledger"), stream.OnError(policy))
+		return out.Union(stream.Side(out, large))
+	}
+	env := stream.NewEnv()
+	in := stream.From(env, collection.Slice(rows...), stream.UID("rows"), stream.Watermarks(stream.Monotonous()))
+	want := runAll(t, env, build(in, &cautious{}, stream.Fail))
+	streamtest.Check(t, streamtest.Case{Seed: seed, Build: func(b *streamtest.Bench) {
+		in := streamtest.From(b, "rows", streamtest.Rows(rows...))
+		streamtest.Expect(b, "out", build(in, &ledger{}, stream.SkipRecord), want)
+	}})
+}
+
+// counting adds each row to list state, and then refuses odd ones.
+type counting struct{ rows *stream.ListState[int] }
+
+func (c *counting) Open(ctx *stream.RowContext[int]) (err error) {
+	c.rows, err = stream.NewListState[int](ctx, "rows")
+	return err
+}
+
+func (c *counting) Process(ctx *stream.RowContext[int], v int) error {
+	c.rows.Add(v)
+	ctx.Emit(c.rows.Len())
+	if v%2 == 1 {
+		return errUnlucky
+	}
+	return nil
+}
+
+// TestListStateOfFailedRows wants it as it was before them.
+func TestListStateOfFailedRows(t *testing.T) {
+	t.Parallel()
+	env := stream.NewEnv()
+	src := stream.From(env, collection.Slice(1, 2, 3, 4, 5, 6), stream.UID("src"))
+	got := runAll(t, env, stream.ProcessRows(src, &counting{}, stream.UID("counting"), stream.OnError(stream.SkipRecord)))
+	if !slices.Equal(got, []int{1, 2, 3}) {
+		t.Errorf("lengths %v", got)
+	}
+}
+
+// picky refuses to encode negative numbers.
+type picky struct{}
+
+func (picky) Encode(v *int, out *formats.Out) error {
+	if *v < 0 {
+		return errUnlucky
+	}
+	out.Value = strconv.AppendInt(out.Value, int64(*v), 10)
+	return nil
+}
+
+// TestSinksSetAsideWhatDoesNotEncode writes the rest.
+func TestSinksSetAsideWhatDoesNotEncode(t *testing.T) {
+	t.Parallel()
+	env := stream.NewEnv()
+	numbers := stream.From(env, collection.Slice(1, -2, 3, -4), stream.UID("numbers"))
+	var text strings.Builder
+	sink := console.New(func() (formats.Encoder[int], error) { return picky{}, nil }).Into(&text)
+	end := numbers.To(sink, stream.UID("console"), stream.OnError(stream.ToDeadLetters))
+	letters := runAll(t, env, stream.DeadLetters(end))
+	if text.String() != "1\n3\n" {
+		t.Errorf("written: %q", text.String())
+	}
+	if len(letters) != 2 || string(letters[0].Value) != "-2" || letters[1].Offset != 3 || letters[1].Topic != "part" || letters[1].FailedAt == 0 {
+		t.Errorf("dead letters %+v", letters)
+	}
+}
+
+// TestTimerThatFailsIsALetterWithItsKey also wants the dead letters of an
+// operator behind a shuffle to name no place.
+func TestTimerThatFailsIsALetterWithItsKey(t *testing.T) {
+	t.Parallel()
+	env := stream.NewEnv()
+	byUser := stream.KeyBy(from(env), func(c click) string { return c.User })
+	out := stream.Process(byUser, &ledger{}, stream.UID("ledger"), stream.OnError(stream.ToDeadLetters))
+	out.To(collection.NewCollector[string](), stream.UID("rest"))
+	rows := stream.From(env, collection.Slice(click{"cat", 25, at(1)}), stream.UID("cats"))
+	timed := stream.Process(stream.KeyBy(rows, func(c click) string { return c.User }), &ledger{}, stream.UID("second"), stream.OnError(stream.ToDeadLetters))
+	timed.To(collection.NewCollector[string](), stream.UID("others"))
+	letters := runAll(t, env, stream.DeadLetters(timed).Union(stream.DeadLetters(out)))
+	var found bool
+	for _, d := range letters {
+		if d.Operator == "second" {
+			found = true
+			if string(d.Key) != "cat" || d.Timestamp != 25_000 || d.Value != nil || d.Partition != -1 {
+				t.Errorf("dead letter of a timer: %+v", d)
+			}
+		}
+	}
+	if !found {
+		t.Errorf("no dead letter of the timer in %+v", letters)
+	}
+}
+
+// TestPanicsAreNoErrorsOfRecords wants a panic to fail by any policy.
+func TestPanicsAreNoErrorsOfRecords(t *testing.T) {
+	t.Parallel()
+	env := stream.NewEnv()
+	src := stream.From(env, collection.Slice(1), stream.UID("src"))
+	stream.TryMap(src, func(int) (int, error) { panic("boom") }, stream.OnError(stream.SkipRecord)).
+		To(collection.NewCollector[int](), stream.UID("out"))
+	var err error
+	func() {
+		defer func() { err = errors.Join(err, fmt.Errorf("panic: %v", recover())) }()
+		_, err = streamtest.Run(t.Context(), env, streamtest.Options{})
+	}()
+	if err == nil || !strings.Contains(err.Error(), "boom") {
+		t.Errorf("a panic gave %v", err)
+	}
+}
+
+func TestFaultsOfPolicies(t *testing.T) {
+	t.Parallel()
+	env := stream.NewEnv()
+	src := stream.From(env, collection.Slice(1), stream.UID("src"))
+	stream.Map(src, func(v int) int { return v }, stream.OnError(stream.SkipRecord))
+	src.Filter(func(int) bool { return true }, stream.OnError("retry"))
+	stream.TryMap(src, func(v int) (int, error) { return v, nil }, stream.UID("lost"), stream.OnError(stream.ToDeadLetters))
+	stream.DeadLetters(stream.TryMap(src, func(v int) (int, error) { return v, nil }, stream.UID("none")))
+	stream.TryMap(src, (func(int) (int, error))(nil))
+	src.TryFilter(nil)
+	wantFaults(t, "onerror_test.go", env,
+		`OnError on "map#1": a map has no errors of records`,
+		`there is no policy "retry"`,
+		`the dead letters of "lost" go nowhere`,
+		`dead letters are asked of operator "none", which has none`,
+		"try-map is given a nil function", "try-filter is given a nil function")
+}
