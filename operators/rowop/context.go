@@ -6,6 +6,7 @@ import (
 	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/operators"
+	"github.com/leatstream/leat/operators/measure"
 	"github.com/leatstream/leat/operators/opstate"
 	"github.com/leatstream/leat/operators/setaside"
 	"github.com/leatstream/leat/operators/timer"
@@ -106,6 +107,41 @@ func (c *RowContext[R]) Info() dataflow.TaskInfo { return c.op.Info }
 
 // Counter returns a counter of the operator's metrics.
 func (c *RowContext[R]) Counter(name string) operators.Counter { return c.op.Metrics.Counter(name) }
+
+// Gauge registers a figure of the operator's metrics, in Open; read is called
+// on other goroutines.
+func (c *RowContext[R]) Gauge(name string, read func() float64) { c.op.Metrics.Gauge(name, read) }
+
+// Meter returns a new meter of the operator's metrics, in Open.
+func (c *RowContext[R]) Meter(name string) *measure.Meter {
+	return measure.NewMeter(c.op.Metrics, c.op.Clock, name)
+}
+
+// Histogram returns a new histogram of the operator's metrics, in Open.
+func (c *RowContext[R]) Histogram(name string) *measure.Histogram {
+	return measure.NewHistogram(c.op.Metrics, name)
+}
+
+// IntCounter returns an accumulator, in Open: its total over all subtasks is
+// part of the job's result. Accumulators begin anew with each attempt.
+func (c *RowContext[R]) IntCounter(name string) *measure.IntCounter {
+	return measure.NewIntCounter(c.op.Metrics, name)
+}
+
+// FloatCounter returns the accumulator of a sum, as IntCounter does.
+func (c *RowContext[R]) FloatCounter(name string) *measure.Float {
+	return measure.NewFloatCounter(c.op.Metrics, name)
+}
+
+// Maximum returns the accumulator of a maximum, as IntCounter does.
+func (c *RowContext[R]) Maximum(name string) *measure.Float {
+	return measure.NewMaximum(c.op.Metrics, name)
+}
+
+// Minimum returns the accumulator of a minimum, as IntCounter does.
+func (c *RowContext[R]) Minimum(name string) *measure.Float {
+	return measure.NewMinimum(c.op.Metrics, name)
+}
 
 // Emit adds a row to the output, with the time of the row or timer in work.
 func (c *RowContext[R]) Emit(v R) { c.out.add(v) }

@@ -165,18 +165,16 @@ func (h *Handler) attempt(w http.ResponseWriter, r *http.Request, c jobview.Cont
 	return h.subtask(w, r, c)
 }
 
-// Accumulators do not exist here: metrics are counted instead. Flink's
-// clients ask for them, and get empty ones.
 func (h *Handler) vertexAccumulators(_ http.ResponseWriter, r *http.Request, c jobview.Control) (any, error) {
 	_, v, err := h.vertexIn(r, c)
-	return map[string]any{"id": v.ID, "user-accumulators": []any{}}, err
+	return map[string]any{"id": v.ID, "user-accumulators": accumulated(v.Subtasks)}, err
 }
 
 func (h *Handler) subtasksAccumulators(_ http.ResponseWriter, r *http.Request, c jobview.Control) (any, error) {
 	_, v, err := h.vertexIn(r, c)
 	subtasks := []map[string]any{}
 	for i, s := range v.Subtasks {
-		subtasks = append(subtasks, map[string]any{"subtask": i, "attempt": s.Attempt, "endpoint": s.Host, "user-accumulators": []any{}})
+		subtasks = append(subtasks, map[string]any{"subtask": i, "attempt": s.Attempt, "endpoint": s.Host, "user-accumulators": accumulated([]jobview.Subtask{s})})
 	}
 	return map[string]any{"id": v.ID, "parallelism": v.Parallelism, "subtasks": subtasks}, err
 }
@@ -186,7 +184,7 @@ func (h *Handler) attemptAccumulators(_ http.ResponseWriter, r *http.Request, c 
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"subtask": i, "attempt": v.Subtasks[i].Attempt, "id": v.Subtasks[i].Worker, "user-accumulators": []any{}}, nil
+	return map[string]any{"subtask": i, "attempt": v.Subtasks[i].Attempt, "id": v.Subtasks[i].Worker, "user-accumulators": accumulated(v.Subtasks[i : i+1])}, nil
 }
 
 func (h *Handler) subtaskTimes(_ http.ResponseWriter, r *http.Request, c jobview.Control) (any, error) {

@@ -304,8 +304,12 @@ func (h *Handler) jobConfig(_ http.ResponseWriter, r *http.Request, c jobview.Co
 }
 
 func (h *Handler) accumulators(_ http.ResponseWriter, r *http.Request, c jobview.Control) (any, error) {
-	_, err := h.jobOf(r, c)
-	return map[string]any{"job-accumulators": []any{}, "user-task-accumulators": []any{}, "serialized-user-task-accumulators": map[string]any{}}, err
+	j, err := h.jobOf(r, c)
+	var all []jobview.Subtask
+	for _, v := range j.Vertices {
+		all = append(all, v.Subtasks...)
+	}
+	return map[string]any{"job-accumulators": []any{}, "user-task-accumulators": accumulated(all), "serialized-user-task-accumulators": map[string]any{}}, err
 }
 
 func (h *Handler) exceptions(_ http.ResponseWriter, r *http.Request, c jobview.Control) (any, error) {
