@@ -240,6 +240,7 @@ func (c *core) onTask(ev *taskEvent) {
 		c.onClosed(ev)
 	case ev.finished:
 		c.tasks[ev.task].finished = true
+		c.act(action{report: true}) // the last figures: accumulators are read when the job is over
 		c.status(ev.task, controlv1.TaskState_TASK_STATE_FINISHED, nil)
 	case ev.snapshot != nil:
 		c.onSnapshot(ev.task, ev.snapshot)

@@ -121,7 +121,7 @@ func TestCoreLife(t *testing.T) {
 	t.Parallel()
 	s := running(t)
 	s.do(event{tick: true}, "report")
-	s.do(event{task: &taskEvent{task: 0, finished: true}}, "0 finished")
+	s.do(event{task: &taskEvent{task: 0, finished: true}}, "report, 0 finished")
 	s.do(command(&controlv1.Cancel{}), "cancel")
 	s.do(command(&controlv1.Cancel{}), "")
 	s.do(event{task: &taskEvent{task: 0, closed: true}}, "")
