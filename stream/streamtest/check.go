@@ -60,7 +60,7 @@ func (c *Case) ensureDefaults() {
 // many; at parallelism 1, 2 and 7; undisturbed, with a snapshot and a restore
 // after every step, with a change of parallelism after every step, with
 // crashes between checkpoints; on every state backend; with and without room
-// downstream. Each time the same must come out. A sample of the ways is run,
+// downstream; by reference and in wire form. Each time the same must come out. A sample of the ways is run,
 // in which each value of each dimension occurs, unless LEAT_MATRIX is full. A
 // failure tells the seed; LEAT_SEED repeats it.
 func Check(t *testing.T, c Case) {
@@ -135,7 +135,7 @@ func (c *Case) run(ctx context.Context, w way, seed uint64) (*Bench, error) {
 		return b, err
 	}
 	r := newRunner(ctx, g, Options{Parallelism: w.parallelism, Backend: w.backend})
-	r.notReady = w.notReady
+	r.notReady, r.wire, r.waitMax = w.notReady, w.wire, mailWaitMax
 	b.install(r, c.Timing == InOrder)
 	d := &disturber{
 		run: r, way: w, rng: rand.New(rand.NewPCG(seed, 1)),

@@ -2,6 +2,7 @@ package streamtest
 
 import (
 	"cmp"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -186,7 +187,9 @@ func TestCheckFindsStateInFields(t *testing.T) {
 	for i := range sales {
 		sales[i].Shop = "a"
 	}
-	got := failures(t, runningCase(sales, true, runningWant(sales)))
+	c := runningCase(sales, true, runningWant(sales))
+	c.Backends = []Backend{Memory()}
+	got := failures(t, c)
 	for w := range got {
 		if strings.Contains(w, "/calm/") {
 			t.Errorf("%s failed: %s", w, got[w])
@@ -241,7 +244,7 @@ func TestCheckTellsWhatIsWrong(t *testing.T) {
 			Expect(b, "out", stream.Map(From(b, "in", Rows(1, 0)), func(n int) int { return 10 / n }, stream.UID("divide")), nil)
 		}, "panic at streamtest/check_test.go:"},
 	} {
-		one := Case{Build: c.build}
+		one := Case{Build: c.build, Backends: []Backend{Memory()}}
 		one.ensureDefaults()
 		got := failures(t, one)
 		if len(got) == 0 {
@@ -275,4 +278,19 @@ func TestSampleCoversEveryValue(t *testing.T) {
 	if n := len(c.ways(rand.New(rand.NewPCG(1, 0)), true)); n != 1+2*4*3*3 {
 		t.Fatalf("the full matrix has %d ways", n)
 	}
+}
+
+// TestInOrderMergesInputs: rows of two inputs meet by event time, those of a
+// split in their own order, and a watermark right behind its row.
+func TestInOrderMergesInputs(t *testing.T) {
+	t.Parallel()
+	text := func(prefix string) func(int) string {
+		return func(n int) string { return fmt.Sprint(prefix, n) }
+	}
+	Check(t, Case{Timing: InOrder, Build: func(b *Bench) {
+		left := From(b, "left", At(1, 1).At(5, 5).At(2, 2).At(9, 9), At(2, 22))
+		right := From(b, "right", At(1, 1).At(4, 4).Watermark(4).At(5, 5))
+		both := stream.CoMap(stream.Connect(left.Global(), right.Global()), text("l"), text("r"), stream.UID("both"))
+		ExpectInOrder(b, "out", both, func(string) bool { return true }, []string{"l1", "r1", "l22", "r4", "l5", "l2", "r5", "l9"})
+	}})
 }

@@ -3,6 +3,7 @@ package streamtest
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/leatstream/leat/dataflow"
@@ -122,13 +123,13 @@ func (l *life) commit(id dataflow.CheckpointID) error {
 			}
 		}
 	}
-	return l.await(func() bool {
+	return l.await(func() string {
 		for _, s := range l.all {
 			if c, ok := s.op.(operators.Committer); ok && c.Uncommitted() > 0 {
-				return false
+				return fmt.Sprintf("operator %q has not confirmed what checkpoint %d holds", s.node.UID, id)
 			}
 		}
-		return true
+		return ""
 	})
 }
 

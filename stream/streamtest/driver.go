@@ -101,6 +101,7 @@ func NewDriverWith(tb TB, env *stream.Env, opt DriverOptions) *Driver {
 		cancel()
 	})
 	d.run = newRunner(ctx, g, Options{Backend: opt.Backend, Log: opt.Log})
+	d.run.waitMax = mailWaitMax
 	if !opt.Start.IsZero() {
 		d.run.clock = clock.NewManual(opt.Start)
 	}
@@ -236,30 +237,18 @@ func (d *Driver) EndInput() {
 	})
 }
 
-// awaitMax bounds the real time that Await waits.
-const awaitMax = 30 * time.Second
-
 // Await lets the results of the job's own goroutines (asynchronous requests)
 // come in until done holds. It is an error when it does not within 30 seconds
 // of real time.
 func (d *Driver) Await(done func() bool) {
 	d.tb.Helper()
 	d.do(func(l *life) error {
-		timer := clock.Real{}.NewTimer(awaitMax)
-		defer timer.Stop()
-		for {
-			if err := l.rest(); err != nil {
-				return err
-			}
+		return l.await(func() string {
 			if done() {
-				return nil
+				return ""
 			}
-			select {
-			case <-l.posted:
-			case <-timer.C():
-				return fmt.Errorf("what the test awaits has not happened within %s", awaitMax)
-			}
-		}
+			return "what the test awaits has not happened"
+		})
 	})
 }
 

@@ -369,3 +369,54 @@ func TestDriverIdle(t *testing.T) {
 	b.End()
 	same(t, out.Take(), []string{"bob quiet after 1"})
 }
+
+// spender compares what a user spends with a limit that may change.
+type spender struct{ limit, spent *state.Value[int64] }
+
+func (s *spender) Open(ctx *stream.ProcessContext[string, string]) (err error) {
+	if s.limit, err = state.NewValue[int64](ctx.State(), "limit"); err != nil {
+		return err
+	}
+	s.spent, err = state.NewValue[int64](ctx.State(), "spent")
+	return err
+}
+
+func (s *spender) ProcessFirst(ctx *stream.ProcessContext[string, string], amount order) error {
+	n, _ := s.spent.Get()
+	s.spent.Set(n + amount.Cents)
+	if limit, ok := s.limit.Get(); ok && n+amount.Cents > limit {
+		ctx.Emit(fmt.Sprintf("%s %d > %d", ctx.Key(), n+amount.Cents, limit))
+	}
+	return nil
+}
+
+func (s *spender) ProcessSecond(_ *stream.ProcessContext[string, string], limit order) error {
+	s.limit.Set(limit.Cents)
+	return nil
+}
+
+// TestDriverTwoInputs drives an operator with two inputs, on each backend.
+func TestDriverTwoInputs(t *testing.T) {
+	t.Parallel()
+	for _, backend := range streamtest.Backends() {
+		env := stream.NewEnv(stream.MaxParallelism(8))
+		customer := func(o order) string { return o.Customer }
+		orders := stream.KeyBy(stream.From(env, streamtest.Source[order](), stream.UID("orders")), customer)
+		limits := stream.KeyBy(stream.From(env, streamtest.Source[order](), stream.UID("limits")), customer)
+		stream.CoProcess(stream.ConnectKeyed(orders, limits), &spender{}, stream.UID("spender"))
+		d := streamtest.NewDriverWith(t, env, streamtest.DriverOptions{Backend: backend})
+		order1, limit := streamtest.Input[order](d, "orders"), streamtest.Input[order](d, "limits")
+		out := streamtest.Output[string](d, "spender")
+		order1.Push(order{"ann", 10, sec(1)})
+		limit.Push(order{"ann", 15, sec(1)}, order{"bob", 1, sec(1)})
+		d.Rescale(3)
+		order1.Push(order{"bob", 1, sec(1)}, order{"ann", 6, sec(1)})
+		limit.Push(order{"ann", 20, sec(1)})
+		d.Rescale(2)
+		order1.Push(order{"ann", 4, sec(1)}, order{"ann", 1, sec(1)})
+		same(t, out.Take(), []string{"ann 16 > 15", "ann 21 > 20"})
+		if n, _ := streamtest.ValueOf[int64](d, "spender", "bob", "spent"); n != 1 || d.StateLen("spender", "limit") != 2 {
+			t.Errorf("%s: bob has spent %d, there are %d limits", backend.Name, n, d.StateLen("spender", "limit"))
+		}
+	}
+}

@@ -194,17 +194,26 @@ func (l *life) runMail() error {
 	}
 }
 
-// await runs mail until done holds.
-func (l *life) await(done func() bool) error {
+// await runs mail until done returns "". Else it says what is waited for.
+func (l *life) await(missing func() string) error {
+	var timeout <-chan time.Time
 	for {
 		if err := l.runMail(); err != nil {
 			return err
 		}
-		if done() {
+		what := missing()
+		if what == "" {
 			return nil
+		}
+		if timeout == nil && l.run.waitMax > 0 {
+			timer := clock.Real{}.NewTimer(l.run.waitMax)
+			defer timer.Stop()
+			timeout = timer.C()
 		}
 		select {
 		case <-l.posted:
+		case <-timeout:
+			return fmt.Errorf("%s within %s", what, l.run.waitMax)
 		case <-l.run.ctx.Done():
 			return l.run.ctx.Err()
 		}
@@ -214,13 +223,13 @@ func (l *life) await(done func() bool) error {
 // room waits until all operators take rows: requests that are under way may
 // have to return before.
 func (l *life) room() error {
-	return l.await(func() bool {
+	return l.await(func() string {
 		for _, s := range l.all {
 			if lim, ok := s.op.(operators.InputLimiter); ok && !lim.InputReady() {
-				return false
+				return fmt.Sprintf("operator %q has not taken rows again", s.node.UID)
 			}
 		}
-		return true
+		return ""
 	})
 }
 

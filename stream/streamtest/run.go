@@ -112,8 +112,13 @@ type runner struct {
 	captures map[port][]capture
 	// exactlyOnce forgets at a restart what was captured since the checkpoint.
 	exactlyOnce bool
-	notReady    int          // each such question for room is answered with no; 0: none
-	store       BackendStore // nil before the first backend
+	// wire makes rows that are partitioned pass through their wire form.
+	wire bool
+	// waitMax bounds the real time that is waited for others' goroutines; 0:
+	// as long as the context lasts.
+	waitMax  time.Duration
+	notReady int          // each such question for room is answered with no; 0: none
+	store    BackendStore // nil before the first backend
 }
 
 // newOperator makes a node's operator, or what stands in for it.

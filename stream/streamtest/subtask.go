@@ -271,12 +271,21 @@ func (o *output) EmitSide(tag string, b *columnar.Batch) {
 	}
 	for _, r := range o.routes {
 		if r.edge.Output == tag && r.rows.Len(b.Rows) > 0 {
-			r.send(b)
+			r.send(o.sub, b)
 		}
 	}
 }
 
-func (r *route) send(b *columnar.Batch) {
+func (r *route) send(from *subtask, b *columnar.Batch) {
+	if from.life.run.wire && r.part != graph.Forward {
+		// As from one worker to another: what the wire form loses is lost.
+		sent, err := r.rows.DecodeBatch(r.rows.AppendBatch(nil, b))
+		if err != nil {
+			from.fail(err)
+			return
+		}
+		b = sent
+	}
 	n := r.rows.Len(b.Rows)
 	targets := make([]int32, n)
 	switch r.part {

@@ -32,23 +32,28 @@ type way struct {
 	disturb     disturbance
 	backend     Backend
 	notReady    int
+	wire        bool // rows travel in their wire form
 }
 
 func (w way) String() string {
-	return fmt.Sprintf("batch=%d/parallelism=%d/%s/%s", w.batch, w.parallelism[0], w.disturb, w.backend.Name)
+	name := fmt.Sprintf("batch=%d/parallelism=%d/%s/%s", w.batch, w.parallelism[0], w.disturb, w.backend.Name)
+	if w.wire {
+		name += "/wire"
+	}
+	return name
 }
 
 // ways returns the ways to run c: the calm one with whole batches first, then
 // all, or so many that each value of each dimension occurs.
 func (c *Case) ways(rng *rand.Rand, full bool) []way {
-	first := c.way(slices.Max(c.Batch), slices.Min(c.Parallelism), calm, c.Backends[0], 0)
+	first := c.way(slices.Max(c.Batch), slices.Min(c.Parallelism), calm, c.Backends[0], nil)
 	var rest []way
 	if full {
 		for _, be := range c.Backends {
 			for d := range disturbances {
 				for _, p := range c.Parallelism {
 					for _, n := range c.Batch {
-						rest = append(rest, c.way(n, p, d, be, rng.IntN(4)))
+						rest = append(rest, c.way(n, p, d, be, rng))
 					}
 				}
 			}
@@ -62,15 +67,18 @@ func (c *Case) ways(rng *rand.Rand, full bool) []way {
 		if i < len(be) {
 			backend = be[i]
 		}
-		rest = append(rest, c.way(batch[i%len(batch)], par[i%len(par)], d, backend, rng.IntN(4)))
+		rest = append(rest, c.way(batch[i%len(batch)], par[i%len(par)], d, backend, rng))
 	}
 	return append([]way{first}, rest...)
 }
 
-func (c *Case) way(batch, p int, d disturbance, be Backend, notReady int) way {
-	w := way{batch: batch, disturb: d, backend: be, parallelism: []int{p}, notReady: notReady}
-	if notReady == 1 {
-		w.notReady = 0 // every answer would be no
+func (c *Case) way(batch, p int, d disturbance, be Backend, rng *rand.Rand) way {
+	w := way{batch: batch, disturb: d, backend: be, parallelism: []int{p}}
+	if rng != nil {
+		w.notReady, w.wire = rng.IntN(4), rng.IntN(2) == 0
+		if w.notReady == 1 {
+			w.notReady = 0 // every answer would be no
+		}
 	}
 	if d == rescaling || d == crashing {
 		at := slices.Index(c.Parallelism, p)
