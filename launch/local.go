@@ -168,7 +168,7 @@ func runLocal(ctx context.Context, build Build, o localOptions, out io.Writer) i
 		log = slog.New(slog.NewTextHandler(out, nil))
 	}
 	c, err := minicluster.Start(minicluster.Config{
-		TaskManagers: 1, Slots: slots, NewBackend: bundled.NewBackend, Objects: objects, Log: log,
+		TaskManagers: 1, Slots: slots, OpenState: bundled.OpenState, Objects: objects, Log: log,
 	})
 	if err != nil {
 		printError(out, asError(err))

@@ -13,12 +13,14 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/leatstream/leat/dataflow/graph"
 	"github.com/leatstream/leat/internal/clock"
 	"github.com/leatstream/leat/launch/bundled"
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
 	"github.com/leatstream/leat/runtime/ctlrpc"
 	"github.com/leatstream/leat/runtime/taskexec"
 	"github.com/leatstream/leat/runtime/worker"
+	"github.com/leatstream/leat/state"
 )
 
 var (
@@ -84,10 +86,32 @@ func work(ctx context.Context, build Build, id string, client *ctlrpc.WorkerClie
 	if err != nil {
 		return reportFailure(client, err)
 	}
-	return worker.Run(ctx, worker.Config{
+	backends, err := openState(g, log)
+	if err != nil {
+		return reportFailure(client, err)
+	}
+	err = worker.Run(ctx, worker.Config{
 		Graph: g, WorkerID: id, Welcome: client.Welcome, Link: client, Objects: client,
-		NewBackend: bundled.NewBackend, Network: bundled.NewNetwork(), Clock: clock.Real{}, Log: log,
+		NewBackend: backends.New, Network: bundled.NewNetwork(), Clock: clock.Real{}, Log: log,
 	})
+	if closeErr := backends.Close(); closeErr != nil {
+		log.Warn("closing local state", "error", closeErr) // the taskmanager removes the folder
+	}
+	return err
+}
+
+// openState opens the state backend that the job wants, or else the cluster,
+// in the worker's own folder.
+func openState(g *graph.JobGraph, log *slog.Logger) (state.Backends, error) {
+	cfg := g.Config
+	if cfg.StateBackend == "" {
+		kind, err := graph.ParseStateBackend(os.Getenv(taskexec.EnvStateBackend))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", taskexec.EnvStateBackend, err)
+		}
+		cfg.StateBackend = kind
+	}
+	return bundled.OpenState(cfg, filepath.Join(os.Getenv(taskexec.EnvDir), "state"), log)
 }
 
 // reportFailure tells the jobmaster why there is no worker; no restart helps

@@ -1,6 +1,20 @@
 package state
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/leatstream/leat/dataflow"
+)
+
+// Backends makes the backends of one worker process, which may share memory
+// and a folder. It is safe for concurrent use.
+type Backends interface {
+	// New makes the keyed state of one operator's subtask, empty.
+	New(groups dataflow.KeyGroupRange, maxParallelism int) (Backend, error)
+	// Close comes after the Close of all backends and the Release of all
+	// their snapshots.
+	Close() error
+}
 
 // Failer is implemented by backends that keep state outside memory. Methods
 // without an error result cannot say that a read or a write failed: they
@@ -13,10 +27,13 @@ type Failer interface {
 	Err() error
 }
 
-// OnDisk is implemented by backends that keep state in files.
+// OnDisk is implemented by backends that keep state in files. Its methods are
+// safe for concurrent use, also after Close.
 type OnDisk interface {
-	// DiskBytes is the size of the files. Safe for concurrent use.
+	// DiskBytes is the size of the files.
 	DiskBytes() int64
+	// CacheBytes is what the backend holds in memory of its own.
+	CacheBytes() int64
 }
 
 // StorageError says that local storage of state failed. The state is lost

@@ -156,6 +156,7 @@ func RestartNever() EnvOption {
 // Graph returns the graph that was built, or all faults of the program, one a
 // line, each with its place.
 func (e *Env) Graph() (*graph.JobGraph, error) {
+	e.stateProperties()
 	if faults := append(e.faults[:len(e.faults):len(e.faults)], e.unreadLetters()...); len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}

@@ -6,6 +6,7 @@
 package graph
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/leatstream/leat/dataflow"
@@ -40,6 +41,30 @@ type Config struct {
 	Restart              Restart       `json:"restart"`
 	CheckpointFailureMax int           `json:"checkpointFailureMax"` // 0: checkpoints never fail the job
 	NoChaining           bool          `json:"noChaining,omitempty"` // each operator in a task of its own
+	// StateBackend says where keyed state lies; empty: as the cluster says,
+	// else in memory.
+	StateBackend StateBackend `json:"stateBackend,omitempty"`
+	// StateMemory is the budget in bytes of a backend on disk, for each
+	// worker process; 0: a quarter of the worker's memory.
+	StateMemory int64 `json:"stateMemory,omitempty"`
+}
+
+// StateBackend names a state backend.
+type StateBackend string
+
+// State backends.
+const (
+	StateInMemory StateBackend = "memory"
+	StatePebble   StateBackend = "pebble"
+)
+
+// ParseStateBackend reads the name of a state backend, or nothing.
+func ParseStateBackend(text string) (StateBackend, error) {
+	switch b := StateBackend(text); b {
+	case "", StateInMemory, StatePebble:
+		return b, nil
+	}
+	return "", fmt.Errorf("state backend %q is neither %q nor %q", text, StateInMemory, StatePebble)
 }
 
 // RestartKind names a restart strategy.

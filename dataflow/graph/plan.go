@@ -58,6 +58,12 @@ func (g *JobGraph) Node(id dataflow.OperatorID) *Node {
 // Validate checks what every consumer relies on: unique ids, edges that lead
 // forward, parallelism within bounds, sources without inputs.
 func (g *JobGraph) Validate() error {
+	if _, err := ParseStateBackend(string(g.Config.StateBackend)); err != nil {
+		return err
+	}
+	if g.Config.StateMemory < 0 {
+		return fmt.Errorf("memory of the state backend is %d bytes: give a positive number, or 0 for the default", g.Config.StateMemory)
+	}
 	if g.MaxParallelism < 1 || g.MaxParallelism > dataflow.MaxParallelismLimit {
 		return fmt.Errorf("maximum parallelism %d is not between 1 and %d", g.MaxParallelism, dataflow.MaxParallelismLimit)
 	}

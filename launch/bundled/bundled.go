@@ -4,17 +4,62 @@
 package bundled
 
 import (
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime/debug"
+
 	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/dataflow/graph"
 	"github.com/leatstream/leat/runtime/exchange"
 	"github.com/leatstream/leat/runtime/exchange/exchangegrpc"
 	"github.com/leatstream/leat/state"
 	"github.com/leatstream/leat/state/memstate"
+	"github.com/leatstream/leat/state/pebblestate"
 )
 
-// NewBackend makes the keyed state of one operator's subtask.
+// NewBackend makes the keyed state of one operator's subtask, in memory.
 func NewBackend(groups dataflow.KeyGroupRange, maxParallelism int) (state.Backend, error) {
 	return memstate.New(groups, maxParallelism), nil
 }
+
+// OpenState opens what keeps the keyed state of a job's worker, as the job's
+// options say. dir is the worker's own folder for it: it is made, and what is
+// in it is removed.
+func OpenState(cfg graph.Config, dir string, log *slog.Logger) (state.Backends, error) {
+	switch cfg.StateBackend {
+	case "", graph.StateInMemory:
+		return inMemory{}, nil
+	case graph.StatePebble:
+		memory := cfg.StateMemory
+		if memory == 0 {
+			memory = stateMemory()
+		}
+		return pebblestate.Open(pebblestate.Config{Dir: dir, MemoryBytes: memory, Log: log})
+	}
+	return nil, fmt.Errorf("this program has no state backend %q", cfg.StateBackend)
+}
+
+// stateMemory is a quarter of the process's memory limit, the default of the
+// backend when there is none.
+func stateMemory() int64 {
+	limit := debug.SetMemoryLimit(-1)
+	if limit <= 0 || limit == math.MaxInt64 {
+		return pebblestate.MemoryDefault
+	}
+	return limit / 4
+}
+
+// inMemory makes backends that share nothing.
+type inMemory struct{}
+
+// New implements state.Backends.
+func (inMemory) New(groups dataflow.KeyGroupRange, maxParallelism int) (state.Backend, error) {
+	return NewBackend(groups, maxParallelism)
+}
+
+// Close implements state.Backends.
+func (inMemory) Close() error { return nil }
 
 // NewNetwork makes the data plane between worker processes.
 func NewNetwork() exchange.Network { return &exchangegrpc.Network{} }

@@ -30,6 +30,8 @@ type TaskManager struct {
 	CacheBytesMax int64
 	// PassEnv names variables of the environment that workers get.
 	PassEnv []string
+	// StateBackend is that of jobs that name none; empty: in memory.
+	StateBackend string
 	// Observe is given the executor before it runs; nil: nobody asks.
 	Observe func(*taskexec.Executor)
 	Clock   clock.Clock
@@ -54,7 +56,7 @@ func (cfg TaskManager) Run(ctx context.Context) error {
 		sockets = dir
 	}
 	socket := filepath.Join(sockets, "tm.sock")
-	launcher := taskexec.NewProcessLauncher(taskexec.ProcessConfig{Cache: cache, Socket: socket, PassEnv: cfg.PassEnv, Clock: cfg.Clock})
+	launcher := taskexec.NewProcessLauncher(taskexec.ProcessConfig{Cache: cache, Socket: socket, PassEnv: cfg.PassEnv, StateBackend: cfg.StateBackend, Clock: cfg.Clock})
 	defer launcher.Close()
 	ec := cfg.Executor
 	ec.Launcher, ec.Clock, ec.Log = launcher, cfg.Clock, cfg.Log

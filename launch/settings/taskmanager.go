@@ -18,23 +18,24 @@ import (
 
 // TaskManager is the configuration of the program taskmanager.
 type TaskManager struct {
-	ID          string        `config:"id" help:"name in the cluster; empty: the machine's name"`
-	Insecure    bool          `config:"insecure" default:"false" help:"allow addresses that other machines reach, without encryption and tokens"`
-	JobManagers []string      `config:"jobmanagers" help:"host:port of the jobmanagers' control endpoints; with ha.endpoints not needed"`
-	Slots       int           `config:"slots" default:"0" min:"0" help:"slices of jobs that run here at a time; 0: one for each processor"`
-	Memory      config.Size   `config:"memory" default:"0" help:"memory of all workers together, shared by slots; 0: four fifths of the machine's or container's"`
-	Address     string        `config:"address" default:"127.0.0.1" help:"address under which workers of other machines reach those here"`
-	HostID      string        `config:"host-id" help:"equal for taskmanagers of one machine whose workers share unix sockets; empty: the machine's name"`
-	Dir         string        `config:"dir" help:"working folder, its own; empty: one in the system's folder for temporary files"`
-	SocketDir   string        `config:"socket-dir" help:"folder for unix sockets, with a short path; empty: the working folder"`
-	BundleCache config.Size   `config:"bundle-cache" default:"4GiB" min:"1MiB" help:"disk for programs of bundles"`
-	WorkerEnv   []string      `config:"worker-env" help:"variables of the environment that workers get too, for secrets"`
-	HelloMax    time.Duration `config:"hello-timeout" default:"30s" min:"1s" help:"how long a started worker may take to report"`
-	AwayMax     time.Duration `config:"leaderless-timeout" default:"10m" min:"1s" help:"how long workers go on while no jobmanager is reached"`
-	Metrics     Metrics       `config:"metrics"`
-	Store       Store         `config:"store"`
-	HA          FollowHA      `config:"ha"`
-	Log         Log           `config:"log"`
+	ID           string        `config:"id" help:"name in the cluster; empty: the machine's name"`
+	Insecure     bool          `config:"insecure" default:"false" help:"allow addresses that other machines reach, without encryption and tokens"`
+	JobManagers  []string      `config:"jobmanagers" help:"host:port of the jobmanagers' control endpoints; with ha.endpoints not needed"`
+	Slots        int           `config:"slots" default:"0" min:"0" help:"slices of jobs that run here at a time; 0: one for each processor"`
+	Memory       config.Size   `config:"memory" default:"0" help:"memory of all workers together, shared by slots; 0: four fifths of the machine's or container's"`
+	Address      string        `config:"address" default:"127.0.0.1" help:"address under which workers of other machines reach those here"`
+	HostID       string        `config:"host-id" help:"equal for taskmanagers of one machine whose workers share unix sockets; empty: the machine's name"`
+	Dir          string        `config:"dir" help:"working folder, its own; empty: one in the system's folder for temporary files"`
+	SocketDir    string        `config:"socket-dir" help:"folder for unix sockets, with a short path; empty: the working folder"`
+	BundleCache  config.Size   `config:"bundle-cache" default:"4GiB" min:"1MiB" help:"disk for programs of bundles"`
+	WorkerEnv    []string      `config:"worker-env" help:"variables of the environment that workers get too, for secrets"`
+	StateBackend string        `config:"state-backend" default:"memory" enum:"memory,pebble" help:"where jobs that do not say so keep keyed state: in the worker's memory, or on disk in the working folder"`
+	HelloMax     time.Duration `config:"hello-timeout" default:"30s" min:"1s" help:"how long a started worker may take to report"`
+	AwayMax      time.Duration `config:"leaderless-timeout" default:"10m" min:"1s" help:"how long workers go on while no jobmanager is reached"`
+	Metrics      Metrics       `config:"metrics"`
+	Store        Store         `config:"store"`
+	HA           FollowHA      `config:"ha"`
+	Log          Log           `config:"log"`
 }
 
 // Metrics is where Prometheus reads.

@@ -36,12 +36,16 @@ import (
 	"github.com/leatstream/leat/state"
 )
 
-// Config describes a cluster. NewBackend is required.
+// Config describes a cluster. NewBackend or OpenState is required.
 type Config struct {
 	// TaskManagers and Slots of each; default 1 and 1.
 	TaskManagers, Slots int
-	// NewBackend makes the keyed state of one operator's subtask.
+	// NewBackend makes the keyed state of one operator's subtask, whatever
+	// the job says.
 	NewBackend func(groups dataflow.KeyGroupRange, maxParallelism int) (state.Backend, error)
+	// OpenState goes before NewBackend: it opens for each worker, in a folder
+	// of its own, what the job's options say.
+	OpenState func(cfg graph.Config, dir string, log *slog.Logger) (state.Backends, error)
 	// Network is the data plane; nil: in memory.
 	Network exchange.Network
 	// Objects holds checkpoints; nil: memory.
@@ -93,7 +97,7 @@ type Cluster struct {
 // Start makes a cluster and waits for its first leader.
 func Start(cfg Config) (*Cluster, error) {
 	cfg.ensureDefaults()
-	if cfg.NewBackend == nil {
+	if cfg.NewBackend == nil && cfg.OpenState == nil {
 		return nil, errors.New("minicluster: no state backend given")
 	}
 	c := &Cluster{
@@ -250,9 +254,23 @@ func (c *Cluster) work(ctx context.Context, w taskexec.InProcessWorker) error {
 	if err != nil {
 		return err
 	}
+	log := c.cfg.Log.With("worker", w.ID)
+	newBackend := c.cfg.NewBackend
+	if c.cfg.OpenState != nil {
+		backends, err := c.cfg.OpenState(g.Config, filepath.Join(w.Dir, "state"), log)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			if err := backends.Close(); err != nil {
+				log.Warn("closing local state", "error", err)
+			}
+		}()
+		newBackend = backends.New
+	}
 	return worker.Run(ctx, worker.Config{
 		Graph: g, WorkerID: w.ID, Welcome: w.Welcome, Link: w.Link, Objects: w.Objects,
-		NewBackend: c.cfg.NewBackend, Network: c.cfg.Network, Clock: c.cfg.Clock, Log: c.cfg.Log.With("worker", w.ID),
+		NewBackend: newBackend, Network: c.cfg.Network, Clock: c.cfg.Clock, Log: log,
 	})
 }
 

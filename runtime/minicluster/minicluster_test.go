@@ -61,10 +61,12 @@ type job struct {
 	rows      int64
 	perSecond float64
 	out       *collection.Collector[total]
+	options   []stream.EnvOption
 }
 
-func (j job) graph([]string, map[string]string) (*graph.JobGraph, error) {
-	env := stream.NewEnv(stream.JobName("totals"), stream.CheckpointInterval(50*time.Millisecond))
+func (j job) graph(_ []string, properties map[string]string) (*graph.JobGraph, error) {
+	env := stream.NewEnv(stream.Properties(properties), stream.JobName("totals"), stream.CheckpointInterval(50*time.Millisecond))
+	env.Set(j.options...)
 	orders := stream.From(env, datagen.New(datagen.Config{Count: j.rows, PerSecond: j.perSecond, Splits: 4}, makeOrder),
 		stream.UID("orders"), stream.TimestampMillis(func(o order) int64 { return o.At }), stream.Watermarks(stream.Monotonous()))
 	byShop := stream.KeyBy(orders, func(o order) int64 { return o.Shop })
@@ -105,7 +107,9 @@ func counted(rows []total) map[total]int {
 func startCluster(t *testing.T, cfg minicluster.Config) *minicluster.Cluster {
 	t.Helper()
 	cfg.NewBackend = bundled.NewBackend
-	cfg.Dir = t.TempDir()
+	if cfg.Dir == "" {
+		cfg.Dir = t.TempDir()
+	}
 	cfg.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	c, err := minicluster.Start(cfg)
 	if err != nil {

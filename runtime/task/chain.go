@@ -22,6 +22,7 @@ type node struct {
 	op         operators.Operator
 	out        *emitter
 	state      state.Backend
+	failer     state.Failer // of state, when it can fail; nil before it is opened
 	opened     bool
 	inWork     *columnar.Batch
 	commits    commitLog
@@ -191,7 +192,7 @@ func (o *emitter) EmitSide(tag string, b *columnar.Batch) {
 func (o *emitter) emit(targets []target, b *columnar.Batch) {
 	t := o.task
 	switch {
-	case len(targets) == 0 || t.err != nil:
+	case len(targets) == 0 || t.err != nil || t.stateFailed(o.node):
 		return
 	case t.finished:
 		// The end was forwarded: nothing may follow it.
@@ -272,9 +273,10 @@ func (t *Task) process(n *node, input int, b *columnar.Batch) {
 	}
 	caller := t.current
 	t.current, n.inWork = n, b
-	if err := n.op.Process(input, b); err != nil {
+	if err := n.op.Process(input, b); err != nil && !t.stateFailed(n) {
 		t.fail(n, err)
 	}
+	t.stateFailed(n)
 	t.current, n.inWork = caller, nil
 }
 

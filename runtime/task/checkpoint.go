@@ -168,7 +168,9 @@ func (t *Task) freeze(b exchange.Barrier, s *Snapshot) (frozen []frozenPart) {
 	cp := operators.Checkpoint{ID: b.ID, Savepoint: b.Savepoint, Final: b.Final || b.Stop}
 	var stateBytes int64
 	for _, n := range t.nodes {
-		t.current = n
+		if t.current = n; t.stateFailed(n) {
+			return frozen
+		}
 		n.commits.before(n.committer)
 		if n.snapshot != nil {
 			data, err := n.snapshot.Snapshot(cp)

@@ -26,7 +26,7 @@ func (t *Task) fail(n *node, err error) {
 
 // panicked records a panic caught on the task's goroutine.
 func (t *Task) panicked(r any) {
-	if t.err != nil {
+	if t.err != nil || t.anyStateFailed() { // what an operator makes of lost state is no fault of its own
 		return
 	}
 	t.err = fmt.Errorf("panic: %v", r)
@@ -84,6 +84,16 @@ func ErrorInfo(err error) *controlv1.ErrorInfo {
 			Fix: []string{"keep the type of the state, or give the new state another name", "or lose it: start from a savepoint with --drop-state and the operator's UID"},
 		}
 	}
+	var storage *state.StorageError
+	if errors.As(err, &storage) {
+		return &controlv1.ErrorInfo{
+			Code: "LEAT4213", What: "local state on disk cannot be used: " + storage.Path, Why: storage.Error(),
+			Fix: []string{
+				"make room on the disk of that folder, or give the taskmanager a larger or a sound one with --dir",
+				"or run on more taskmanagers, so that each holds less state",
+			},
+		}
+	}
 	var trouble *connectors.Trouble
 	if errors.As(err, &trouble) {
 		return &controlv1.ErrorInfo{Code: trouble.Code, What: trouble.What, Why: trouble.Err.Error(), Fix: []string{trouble.Fix}}
@@ -97,6 +107,28 @@ func ErrorInfo(err error) *controlv1.ErrorInfo {
 		info.Fix = []string{fatal.Fix}
 	}
 	return info
+}
+
+// stateFailed fails the task when the local state of an operator has failed:
+// what the operator read and wrote since is void. It is cheap.
+func (t *Task) stateFailed(n *node) bool {
+	if n.failer == nil {
+		return false
+	}
+	err := n.failer.Err()
+	if err != nil {
+		t.fail(n, err)
+	}
+	return err != nil
+}
+
+func (t *Task) anyStateFailed() bool {
+	for _, n := range t.nodes {
+		if t.stateFailed(n) {
+			return true
+		}
+	}
+	return false
 }
 
 func isFatal(err error) bool {

@@ -8,6 +8,7 @@ import (
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/operators"
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
+	"github.com/leatstream/leat/state"
 )
 
 // class says what a task's time goes to.
@@ -119,6 +120,17 @@ func (m operatorMetrics) Gauge(name string, read func() float64) {
 		m.set.gauges = make(map[string]func() float64)
 	}
 	m.set.gauges[m.prefix+name] = read
+}
+
+// measureState shows the sizes of an operator's state on disk.
+func (t *Task) measureState(n *node) {
+	d, ok := n.state.(state.OnDisk)
+	if !ok {
+		return
+	}
+	m := newOperatorMetrics(&t.metrics, n.spec.ID)
+	m.Gauge("stateDiskBytes", func() float64 { return float64(d.DiskBytes()) })
+	m.Gauge("stateCacheBytes", func() float64 { return float64(d.CacheBytes()) })
 }
 
 type counter struct{ n atomic.Int64 }

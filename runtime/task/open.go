@@ -7,6 +7,7 @@ import (
 
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/operators"
+	"github.com/leatstream/leat/state"
 )
 
 // Open restores and opens the operators, last to first, so that an operator's
@@ -120,6 +121,8 @@ func (t *Task) openNode(ctx context.Context, n *node) error {
 			return fmt.Errorf("opening keyed state: %w", err)
 		}
 		n.state, c.State = b, b
+		n.failer, _ = b.(state.Failer)
+		t.measureState(n)
 	}
 	if r := t.cfg.Restored; r != nil {
 		if n.state != nil {

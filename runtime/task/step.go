@@ -34,7 +34,7 @@ func (t *Task) Step() (w Wait) {
 	now := t.cfg.Clock.Now()
 	t.account(now)
 	progress, class := t.step(now)
-	if t.err != nil {
+	if t.anyStateFailed() || t.err != nil {
 		return Wait{Done: true}
 	}
 	if progress {

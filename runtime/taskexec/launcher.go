@@ -21,6 +21,8 @@ const (
 	EnvResult = "LEAT_RESULT_FD"
 	// EnvDir is the worker's own folder for local state.
 	EnvDir = "LEAT_WORKER_DIR"
+	// EnvStateBackend names the state backend of jobs that name none.
+	EnvStateBackend = "LEAT_STATE_BACKEND"
 	// EnvProfile, set for a taskmanager, names a folder into which each of its
 	// workers writes a CPU profile, from its start to its end.
 	EnvProfile = "LEAT_PPROF"

@@ -48,6 +48,8 @@ type ProcessConfig struct {
 	// PassEnv names variables of the taskmanager's environment that workers
 	// get too, for secrets that are resolved in them. Plans do not get them.
 	PassEnv []string
+	// StateBackend is that of jobs that name none; empty: in memory.
+	StateBackend string
 	// PlanMemoryBytes bounds a plan child; 0: 1 GiB.
 	PlanMemoryBytes int64
 	Clock           clock.Clock
@@ -101,6 +103,9 @@ func (l *ProcessLauncher) startWorker(program string, s Spec) (*process, error) 
 		EnvWorker: s.Start.GetWorkerId(), EnvToken: s.Token, EnvLifeline: "3",
 		"GOMEMLIMIT": strconv.FormatInt(int64(float64(s.MemoryBytes)*heapShare), 10) + "B",
 		"GOMAXPROCS": strconv.Itoa(s.CPUs),
+	}
+	if l.cfg.StateBackend != "" {
+		own[EnvStateBackend] = l.cfg.StateBackend
 	}
 	if folder := os.Getenv(EnvProfile); folder != "" {
 		own[EnvProfile] = folder

@@ -35,7 +35,8 @@ type Backend struct {
 	maxParallelism int
 	tableCache     int64
 
-	tables []*table // by id
+	tables []*table
+	nextID int // of a table
 	opened map[string]bool
 	values []*groupValues // by name, ascending
 	epoch  uint64         // numbers the spans between snapshots
@@ -95,12 +96,20 @@ func (b *Backend) table(d state.Descriptor) (*table, error) {
 			return t, state.CheckDescriptor(t.d, d)
 		}
 	}
-	if len(b.tables) >= math.MaxUint16 {
-		return nil, fmt.Errorf("state table %q: the operator has %d tables already", d.Name, len(b.tables))
+	t, err := b.newTable(d)
+	if err == nil {
+		b.tables = append(b.tables, t)
 	}
-	t := newTable(b, d, uint16(len(b.tables)))
-	b.tables = append(b.tables, t)
-	return t, nil
+	return t, err
+}
+
+// newTable makes a table with a number of its own.
+func (b *Backend) newTable(d state.Descriptor) (*table, error) {
+	if b.nextID >= math.MaxUint16 {
+		return nil, fmt.Errorf("state table %q: the operator has %d tables already", d.Name, b.nextID)
+	}
+	b.nextID++
+	return newTable(b, d, uint16(b.nextID-1)), nil
 }
 
 // Err implements state.Failer.
@@ -108,15 +117,18 @@ func (b *Backend) Err() error { return b.disk.err() }
 
 func (b *Backend) fail(op string, err error) { b.disk.fail(op, b.dir, err) }
 
-// Bytes implements state.Backend: the write-back caches and the memtables. The
-// block cache belongs to all backends of the store. Safe for concurrent use.
-func (b *Backend) Bytes() int64 {
+// Bytes implements state.Backend: the write-back caches. Memtables and blocks
+// belong to the budget of the store. Safe for concurrent use.
+func (b *Backend) Bytes() int64 { return b.cached.Load() }
+
+// CacheBytes implements state.OnDisk: the write-back caches and the memtables.
+func (b *Backend) CacheBytes() int64 {
 	n := b.cached.Load()
 	b.metrics(func(m *pebble.Metrics) { n += int64(m.MemTable.Size + m.MemTable.ZombieSize) })
 	return n
 }
 
-// DiskBytes implements state.OnDisk. Safe for concurrent use.
+// DiskBytes implements state.OnDisk.
 func (b *Backend) DiskBytes() (n int64) {
 	b.metrics(func(m *pebble.Metrics) { n = int64(m.DiskSpaceUsage()) })
 	return n

@@ -2,7 +2,6 @@ package pebblestate
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +19,7 @@ type snapshot struct {
 	b      *Backend
 	db     *pebble.Snapshot
 	header statefile.Header
+	tables map[uint16]frozenTable // by the number in keys
 	values []groupValues
 
 	mu struct {
@@ -29,15 +29,36 @@ type snapshot struct {
 	}
 }
 
+// frozenTable is what a snapshot knows of a table.
+type frozenTable struct {
+	place int        // in the header
+	trim  state.Trim // nil: all is written
+}
+
+// left returns what of a value is written.
+func (t *frozenTable) left(val []byte) ([]byte, bool) {
+	if t.trim == nil {
+		return val, true
+	}
+	return t.trim(val)
+}
+
 var _ state.Snapshot = (*snapshot)(nil)
 
 // Snapshot implements state.Backend. It writes back what the caches hold, and
 // so takes as long as they are large, whatever the size of the state.
 func (b *Backend) Snapshot(cp dataflow.CheckpointID) (state.Snapshot, error) {
-	s := &snapshot{b: b, header: statefile.Header{Checkpoint: cp, MaxParallelism: b.maxParallelism, Groups: b.groups}}
+	s := &snapshot{b: b, tables: map[uint16]frozenTable{}, header: statefile.Header{Checkpoint: cp, MaxParallelism: b.maxParallelism, Groups: b.groups}}
+	for i, t := range b.tables {
+		s.header.Tables = append(s.header.Tables, t.d)
+		ft := frozenTable{place: i}
+		if t.onSnapshot != nil {
+			ft.trim = t.onSnapshot()
+		}
+		s.tables[t.id] = ft
+	}
 	for _, t := range b.tables {
 		t.flush()
-		s.header.Tables = append(s.header.Tables, t.d)
 	}
 	if err := b.Err(); err != nil {
 		return nil, err
@@ -133,10 +154,12 @@ type chunker struct {
 
 	// The run under way: entries of one namespace and key group, of a map also
 	// of one key.
-	at    address
-	key   []byte
-	run_  []byte
-	count int
+	at     address
+	place  int // of its table in the header
+	key    []byte
+	parsed []byte
+	run_   []byte
+	count  int
 }
 
 func (c *chunker) run() error {
@@ -168,40 +191,48 @@ func (c *chunker) add(it *pebble.Iterator) error {
 	if err != nil {
 		return err
 	}
-	if int(at.table) >= len(c.s.header.Tables) || !c.s.header.Groups.Contains(at.group) {
+	ft, ok := c.s.tables[at.table]
+	if !ok {
+		return nil // of a table that was migrated, not yet dropped
+	}
+	if !c.s.header.Groups.Contains(at.group) {
 		return fmt.Errorf("state of key %x is of no key group in %d to %d: the operator wrote under a foreign key", key, c.s.header.Groups.First, c.s.header.Groups.Last)
 	}
-	d := &c.s.header.Tables[at.table]
+	d := &c.s.header.Tables[ft.place]
 	if d.Sub {
-		return c.addSub(at, key, val)
+		return c.addSub(ft, at, key, val)
+	}
+	val, keep := ft.left(val)
+	if !keep {
+		return nil
 	}
 	if at != c.at || c.count == 0 {
 		c.endRun()
-		c.at = at
+		c.at, c.place = at, ft.place
 	}
 	c.run_ = statefile.AppendEntry(c.run_, d.Fixed, key, val)
 	c.count++
 	return c.full()
 }
 
-func (c *chunker) addSub(at address, b, val []byte) error {
-	key, sub, err := parseHead(nil, b)
+func (c *chunker) addSub(ft frozenTable, at address, b, val []byte) error {
+	key, sub, err := parseHead(c.parsed[:0], b)
 	if err != nil {
 		return err
 	}
+	c.parsed = key
 	if len(sub) == 0 {
 		c.endRun()
-		c.at, c.key = at, key
-		if len(val) != countBytes || binary.LittleEndian.Uint64(val) == 0 {
-			return fmt.Errorf("head of key %x is %x", key, val)
-		}
+		c.at, c.place, c.key = at, ft.place, append(c.key[:0], key...)
 		return nil
 	}
 	if at != c.at || !bytes.Equal(key, c.key) {
 		return fmt.Errorf("entry of key %x, which has no head", key)
 	}
-	c.run_ = statefile.AppendSubEntry(c.run_, sub[1:], val)
-	c.count++
+	if val, keep := ft.left(val); keep {
+		c.run_ = statefile.AppendSubEntry(c.run_, sub[1:], val)
+		c.count++
+	}
 	return c.full()
 }
 
@@ -221,10 +252,10 @@ func (c *chunker) endRun() {
 	}
 	body := &c.bodies[c.at.group-c.s.header.Groups.First]
 	was := len(*body)
-	if c.s.header.Tables[c.at.table].Sub {
-		*body = statefile.AppendSubEntries(*body, int(c.at.table), c.at.ns, c.key, c.count)
+	if c.s.header.Tables[c.place].Sub {
+		*body = statefile.AppendSubEntries(*body, c.place, c.at.ns, c.key, c.count)
 	} else {
-		*body = statefile.AppendEntries(*body, int(c.at.table), c.at.ns, c.count)
+		*body = statefile.AppendEntries(*body, c.place, c.at.ns, c.count)
 	}
 	*body = append(*body, c.run_...)
 	c.bytes += len(*body) - was

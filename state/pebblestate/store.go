@@ -47,6 +47,8 @@ type Config struct {
 	fs vfs.FS // nil: the disk
 }
 
+var _ state.Backends = (*Store)(nil)
+
 // Store makes the backends of a process, which share its memory budget. It is
 // safe for concurrent use.
 type Store struct {

@@ -21,6 +21,9 @@ type table struct {
 	count  int        // values, over all namespaces
 	order  []int64    // namespaces that hold a key, ascending; nil: to be made again
 	scans  int        // under way: nothing is evicted meanwhile
+
+	swept      []byte // where the sweep under way goes on; empty: at the start
+	onSnapshot func() state.Trim
 }
 
 // namespace is what is known of a namespace without reading. The table

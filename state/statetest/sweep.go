@@ -83,6 +83,14 @@ func testSweep(t *testing.T, f Factory) {
 	}
 }
 
+// file is what a snapshot of the world's only subtask holds.
+func file(t *testing.T, w *world) []byte {
+	t.Helper()
+	s := w.snapshots(1)[0]
+	defer s.Release()
+	return write(t, s)
+}
+
 func wantFile(t *testing.T, f Factory, file []byte, want []string) {
 	t.Helper()
 	got := newWorld(t, f, 1, suiteGroups, 0)
@@ -146,7 +154,7 @@ func testSnapshotTrim(t *testing.T, f Factory) {
 	for _, tab := range w.tables[0] {
 		tab.(state.Sweeper).OnSnapshot(nil)
 	}
-	ref.open(1, [][]byte{write(t, w.snapshots(2)[0])})
+	ref.open(1, [][]byte{file(t, w)})
 	for i, s := range sweepers(t, ref.tables[0]) {
 		s.Sweep(0, evens(i == 0))
 	}
@@ -171,8 +179,8 @@ func testMigrate(t *testing.T, f Factory) {
 	}
 	for seed := range uint64(4) {
 		w := fillWorld(t, f, 1, seed, 1500)
-		file := write(t, w.snapshots(1)[0])
-		got, want := migrated(t, f, file), migrated(t, NewReference, file)
+		old := file(t, w)
+		got, want := migrated(t, f, old), migrated(t, NewReference, old)
 		if d := diff(got, want); d != "" {
 			t.Errorf("seed %d: %s", seed, d)
 		}
@@ -235,7 +243,9 @@ func testMigrateKeepsOrderAndRoom(t *testing.T, f Factory) {
 	}
 	b := f(whole(), suiteGroups)
 	defer b.Close()
-	if err := b.Restore(bytes.NewReader(write(t, s))); err != nil {
+	err = b.Restore(bytes.NewReader(write(t, s)))
+	s.Release()
+	if err != nil {
 		t.Fatal(err)
 	}
 	before, most, seen := b.Bytes(), int64(0), 0
@@ -276,7 +286,7 @@ func testMigrateError(t *testing.T, f Factory) {
 	w := fillWorld(t, f, 1, 2, 300)
 	b := f(whole(), suiteGroups)
 	defer b.Close()
-	if err := b.Restore(bytes.NewReader(write(t, w.snapshots(1)[0]))); err != nil {
+	if err := b.Restore(bytes.NewReader(file(t, w))); err != nil {
 		t.Fatal(err)
 	}
 	d := descriptors()[1]
