@@ -32,8 +32,10 @@ type keyed[K comparable, R any] struct {
 	ctx    Context[K, R]
 	enc    []byte
 	// armed is the wall time that the clock was asked to call at.
-	armed   int64
-	disarm  func()
+	armed  int64
+	disarm func()
+	// unsweep takes back that age is called; nil when it is not going to be.
+	unsweep func()
 	ending  bool
 	opened  bool
 	keyless bool // a broadcast row is in work
@@ -69,6 +71,7 @@ func (o *keyed[K, R]) Open(ctx *operators.Context) (err error) {
 		backend = o.ctx.undo
 	}
 	o.ctx.keyed = state.NewKeyed(backend)
+	o.ctx.keyed.Advance(clock.Millis(ctx.Clock), dataflow.TimeMin, 0)
 	if o.ctx.timers, err = timer.New(backend, timersName); err != nil {
 		return err
 	}
@@ -119,6 +122,28 @@ func (o *keyed[K, R]) failed(r setaside.Record, err error) {
 	}
 }
 
+// age tells state with a TTL the time.
+func (o *keyed[K, R]) age(rows int) {
+	if o.ctx.keyed.HasTTL() {
+		o.ctx.keyed.Advance(clock.Millis(o.ctx.op.Clock), o.ctx.watermark, rows)
+	}
+}
+
+// armSweep asks to be called when state is due to be removed, though no row
+// may come.
+func (o *keyed[K, R]) armSweep() {
+	at, ok := o.ctx.keyed.NextSweep()
+	if !ok || o.unsweep != nil || o.ending {
+		return
+	}
+	o.unsweep = o.ctx.op.At(at, func() error {
+		o.unsweep = nil
+		o.age(0)
+		o.armSweep()
+		return nil
+	})
+}
+
 // forEachKey calls fn for each key that has an entry in a state.
 func (o *keyed[K, R]) forEachKey(over state.KeyScanner, fn func(*Context[K, R]) error) error {
 	var arena []byte
@@ -152,6 +177,7 @@ func (o *keyed[K, R]) Watermark(wm int64) (bool, error) {
 	done, err := o.ctx.timers.AdvanceEvent(wm, o.fire(false), o.ctx.op.Out.Ready)
 	if done {
 		o.ctx.watermark = wm
+		o.age(0) // not before: timers see what expires with them
 	}
 	o.ctx.flush()
 	o.arm()
@@ -183,6 +209,7 @@ func (o *keyed[K, R]) fire(processing bool) timer.Fire {
 		if processing {
 			o.ctx.time = dataflow.TimeNone
 		}
+		o.ctx.keyed.SetRowTime(o.ctx.time)
 		o.ctx.out.known = false
 		o.ctx.out.at(o.ctx.time, !processing)
 		o.firing, o.due = true, Timer{At: time.UnixMilli(at).UTC(), Processing: processing}
@@ -198,6 +225,7 @@ func (o *keyed[K, R]) fire(processing bool) timer.Fire {
 
 // arm asks to be called when the next processing-time timer is due.
 func (o *keyed[K, R]) arm() {
+	o.armSweep()
 	next, ok := o.ctx.timers.NextProcessing()
 	if !ok || o.ending || (o.disarm != nil && o.armed <= next) {
 		return
@@ -216,6 +244,7 @@ func (o *keyed[K, R]) armAt(millis int64) {
 // wake runs when processing time has passed a timer.
 func (o *keyed[K, R]) wake() error {
 	o.disarm = nil
+	o.age(0)
 	now := clock.Millis(o.ctx.op.Clock)
 	done, err := o.ctx.timers.AdvanceProcessing(now, o.fire(true), o.ctx.op.Out.Ready)
 	o.ctx.flush()
@@ -252,6 +281,9 @@ func (o *keyed[K, R]) Position() string {
 func (o *keyed[K, R]) Close() error {
 	if o.disarm != nil {
 		o.disarm()
+	}
+	if o.unsweep != nil {
+		o.unsweep()
 	}
 	if !o.opened {
 		return nil
