@@ -138,7 +138,7 @@ func (t *Task) openNode(ctx context.Context, n *node) error {
 		c.Restored = old
 	}
 	n.opened = true
-	if err := n.op.Open(c); err != nil {
+	if err := state.NameOperator(n.op.Open(c), n.spec.UID); err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
 	n.commits.opened(n.committer)
