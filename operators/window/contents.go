@@ -47,7 +47,7 @@ type aggregates[A any] struct {
 
 func (c *aggregates[A]) open(b state.Backend) (err error) {
 	c.fixed = c.codec.Fixed()
-	c.table, err = b.Table(state.Descriptor{Name: c.name, Schema: c.codec.Schema(), Fixed: c.fixed})
+	c.table, err = state.RowTable(b, c.name, c.codec, false)
 	if c.fixed > 0 {
 		c.bulk, _ = c.table.(state.BatchUpserter)
 	}
@@ -105,7 +105,7 @@ func (c *records[T]) open(b state.Backend) (err error) {
 	if c.counts, err = b.Table(state.Descriptor{Name: tableCounts, Schema: "uint64", Fixed: 8}); err != nil {
 		return err
 	}
-	t, err := b.Table(state.Descriptor{Name: tableRecords, Schema: c.codec.Schema(), Sub: true})
+	t, err := state.RowTable(b, tableRecords, c.codec, true)
 	if err != nil {
 		return err
 	}
