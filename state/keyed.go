@@ -59,6 +59,9 @@ func (k *Keyed) SetRowTime(t int64) { k.rowTime = t }
 // SetNamespace sets the namespace that handles refer to.
 func (k *Keyed) SetNamespace(ns int64) { k.ns = ns }
 
+// Namespace returns the current namespace.
+func (k *Keyed) Namespace() int64 { return k.ns }
+
 // Backend returns where the state lies.
 func (k *Keyed) Backend() Backend { return k.backend }
 

@@ -5,6 +5,7 @@
 package window
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/leatstream/leat/dataflow"
@@ -76,6 +77,11 @@ func (a Tumbling) index(wm int64) int64 {
 		return dataflow.TimeMax
 	}
 	return a.Assign(wm + 1).start
+}
+
+// compare orders windows by start, then end.
+func (w Window) compare(o Window) int {
+	return cmp.Or(cmp.Compare(w.start, o.start), cmp.Compare(w.end, o.end))
 }
 
 func floorMod(x, m int64) int64 {

@@ -18,6 +18,9 @@ func TablesOf[A, T any]() []state.Descriptor {
 		fixed(tableAggregates, must(codec.Of[A]())),
 		fixed(tableLive, must(codec.Of[live[A]]())),
 		fixed(tableSuffixes, must(codec.Of[suffix[A]]())),
+		{Name: tableWindows, Schema: must(codec.Of[record]()).Schema(), Sub: true},
+		{Name: tableAccs, Schema: must(codec.Of[A]()).Schema(), Sub: true},
+		{Name: tableElements, Schema: must(codec.Of[T]()).Schema(), Sub: true},
 		{Name: tableCounts, Schema: "uint64", Fixed: 8},
 		{Name: tableRecords, Schema: must(codec.Of[T]()).Schema(), Sub: true},
 	}

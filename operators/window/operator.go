@@ -225,24 +225,25 @@ func (o *operator[K, T, A, O]) finish(b *columnar.Batch, rows []T) error {
 	}
 	o.slots.release()
 	o.batch = nil
-	o.setAside(b, rows)
+	setAside(o.out, b, rows, o.late, o.lateCount, o.lateDropped)
 	return nil
 }
 
-func (o *operator[K, T, A, O]) setAside(b *columnar.Batch, rows []T) {
-	if len(o.late) == 0 {
+// setAside emits and counts late rows.
+func setAside[T any](out operators.Output, b *columnar.Batch, rows []T, which []int32, count, dropped operators.Counter) {
+	if len(which) == 0 {
 		return
 	}
-	o.lateCount.Add(int64(len(o.late)))
-	if !o.out.HasSide(dataflow.SideLate) {
-		o.lateDropped.Add(int64(len(o.late)))
+	count.Add(int64(len(which)))
+	if !out.HasSide(dataflow.SideLate) {
+		dropped.Add(int64(len(which)))
 		return
 	}
-	late, times := make([]T, len(o.late)), make([]int64, len(o.late))
-	for to, from := range o.late {
+	late, times := make([]T, len(which)), make([]int64, len(which))
+	for to, from := range which {
 		late[to], times[to] = rows[from], b.Time(int(from))
 	}
-	o.out.EmitSide(dataflow.SideLate, columnar.NewBatch(late, times))
+	out.EmitSide(dataflow.SideLate, columnar.NewBatch(late, times))
 }
 
 // Watermark implements operators.WatermarkHandler: it fires the windows that

@@ -65,3 +65,31 @@ func (c Cumulative) firstEnd(t int64) int64 { return c.pane().Assign(t).end }
 func (c Cumulative) lastEnd(pane int64) int64 { return c.whole().Assign(pane).end }
 
 func (c Cumulative) start(end int64) int64 { return c.whole().Assign(dataflow.AddTime(end, -1)).start }
+
+// Aligned assigns rows to windows that are the same for all keys, one by one:
+// those of panes, or of grid when that is nil.
+func Aligned[T any](grid Tumbling, panes Panes) Assigner[T] {
+	if panes == nil {
+		return AssignerFunc[T](func(dst []Window, _ T, at int64) []Window { return append(dst, grid.Assign(at)) })
+	}
+	return AssignerFunc[T](func(dst []Window, _ T, at int64) []Window {
+		for end := panes.firstEnd(at); ; end = panes.firstEnd(end) {
+			w := Window{start: panes.start(end), end: end}
+			if w.start > at {
+				return dst
+			}
+			dst = append(dst, w)
+			if end == dataflow.TimeMax {
+				return dst
+			}
+		}
+	})
+}
+
+// Sessions assigns rows to sessions, for an operator that merges: a session
+// ends when no row has come for gap milliseconds.
+func Sessions[T any](gap func(T) int64) Assigner[T] {
+	return AssignerFunc[T](func(dst []Window, v T, at int64) []Window {
+		return append(dst, Window{start: at, end: dataflow.AddTime(at, gap(v))})
+	})
+}

@@ -72,6 +72,33 @@ func paned(w window.Panes, lateness int64) operators.Factory {
 	})
 }
 
+// one keeps windows one by one.
+func one(a window.Assigner[sale], lateness int64, rows, merging bool) operators.Factory {
+	cfg := window.SingleConfig[string, sale, total, row]{
+		Key: keyOf, Hasher: must(columnar.HasherOf(keyOf)), KeyCodec: must(codec.Of[string]()),
+		Assigner: a, Lateness: lateness, Merging: merging, Trigger: window.AnyRow[sale](window.ByEventTime{}),
+		Fold: window.Fold[sale, total]{
+			Codec: must(codec.Of[total]()), Add: func(a *total, s sale) { a.Count++; a.Sum += s.Amount },
+			Merge: func(into, from *total) { into.Count += from.Count; into.Sum += from.Sum },
+		},
+		Function: func() window.Function[string, total, row] { return emitTotal{} },
+	}
+	if rows {
+		cfg.Rows = must(codec.Of[sale]())
+	}
+	return window.Single(cfg)
+}
+
+type emitTotal struct{}
+
+func (emitTotal) Open(*window.Context[string, row]) error { return nil }
+func (emitTotal) Fire(ctx *window.Context[string, row], a *total) error {
+	w := ctx.Window()
+	ctx.Emit(row{ctx.Key(), w.StartMillis(), w.EndMillis(), a.Count, a.Sum})
+	return nil
+}
+func (emitTotal) Clear(*window.Context[string, row]) error { return nil }
+
 func processed(w window.Tumbling, lateness int64) operators.Factory {
 	return window.Process(config(w, lateness), must(codec.Of[sale]()),
 		func(k string, w window.Window, rows []sale, emit func(row)) {
@@ -217,6 +244,14 @@ func TestAgainstReference(t *testing.T) {
 			w := window.Cumulative{Max: 60, Step: []int64{10, 20, 60}[rng.IntN(3)], Offset: rng.Int64N(200) - 100}
 			return func(l int64) operators.Factory { return paned(w, l) }, cumulative(w)
 		},
+	}
+	for _, rows := range []bool{false, true} {
+		ways[fmt.Sprintf("single/rows=%t", rows)] = func(rng *rand.Rand) (func(int64) operators.Factory, func(int64) []window.Window) {
+			w := window.Sliding{Size: 50, Slide: []int64{10, 25, 50}[rng.IntN(3)], Offset: rng.Int64N(200) - 100}
+			return func(l int64) operators.Factory {
+				return one(window.Aligned[sale](window.Tumbling{}, w), l, rows, false)
+			}, sliding(w)
+		}
 	}
 	for name, way := range ways {
 		for _, batchRows := range []int{1, 3, 1024} {
