@@ -62,6 +62,9 @@ type WindowOption func(*windowConfig)
 
 type windowConfig struct {
 	lateness time.Duration
+	triggers []TriggerSpec
+	evictors []EvictorSpec
+	faults   []string
 }
 
 // AllowedLateness is how long after its end a window still takes records:

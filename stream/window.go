@@ -20,27 +20,42 @@ type WindowedStream[K comparable, T any] struct {
 	assign WindowAssigner
 	cfg    windowConfig
 	where  string
+	plan   windowPlan[T]
+	all    bool        // not keyed: one subtask
 	node   *graph.Node // of the function, once there is one
 }
 
 // Window cuts the stream into windows of event time.
 func (k *KeyedStream[K, T]) Window(a WindowAssigner, opts ...WindowOption) *WindowedStream[K, T] {
-	w := &WindowedStream[K, T]{keyed: k, assign: a, where: callSite()}
+	return windowed(k, a, callSite(), opts)
+}
+
+// All is the key of rows that have none: of WindowAll.
+type All struct{}
+
+// WindowAll cuts a stream without keys into windows: all rows go through one
+// subtask. With many rows, windows by key and a second window over their
+// results are faster.
+func WindowAll[T any](d *DataStream[T], a WindowAssigner, opts ...WindowOption) *WindowedStream[All, T] {
+	where := callSite()
+	w := windowed(KeyBy(d, func(T) All { return All{} }), a, where, opts)
+	w.all = true
+	return w
+}
+
+func windowed[K comparable, T any](k *KeyedStream[K, T], a WindowAssigner, where string, opts []WindowOption) *WindowedStream[K, T] {
+	w := &WindowedStream[K, T]{keyed: k, assign: a, where: where}
+	e := k.stream.env
 	for _, o := range opts {
+		if o == nil {
+			e.fail(where, "an option of the window (%s) is nil", a.text)
+			continue
+		}
 		o(&w.cfg)
 	}
-	e := k.stream.env
-	for _, f := range a.faults {
-		e.fail(w.where, "%s", f)
-	}
-	switch d := w.cfg.lateness; {
-	case d < 0:
-		e.fail(w.where, "allowed lateness %s is negative", d)
-	case d > windowMax:
-		e.fail(w.where, "allowed lateness %s is longer than %s", d, windowMax)
-	}
-	if k.stream.untimed != "" {
-		e.fail(w.where, "a window (%s) needs event time, but source %q has no watermarks: add stream.Watermarks to its From", a.text, k.stream.untimed)
+	w.plan = planOf[T](a, w.cfg, k.stream.untimed)
+	for _, f := range w.plan.faults {
+		e.fail(where, "%s", f)
 	}
 	return w
 }
@@ -59,13 +74,34 @@ func (w *WindowedStream[K, T]) Late() *DataStream[T] {
 	return d
 }
 
-// config returns what the window operator of output O needs; ok is false
-// after a fault.
-func config[K comparable, T, O any](w *WindowedStream[K, T]) (c window.Config[K, T, O], ok bool) {
+// config returns what the operator of windows as tables needs.
+func config[K comparable, T, O any](w *WindowedStream[K, T]) window.Config[K, T, O] {
 	return window.Config[K, T, O]{
 		Windows: w.assign.tumbling(), Panes: w.assign.panes(), Lateness: w.cfg.lateness.Milliseconds(),
 		Key: w.keyed.key, Hasher: w.keyed.hasher, KeyCodec: w.keyed.codec,
-	}, w.keyed.codec != nil && len(w.assign.faults) == 0
+	}
+}
+
+// sound reports whether nothing is wrong with the window itself.
+func (w *WindowedStream[K, T]) sound() bool { return w.keyed.codec != nil && len(w.plan.faults) == 0 }
+
+// single returns the factory of the operator that keeps windows one by one.
+// Rows are kept for functions that want them, for evictors, and where
+// accumulators would have to be merged and cannot.
+func single[K comparable, T, A, O any](w *WindowedStream[K, T], fold window.Fold[T, A], keepRows bool, fn func() window.Function[K, A, O]) (operators.Factory, error) {
+	cfg := window.SingleConfig[K, T, A, O]{
+		Key: w.keyed.key, Hasher: w.keyed.hasher, KeyCodec: w.keyed.codec,
+		Assigner: w.plan.assigner, Merging: w.plan.merging, Clock: w.assign.clock, Untimed: w.plan.untimed,
+		Lateness: w.cfg.lateness.Milliseconds(), Trigger: w.plan.trigger, Evictor: w.plan.evictor,
+		Fold: fold, Function: fn,
+	}
+	if keepRows || cfg.Evictor != nil || cfg.Merging && fold.Merge == nil {
+		var err error
+		if cfg.Rows, err = codec.Of[T](); err != nil {
+			return nil, err
+		}
+	}
+	return window.Single(cfg), nil
 }
 
 // addWindow appends the operator of a window.
@@ -78,8 +114,11 @@ func addWindow[K comparable, T, O any](w *WindowedStream[K, T], op, where string
 		op: op, kind: graph.KindOperator, factory: f, stateful: true, keyed: true, out: out, where: where,
 		detail: fmt.Sprintf("%s lateness %s", w.assign.text, w.cfg.lateness),
 	}
+	if w.all {
+		opts = append([]Option{Parallelism(1)}, opts...)
+	}
 	w.node = in.env.add(s, in.ports, in.typ, opts)
-	return then[O](in.env, w.node, out, "")
+	return then[O](in.env, w.node, out, in.untimed)
 }
 
 // Aggregator folds the records of a window into an accumulator A, which is
@@ -131,13 +170,16 @@ func foldOf[T, A, R any](e *Env, where string, agg Aggregator[T, A, R]) (fold wi
 func aggregate[K comparable, T, A, O any](w *WindowedStream[K, T], op, where string, fold window.Fold[T, A], ok bool, result func(K, Window, *A) O, opts []Option) *DataStream[O] {
 	out := rowTypeOf[O](w.keyed.stream.env, where)
 	var f operators.Factory
-	cfg, fine := config[K, T, O](w)
-	if cfg.Panes != nil && fold.Merge == nil {
-		w.keyed.stream.env.fail(where, "windows that overlap (%s) need an aggregator that merges: give it a method Merge (stream.Merger)", w.assign.text)
-		fine = false
-	}
-	if fine && ok {
-		f = window.Aggregate(cfg, fold, result)
+	switch {
+	case !w.sound() || !ok:
+	case w.plan.tables && (w.assign.panes() == nil || fold.Merge != nil):
+		f = window.Aggregate(config[K, T, O](w), fold, result)
+	default:
+		var err error
+		f, err = single(w, fold, false, func() window.Function[K, A, O] { return &foldedWindow[K, A, O]{result: result} })
+		if err != nil {
+			w.keyed.stream.env.fail(where, "%w", err)
+		}
 	}
 	return addWindow[K, T, O](w, op, where, out, f, opts)
 }
@@ -186,18 +228,23 @@ func ProcessWindow[K comparable, T, R any](w *WindowedStream[K, T], fn func(key 
 	where := callSite()
 	e := w.keyed.stream.env
 	out := rowTypeOf[R](e, where)
+	if fn == nil {
+		e.fail(where, "the function of ProcessWindow is nil")
+	}
 	rows, err := codec.Of[T]()
 	if err != nil {
 		e.fail(where, "%w", err)
 	}
 	var f operators.Factory
-	cfg, ok := config[K, T, R](w)
-	if cfg.Panes != nil {
-		e.fail(where, "ProcessWindow has windows that overlap (%s)", w.assign.text)
-		ok = false
-	}
-	if ok && err == nil {
-		f = window.Process(cfg, rows, fn)
+	switch {
+	case !w.sound() || err != nil:
+	case w.plan.tables && w.assign.panes() == nil:
+		f = window.Process(config[K, T, R](w), rows, fn)
+	default:
+		f, err = single(w, keptRows[T](), true, func() window.Function[K, []T, R] { return &rowsOfWindow[K, T, R]{fn: fn} })
+		if err != nil {
+			e.fail(where, "%w", err)
+		}
 	}
 	return addWindow[K, T, R](w, "process-window", where, out, f, opts)
 }

@@ -14,6 +14,10 @@ type WindowAssigner struct {
 	slide  time.Duration
 	offset time.Duration
 	zone   *time.Location
+	clock  bool // of processing time
+	rows   int  // of count windows
+	every  int
+	custom any // func(T) int64 of a dynamic gap, window.Assigner[T]
 	text   string
 	faults []string
 }
@@ -24,6 +28,11 @@ const (
 	kindTumbling assignerKind = iota
 	kindSliding
 	kindCumulative
+	kindSession
+	kindSessionBy
+	kindGlobal
+	kindCount
+	kindCustom
 )
 
 // AssignerOption sets an option of an assigner.
@@ -46,6 +55,13 @@ func In(loc *time.Location) AssignerOption {
 		}
 		a.zone = loc
 	}
+}
+
+// ByProcessingTime makes windows of the clock of the machine instead of event
+// time: rows are put into the window of the time at which they come. What is
+// where then depends on the run, and no row is late.
+func ByProcessingTime() AssignerOption {
+	return func(a *WindowAssigner) { a.clock = true }
 }
 
 // Tumbling cuts event time into windows of one size, without gap or overlap.
@@ -89,6 +105,77 @@ func Cumulative(size, step time.Duration, opts ...AssignerOption) WindowAssigner
 	}
 	return a.with(opts, fmt.Sprintf("cumulative %s by %s", size, step))
 }
+
+// Session puts rows of a key into one window as long as each comes within gap
+// of another: a session ends when no row has come for gap. A late row may join
+// two sessions. The function must be able to merge: Reduce, an Aggregator that
+// is a Merger, or ProcessWindow. Without a Merger an Aggregator is given all
+// rows, which are kept for it.
+func Session(gap time.Duration, opts ...AssignerOption) WindowAssigner {
+	a := WindowAssigner{kind: kindSession, size: gap}
+	a.sized("gap of", gap)
+	return a.with(opts, fmt.Sprintf("session gap %s", gap))
+}
+
+// SessionBy is Session with a gap that depends on the row: a session ends when
+// the gaps of all its rows are over. A gap that is not positive fails the job.
+func SessionBy[T any](gap func(v T) time.Duration, opts ...AssignerOption) WindowAssigner {
+	a := WindowAssigner{kind: kindSessionBy}
+	if gap == nil {
+		a.fault("the function of SessionBy is nil")
+	} else {
+		a.custom = window.Sessions(func(v T) int64 { return gap(v).Milliseconds() })
+	}
+	return a.with(opts, "session with a gap by row")
+}
+
+// GlobalWindows puts all rows of a key into one window without an end. It
+// needs a Trigger that says when there is a result.
+func GlobalWindows() WindowAssigner {
+	return WindowAssigner{kind: kindGlobal}.with(nil, "global window")
+}
+
+// Count puts each n rows of a key into one window: the result comes with the
+// n-th of them. Rows short of n at the end of the input give no result. Time
+// plays no part: Window.IsGlobal.
+func Count(n int) WindowAssigner {
+	a := WindowAssigner{kind: kindCount, rows: n}
+	if n < 1 {
+		a.fault("window of %d rows: give it at least one", n)
+	}
+	return a.with(nil, fmt.Sprintf("count %d", n))
+}
+
+// CountSliding gives a result of the last n rows of a key, with each every-th
+// row. The rows are kept.
+func CountSliding(n, every int) WindowAssigner {
+	a := WindowAssigner{kind: kindCount, rows: n, every: every}
+	switch {
+	case n < 1:
+		a.fault("window of %d rows: give it at least one", n)
+	case every < 1:
+		a.fault("a result every %d rows: give it at least one", every)
+	case every > n:
+		a.fault("a result of %d rows every %d rows would leave rows out: use every of at most %d", n, every, n)
+	}
+	return a.with(nil, fmt.Sprintf("count %d every %d", n, every))
+}
+
+// CustomWindows puts rows into the windows that assign appends to dst for
+// them: WindowOf makes one. at is the row's event time in milliseconds. It
+// depends on the row and the time alone.
+func CustomWindows[T any](assign func(dst []Window, v T, at int64) []Window, opts ...AssignerOption) WindowAssigner {
+	a := WindowAssigner{kind: kindCustom}
+	if assign == nil {
+		a.fault("the function of CustomWindows is nil")
+	} else {
+		a.custom = window.Assigner[T](window.AssignerFunc[T](assign))
+	}
+	return a.with(opts, "custom windows")
+}
+
+// WindowOf returns the window from one time in milliseconds to another.
+func WindowOf(startMillis, endMillis int64) Window { return window.Of(startMillis, endMillis) }
 
 const (
 	// panesMax bounds what one window is made of.
@@ -135,6 +222,12 @@ func (a WindowAssigner) with(opts []AssignerOption, text string) WindowAssigner 
 			a.fault("window of %s in a time zone neither divides a day nor is a number of days", a.size)
 		}
 		text += " in " + a.zone.String()
+	}
+	if a.offset != 0 && a.kind > kindCumulative {
+		a.fault("Offset is for tumbling, sliding and cumulative windows, not %s", text)
+	}
+	if a.clock {
+		text += " of processing time"
 	}
 	if a.offset%time.Millisecond != 0 {
 		a.fault("offset %s is no whole number of milliseconds", a.offset)

@@ -2,8 +2,10 @@ package stream_test
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/leatstream/leat/state"
 	"github.com/leatstream/leat/stream"
 )
 
@@ -66,4 +68,233 @@ func ExampleIn() {
 	// Output:
 	// ann 1970-01-01 00:00:00 45
 	// bob 1970-01-01 00:00:00 18
+}
+
+func ExampleSession() {
+	env := stream.NewEnv()
+	win := byUser(env).Window(stream.Session(55 * time.Second))
+	show(env, stream.AggregateWindow(win, sumN{}, clickRow, stream.UID("sessions")))
+	// Output:
+	// ann 00:05-01:56 13
+	// ann 02:10-03:05 32
+	// bob 00:10-01:05 2
+	// bob 01:59-02:54 16
+}
+
+func ExampleSessionBy() {
+	env := stream.NewEnv()
+	win := byUser(env).Window(stream.SessionBy(func(c click) time.Duration {
+		return time.Duration(c.N) * time.Minute
+	}))
+	show(env, win.Reduce(func(a, b click) click { return click{a.User, a.N + b.N, a.At} }, stream.UID("sessions")))
+	// Output:
+	// {ann 45 1970-01-01 00:00:05 +0000 UTC}
+	// {bob 18 1970-01-01 00:00:10 +0000 UTC}
+}
+
+func ExampleCount() {
+	env := stream.NewEnv()
+	win := byUser(env).Window(stream.Count(2))
+	show(env, win.Reduce(func(a, b click) click { return click{a.User, a.N + b.N, b.At} }, stream.UID("pairs")))
+	// Output:
+	// {ann 40 1970-01-01 00:02:10 +0000 UTC}
+	// {ann 5 1970-01-01 00:00:59 +0000 UTC}
+	// {bob 18 1970-01-01 00:01:59 +0000 UTC}
+}
+
+func ExampleCountSliding() {
+	env := stream.NewEnv()
+	win := byUser(env).Window(stream.CountSliding(3, 1))
+	show(env, stream.ProcessWindow(win, func(user string, _ stream.Window, last []click, emit func(string)) {
+		var ns []string
+		for _, c := range last {
+			ns = append(ns, fmt.Sprint(c.N))
+		}
+		emit(user + " " + strings.Join(ns, "+"))
+	}, stream.UID("last")))
+	// Output:
+	// ann 1
+	// ann 1+4
+	// ann 1+4+8
+	// ann 4+8+32
+	// bob 2
+	// bob 2+16
+}
+
+func ExampleGlobalWindows() {
+	env := stream.NewEnv()
+	win := byUser(env).Window(stream.GlobalWindows(), stream.Trigger(stream.OnCount(2)))
+	sums := stream.Aggregate(win, sumN{}, stream.UID("sums")) // so far, with every second click
+	show(env, sums)
+	// Output:
+	// 18
+	// 45
+	// 5
+}
+
+func ExampleCustomWindows() {
+	env := stream.NewEnv()
+	small := func(dst []stream.Window, c click, at int64) []stream.Window {
+		if c.N > 20 {
+			return dst // in no window
+		}
+		return append(dst, stream.WindowOf(at/60_000*60_000, at/60_000*60_000+60_000))
+	}
+	win := byUser(env).Window(stream.CustomWindows(small))
+	show(env, stream.AggregateWindow(win, sumN{}, clickRow, stream.UID("sums")))
+	// Output:
+	// ann 00:00-01:00 5
+	// ann 01:00-02:00 8
+	// bob 00:00-01:00 2
+	// bob 01:00-02:00 16
+}
+
+func ExampleWindowAll() {
+	env := stream.NewEnv()
+	win := stream.WindowAll(from(env), stream.Tumbling(time.Minute))
+	show(env, stream.AggregateWindow(win, sumN{}, func(_ stream.All, w stream.Window, sum int64) string {
+		return clickRow("all", w, sum)
+	}, stream.UID("totals")))
+	// Output:
+	// all 00:00-01:00 7
+	// all 01:00-02:00 24
+	// all 02:00-03:00 32
+}
+
+func ExampleByProcessingTime() {
+	env := stream.NewEnv()
+	win := byUser(env).Window(stream.Tumbling(time.Hour, stream.ByProcessingTime()))
+	show(env, stream.Aggregate(win, sumN{}, stream.UID("sums")))
+	// Output:
+	// 18
+	// 45
+}
+
+func ExamplePurging() {
+	env := stream.NewEnv()
+	win := byUser(env).Window(stream.Tumbling(time.Hour), stream.Trigger(stream.Purging(stream.OnCount(2))))
+	show(env, stream.AggregateWindow(win, sumN{}, clickRow, stream.UID("sums")))
+	// Output:
+	// ann 00:00-00:00 40
+	// ann 00:00-00:00 5
+	// bob 00:00-00:00 18
+}
+
+func ExampleOnEventTimeEvery() {
+	env := stream.NewEnv()
+	win := byUser(env).Window(stream.Tumbling(time.Hour), stream.Trigger(stream.OnEventTimeEvery(time.Minute)))
+	show(env, stream.Aggregate(win, sumN{}, stream.UID("sums")))
+	// Output:
+	// 13
+	// 18
+	// 18
+	// 2
+	// 45
+	// 45
+}
+
+func ExampleOnDelta() {
+	env := stream.NewEnv()
+	jump := func(before, now click) float64 { return float64(now.N - before.N) }
+	win := byUser(env).Window(stream.GlobalWindows(), stream.Trigger(stream.OnDelta(6, jump)))
+	show(env, stream.Aggregate(win, sumN{}, stream.UID("sums")))
+	// Output:
+	// 13
+	// 18
+	// 45
+}
+
+func ExampleEvictor() {
+	env := stream.NewEnv()
+	win := byUser(env).Window(stream.GlobalWindows(),
+		stream.Trigger(stream.OnCount(1)), stream.Evictor(stream.KeepRecent(time.Minute)))
+	show(env, stream.ProcessWindow(win, func(user string, _ stream.Window, rows []click, emit func(string)) {
+		emit(fmt.Sprintf("%s %d of the last minute at %s", user, len(rows), rows[len(rows)-1].At.Format("04:05")))
+	}, stream.UID("recent")))
+	// Output:
+	// ann 1 of the last minute at 00:05
+	// ann 1 of the last minute at 02:10
+	// ann 2 of the last minute at 00:59
+	// ann 3 of the last minute at 01:01
+	// bob 1 of the last minute at 00:10
+	// bob 1 of the last minute at 01:59
+}
+
+func ExampleEarlyCount() {
+	env := stream.NewEnv()
+	win := byUser(env).Window(stream.Tumbling(time.Hour), stream.EarlyCount(3))
+	show(env, stream.AggregateWindow(win, sumN{}, clickRow, stream.UID("sums")))
+	// Output:
+	// ann 00:00-00:00 13
+	// ann 00:00-00:00 45
+	// bob 00:00-00:00 18
+}
+
+// big fires for large clicks at once, and at the end of the window.
+type big struct{}
+
+func (big) OnElement(ctx *stream.TriggerContext, c click) stream.TriggerDecision {
+	ctx.SetTimer(ctx.Window().End().Add(-time.Millisecond))
+	if c.N > 5 {
+		return stream.TriggerFire
+	}
+	return stream.TriggerContinue
+}
+
+func (big) OnEventTime(*stream.TriggerContext, time.Time) stream.TriggerDecision {
+	return stream.TriggerFire
+}
+
+func (big) OnProcessingTime(*stream.TriggerContext, time.Time) stream.TriggerDecision {
+	return stream.TriggerContinue
+}
+
+func ExampleCustomTrigger() {
+	env := stream.NewEnv()
+	win := byUser(env).Window(stream.Tumbling(time.Minute), stream.Trigger(stream.CustomTrigger(big{})))
+	show(env, stream.AggregateWindow(win, sumN{}, clickRow, stream.UID("sums")))
+	// Output:
+	// ann 00:00-01:00 5
+	// ann 01:00-02:00 8
+	// ann 01:00-02:00 8
+	// ann 02:00-03:00 32
+	// ann 02:00-03:00 32
+	// bob 00:00-01:00 2
+	// bob 01:00-02:00 16
+	// bob 01:00-02:00 16
+}
+
+// changes emits what is new in a window, and numbers a user's results.
+type changes struct {
+	shown *state.Value[int64] // rows of the window that were shown
+	count *state.Value[int64] // results of the user
+}
+
+func (p *changes) Open(ctx *stream.WindowContext[string, string]) (err error) {
+	if p.shown, err = state.NewValue[int64](ctx.WindowState(), "shown"); err != nil {
+		return err
+	}
+	p.count, err = state.NewValue[int64](ctx.State(), "count")
+	return err
+}
+
+func (p *changes) Process(ctx *stream.WindowContext[string, string], rows []click) error {
+	shown, _ := p.shown.Get()
+	count, _ := p.count.Get()
+	p.shown.Set(int64(len(rows)))
+	p.count.Set(count + 1)
+	ctx.Emit(fmt.Sprintf("%s result %d: %d new", ctx.Key(), count+1, int64(len(rows))-shown))
+	return nil
+}
+
+func ExampleProcessWindowWith() {
+	env := stream.NewEnv()
+	win := byUser(env).Window(stream.Tumbling(2*time.Minute), stream.EarlyCount(2))
+	show(env, stream.ProcessWindowWith(win, &changes{}, stream.UID("changes")))
+	// Output:
+	// ann result 1: 2 new
+	// ann result 2: 1 new
+	// ann result 3: 1 new
+	// bob result 1: 2 new
+	// bob result 2: 0 new
 }

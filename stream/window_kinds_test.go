@@ -36,6 +36,51 @@ func TestWindowFaults(t *testing.T) {
 		{"the function of Reduce is nil", func(k *stream.KeyedStream[string, click]) {
 			k.Window(stream.Tumbling(time.Minute)).Reduce(nil, stream.UID("x"))
 		}},
+		{"gap of 0s is shorter than a millisecond", windowing(stream.Session(0))},
+		{"gap of -1m0s is negative", windowing(stream.Session(-time.Minute))},
+		{"the function of SessionBy is nil", windowing(stream.SessionBy[click](nil))},
+		{"the function of the window (session with a gap by row offset 0ms) does not take stream_test.click", windowing(stream.SessionBy(func(int) time.Duration { return 1 }))},
+		{"the function of CustomWindows is nil", windowing(stream.CustomWindows[click](nil))},
+		{"window of 0 rows: give it at least one", windowing(stream.Count(0))},
+		{"a result every 0 rows", windowing(stream.CountSliding(3, 0))},
+		{"would leave rows out: use every of at most 3", windowing(stream.CountSliding(3, 4))},
+		{"GlobalWindows never have a result by themselves: add stream.Trigger", windowing(stream.GlobalWindows())},
+		{"no row is late in a window without event time", windowing(stream.Count(3), stream.AllowedLateness(time.Second))},
+		{"no row is late in a window without event time", windowing(stream.Tumbling(time.Second, stream.ByProcessingTime()), stream.AllowedLateness(time.Second))},
+		{"Offset is for tumbling, sliding and cumulative windows, not session", windowing(stream.Session(time.Second, stream.Offset(time.Second)))},
+		{"has 2 triggers (OnCount(3), EarlyEvery(1s)): a window has one", windowing(stream.Tumbling(time.Second), stream.Trigger(stream.OnCount(3)), stream.EarlyEvery(time.Second))},
+		{"has a trigger of its own: use GlobalWindows with OnCount(2)", windowing(stream.Count(3), stream.Trigger(stream.OnCount(2)))},
+		{"trigger OnCount(0): give it at least one row", windowing(stream.GlobalWindows(), stream.Trigger(stream.OnCount(0)))},
+		{"trigger EarlyCount(-1): give it at least one row", windowing(stream.Tumbling(time.Second), stream.EarlyCount(-1))},
+		{"trigger EarlyEvery(0s): the time is not between 1ms and", windowing(stream.Tumbling(time.Second), stream.EarlyEvery(0))},
+		{"trigger OnDelta(1): the function is nil", windowing(stream.GlobalWindows(), stream.Trigger(stream.OnDelta[click](1, nil)))},
+		{"trigger OnDelta(-1): the threshold is not a number from 0", windowing(stream.GlobalWindows(), stream.Trigger(stream.OnDelta(-1, func(a, b click) float64 { return 0 })))},
+		{"trigger OnDelta(1) does not take stream_test.click", windowing(stream.GlobalWindows(), stream.Trigger(stream.OnDelta(1, func(a, b int) float64 { return 0 })))},
+		{"has no method OnMerge, which windows that merge (session gap 1s offset 0ms) need", windowing(stream.Session(time.Second), stream.Trigger(stream.CustomTrigger(big{})))},
+		{"waits for event time in a window of processing time", windowing(stream.Tumbling(time.Second, stream.ByProcessingTime()), stream.Trigger(stream.OnEventTime()))},
+		{"the trigger of CustomTrigger is nil", windowing(stream.GlobalWindows(), stream.Trigger(stream.CustomTrigger[click](nil)))},
+		{"the trigger is empty", windowing(stream.GlobalWindows(), stream.Trigger(stream.TriggerSpec{}))},
+		{"the evictor is empty", windowing(stream.Tumbling(time.Second), stream.Evictor(stream.EvictorSpec{}))},
+		{"evictor KeepLast(0): give it at least one row", windowing(stream.Tumbling(time.Second), stream.Evictor(stream.KeepLast(0)))},
+		{"evictor KeepRecent(0s): the time is shorter than a millisecond", windowing(stream.Tumbling(time.Second), stream.Evictor(stream.KeepRecent(0)))},
+		{"the function of evictor KeepNear is nil", windowing(stream.Tumbling(time.Second), stream.Evictor(stream.KeepNear[click](1, nil)))},
+		{"the function of CustomEvictor is nil", windowing(stream.Tumbling(time.Second), stream.Evictor(stream.CustomEvictor[click](nil)))},
+		{"the evictor does not take stream_test.click", windowing(stream.Tumbling(time.Second), stream.Evictor(stream.KeepNear(1, func(a, b int) float64 { return 0 })))},
+		{"has 2 evictors", windowing(stream.Tumbling(time.Second), stream.Evictor(stream.KeepLast(1)), stream.Evictor(stream.KeepLast(2)))},
+		{"has an evictor of its own", windowing(stream.CountSliding(3, 1), stream.Evictor(stream.KeepLast(1)))},
+		{"the function of ProcessWindow is nil", func(k *stream.KeyedStream[string, click]) {
+			stream.ProcessWindow[string, click, int](k.Window(stream.Tumbling(time.Minute)), nil, stream.UID("x"))
+		}},
+		{"the function of AggregateWindow that makes rows is nil", func(k *stream.KeyedStream[string, click]) {
+			stream.AggregateWindow[string, click, int64, int64, int](k.Window(stream.Tumbling(time.Minute)), sumN{}, nil, stream.UID("x"))
+		}},
+		{"the aggregator is nil", func(k *stream.KeyedStream[string, click]) {
+			stream.Aggregate[string, click, int64, int64](k.Window(stream.Tumbling(time.Minute)), nil, stream.UID("x"))
+		}},
+		{"is no pointer to a struct", func(k *stream.KeyedStream[string, click]) {
+			stream.ProcessWindowWith[string, click, string](k.Window(stream.Tumbling(time.Minute)), (*changes)(nil), stream.UID("x"))
+		}},
+		{"an option of the window (tumbling 1m0s offset 0ms) is nil", windowing(stream.Tumbling(time.Minute), nil)},
 	} {
 		env := stream.NewEnv()
 		c.build(byUser(env))
@@ -50,8 +95,8 @@ func TestWindowFaults(t *testing.T) {
 	}
 }
 
-func windowing(a stream.WindowAssigner) func(*stream.KeyedStream[string, click]) {
-	return func(k *stream.KeyedStream[string, click]) { k.Window(a) }
+func windowing(a stream.WindowAssigner, opts ...stream.WindowOption) func(*stream.KeyedStream[string, click]) {
+	return func(k *stream.KeyedStream[string, click]) { k.Window(a, opts...) }
 }
 
 // markSums adds up N.

@@ -91,8 +91,8 @@ func (Never) OnRow(*TriggerContext) Decision { return Continue }
 // OnMerge implements MergingTrigger.
 func (Never) OnMerge(*TriggerContext, [][]byte) {}
 
-// EveryEventTime fires at each multiple of Millis of event time at which the
-// window has rows, and at its end.
+// EveryEventTime fires at each multiple of Millis of event time by which rows
+// have come since it fired last, and at the window's end.
 type EveryEventTime struct {
 	quiet
 	Millis int64
@@ -117,12 +117,7 @@ func (t EveryEventTime) next(ctx *TriggerContext, after int64) {
 }
 
 // OnEventTime implements Ungeneric.
-func (t EveryEventTime) OnEventTime(ctx *TriggerContext, at time.Time) Decision {
-	if at.UnixMilli() < ctx.win.last() {
-		t.next(ctx, max(at.UnixMilli(), ctx.watermark))
-	}
-	return Fire
-}
+func (t EveryEventTime) OnEventTime(*TriggerContext, time.Time) Decision { return Fire }
 
 // OnMerge implements MergingTrigger. What the watermark has to pass next is
 // kept, however far the rows of the session are ahead of it.
