@@ -69,16 +69,22 @@ func (x *buffer[T]) add(k state.Key, t int64, flags byte, row *T) {
 		old, _ := x.table.Get(ns, k)
 		x.enc = append(x.enc, old...)
 	}
-	x.enc = binary.LittleEndian.AppendUint64(x.enc, uint64(t))
-	x.enc = append(x.enc, flags, 0, 0, 0, 0)
-	from := len(x.enc)
-	x.enc = x.codec.Append(x.enc, row)
-	binary.LittleEndian.PutUint32(x.enc[from-4:], uint32(len(x.enc)-from))
+	x.enc = x.appendEntry(x.enc, t, flags, row)
 	if x.app != nil {
 		x.app.Append(ns, k, x.enc)
 		return
 	}
 	x.table.Put(ns, k, x.enc)
+}
+
+// appendEntry appends the form of a row.
+func (x *buffer[T]) appendEntry(dst []byte, t int64, flags byte, row *T) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(t))
+	dst = append(dst, flags, 0, 0, 0, 0)
+	from := len(dst)
+	dst = x.codec.Append(dst, row)
+	binary.LittleEndian.PutUint32(dst[from-4:], uint32(len(dst)-from))
+	return dst
 }
 
 // scan finds the rows of a value with times from lo to hi, and without any of
@@ -88,8 +94,7 @@ func (x *buffer[T]) scan(val []byte, lo, hi int64, without byte) []found {
 	sorted := true
 	last := lo
 	for at := 0; at < len(val); {
-		t := int64(binary.LittleEndian.Uint64(val[at:]))
-		to := at + entryHead + int(binary.LittleEndian.Uint32(val[at+9:]))
+		t, to := entryTime(val, at), entryEnd(val, at)
 		if t >= lo && t <= hi && val[at+8]&without == 0 {
 			x.found = append(x.found, found{t, at, to})
 			sorted = sorted && t >= last

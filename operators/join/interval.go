@@ -59,12 +59,12 @@ type shared[O any] struct {
 	place
 	timers *timer.Service
 	passed *passed
-	out    results[O]
+	out    operators.Collector[O]
 	late   late
 }
 
 func (s *shared[O]) open(ctx *operators.Context) (err error) {
-	s.out.out, s.late = ctx.Out, newLate(ctx)
+	s.out.Out, s.late = ctx.Out, newLate(ctx)
 	if s.passed, err = openPassed(ctx); err != nil {
 		return err
 	}
@@ -147,17 +147,17 @@ func arrive[K comparable, T, U, O any](s *shared[O], mine *half[K, T, U, O], oth
 			}
 			mine.rows.add(k, t, flags, &rows[i])
 		case mine.outer && !matched: // its partners' time was over before it came
-			s.out.add(mine.alone(&rows[i]), t)
+			s.out.Add(mine.alone(&rows[i]), t)
 		}
 	}
 	s.on = false
-	s.out.flush()
+	s.out.Flush()
 	setAside[T](&s.late, b, mine.late)
 	return nil
 }
 
 // meet emits the results of a row with the other input's rows.
-func meet[K comparable, T, U, O any](out *results[O], mine *half[K, T, U, O], other *half[K, U, T, O], k state.Key, t int64, row *T) (matched bool) {
+func meet[K comparable, T, U, O any](out *operators.Collector[O], mine *half[K, T, U, O], other *half[K, U, T, O], k state.Key, t int64, row *T) (matched bool) {
 	lo, hi := dataflow.AddTime(t, mine.lower), dataflow.AddTime(t, mine.upper)
 	for _, ns := range other.rows.between(lo, hi) {
 		val, ok := other.rows.table.Get(ns, k)
@@ -166,7 +166,7 @@ func meet[K comparable, T, U, O any](out *results[O], mine *half[K, T, U, O], ot
 		}
 		found := other.rows.scan(val, lo, hi, 0)
 		for _, f := range found {
-			out.add(mine.join(row, other.rows.load(val, f, mine.keep)), max(t, f.time))
+			out.Add(mine.join(row, other.rows.load(val, f, mine.keep)), max(t, f.time))
 		}
 		if len(found) > 0 {
 			matched = true
@@ -185,9 +185,9 @@ func (o *interval[K, L, R, O]) Watermark(wm int64) (bool, error) {
 	if now <= o.passed.now {
 		return true, nil
 	}
-	done, err := o.timers.AdvanceEvent(now, o.fire, o.out.out.Ready)
+	done, err := o.timers.AdvanceEvent(now, o.fire, o.out.Out.Ready)
 	o.on = false
-	o.out.flush()
+	o.out.Flush()
 	if !done || err != nil {
 		return false, err
 	}
@@ -207,7 +207,7 @@ func (o *interval[K, L, R, O]) fire(k state.Key, ns, at int64) error {
 }
 
 // single emits the rows of a key that are over at a time without a match.
-func single[K comparable, T, U, O any](out *results[O], p *place, h *half[K, T, U, O], k state.Key, over int64) {
+func single[K comparable, T, U, O any](out *operators.Collector[O], p *place, h *half[K, T, U, O], k state.Key, over int64) {
 	t := over - h.upper
 	val, ok := h.rows.table.Get(h.rows.bucket(t), k)
 	if !ok {
@@ -215,7 +215,7 @@ func single[K comparable, T, U, O any](out *results[O], p *place, h *half[K, T, 
 	}
 	*p = place{what: h.what + " without a match", time: t, on: true}
 	for _, f := range h.rows.scan(val, t, t, flagMatched) {
-		out.add(h.alone(h.rows.load(val, f, h.keep)), t)
+		out.Add(h.alone(h.rows.load(val, f, h.keep)), t)
 	}
 }
 

@@ -72,31 +72,6 @@ func (k *keyed[K, T]) of(i int, row *T) state.Key {
 	return state.Key{Bytes: k.enc, Hash: k.hashes[i]}
 }
 
-// results gathers rows with their times into batches.
-type results[O any] struct {
-	out   operators.Output
-	rows  []O
-	times []int64
-}
-
-func (r *results[O]) add(v O, t int64) {
-	r.rows = append(r.rows, v)
-	r.times = append(r.times, t)
-	if len(r.rows) >= columnar.BatchRowsMax {
-		r.flush()
-	}
-}
-
-// flush emits what was gathered. The memory goes with it.
-func (r *results[O]) flush() {
-	n := len(r.rows)
-	if n == 0 {
-		return
-	}
-	r.out.Emit(columnar.NewBatch(r.rows, r.times))
-	r.rows, r.times = make([]O, 0, n), make([]int64, 0, n)
-}
-
 // late sets the rows aside that came too late.
 type late struct {
 	out              operators.Output
