@@ -76,3 +76,51 @@ func TestFaultsOfIntervalJoins(t *testing.T) {
 		t.Errorf("late rows of a source: %v", err)
 	}
 }
+
+// TestFaultsOfTables builds tables and joins with them, with one fault each.
+func TestFaultsOfTables(t *testing.T) {
+	t.Parallel()
+	env, other := stream.NewEnv(), stream.NewEnv()
+	byUser := stream.KeyBy(from(env), func(c click) string { return c.User })
+	table := stream.ToTable(byUser, stream.UID("clicks-table"))
+	foreign := stream.ToTable(stream.KeyBy(orders(other), byID), stream.UID("other-table"))
+	untimed := customers(env)
+	text := stream.Inner(func(a, b click) string { return a.User })
+	withOrder := stream.Inner(func(a click, b order) string { return a.User })
+
+	stream.ToTable(byUser)
+	var value func(click) (int64, bool)
+	stream.TableOf(byUser, value, stream.UID("a"))
+	table.Filter(nil)
+	var rename func(string, click) string
+	stream.MapTable(table, rename)
+	stream.MapTable(table, func(string, click) unencodable { return unencodable{} })
+	var group func(string, click) (string, int64)
+	stream.AggregateTable(stream.GroupTable(table, group), sumOf{}, stream.UID("b"))
+	stream.JoinTables(table, foreign, withOrder, stream.UID("c"))
+	stream.JoinTables(table, table, stream.FullOuter[click, click, string](nil), stream.UID("d"))
+	var pointed func(click) (string, bool)
+	stream.JoinForeign(table, table, pointed, text, stream.UID("e"))
+	stream.JoinForeign(table, table, func(c click) (string, bool) { return "", true }, text)
+	stream.TableJoin(byUser, foreign, withOrder, stream.UID("f"))
+	stream.TableJoin(byUser, table, text)
+	var none stream.LeftJoiner[click, click, string]
+	stream.TableJoin(byUser, table, none, stream.UID("g"))
+	stream.TemporalJoin(byUser, untimed, stream.Inner(func(c click, x customer) string { return "" }), stream.UID("h"))
+	wantFaults(t, "join_test.go", env,
+		"table has state and needs a name for good",
+		"the function that says what a table keeps is nil",
+		"the function of table-filter is nil",
+		"the function of table-map is nil",
+		"unencodable.C",
+		"the function that groups a table is nil",
+		"a join of tables has inputs of two environments",
+		"the function of a join of tables is nil",
+		"the function that finds the foreign key of a join is nil",
+		"foreign-key-join has state and needs a name for good",
+		"a join with a table has inputs of two environments",
+		"table-join has state and needs a name for good",
+		"a join with a table has no joiner",
+		`a temporal join needs event time, but source "collection" has no watermarks`,
+	)
+}

@@ -9,6 +9,7 @@ import (
 // Option sets an option of one operator, of any kind.
 type Option interface {
 	SourceOption
+	TableAggregateOption
 	applyNode(*graph.Node)
 }
 
