@@ -41,22 +41,10 @@ func notYet() []string {
 		"datastream/e2e-stream-sql-kill",
 		"datastream/session-windowing",
 		"datastream/top-speed-windowing",
-		"kstreams/aggregate-table",
-		"kstreams/fk-join-inner-from-right",
-		"kstreams/fk-join-left-from-right",
-		"kstreams/fk-join-update-fk",
 		"kstreams/sliding-aggregate-updates",
-		"kstreams/stream-stream-inner",
-		"kstreams/stream-stream-outer",
-		"kstreams/stream-table-inner",
-		"kstreams/stream-table-left",
 		"kstreams/suppress-session",
 		"kstreams/suppress-sliding",
 		"kstreams/suppress-tumbling-large-jump",
-		"kstreams/suppress-untimed-zero",
-		"kstreams/table-table-inner",
-		"kstreams/table-table-left",
-		"kstreams/table-table-outer",
 	}
 }
 

@@ -9,9 +9,9 @@ import (
 
 // kstreamsPrograms are programs of Kafka Streams' documentation and tests.
 func kstreamsPrograms() map[string]program {
-	return map[string]program{
-		"wordcount-quickstart": wordCountUpdates,
-	}
+	programs := joinPrograms()
+	programs["wordcount-quickstart"] = wordCountUpdates
+	return programs
 }
 
 func wordCountUpdates(t *testing.T, c *file) {
