@@ -18,7 +18,7 @@ func TableJoin[K comparable, L, R, O any](left *KeyedStream[K, L], table *Table[
 	if ok {
 		f = join.Lookup(cfg)
 	}
-	return enriched[O](left.stream, table.in(), "table-join", name, where, f, opts)
+	return enriched[O](left.stream, table.in(), table.untimed(), "table-join", name, where, f, opts)
 }
 
 // TemporalJoin joins each row of a stream with the row that the table had for
@@ -38,7 +38,7 @@ func TemporalJoin[K comparable, L, R, O any](left *KeyedStream[K, L], table *Tab
 	if ok {
 		f = join.Temporal(cfg)
 	}
-	return enriched[O](left.stream, table.in(), opTemporal, name, where, f, opts)
+	return enriched[O](left.stream, table.in(), table.untimed(), opTemporal, name, where, f, opts)
 }
 
 // tableConfig describes a join with a table; ok is false after a fault.
@@ -55,9 +55,9 @@ func tableConfig[K comparable, L, R, O any](left *KeyedStream[K, L], table *Tabl
 }
 
 // enriched appends a join whose results have the times of the left input.
-func enriched[O, L any](left *DataStream[L], table input, op, detail, where string, f operators.Factory, opts []Option) *DataStream[O] {
+func enriched[O, L any](left *DataStream[L], table input, untimed, op, detail, where string, f operators.Factory, opts []Option) *DataStream[O] {
 	e := left.env
 	out := rowTypeOf[O](e, where)
 	s := step{op: op, kind: graph.KindOperator, factory: f, stateful: true, keyed: true, out: out, where: where, detail: detail}
-	return then[O](e, e.addInputs(s, []input{left.in(), table}, opts), out, left.untimed)
+	return then[O](e, e.addInputs(s, []input{left.in(), table}, opts), out, untimedOf(left.untimed, untimed))
 }

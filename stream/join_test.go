@@ -89,6 +89,8 @@ func TestFaultsOfTables(t *testing.T) {
 	withOrder := stream.Inner(func(a click, b order) string { return a.User })
 
 	stream.ToTable(byUser)
+	table.Suppress(time.Microsecond, stream.UID("held"))
+	untimed.Suppress(time.Minute, stream.UID("untimed-held"))
 	var value func(click) (int64, bool)
 	stream.TableOf(byUser, value, stream.UID("a"))
 	table.Filter(nil)
@@ -109,6 +111,8 @@ func TestFaultsOfTables(t *testing.T) {
 	stream.TemporalJoin(byUser, untimed, stream.Inner(func(c click, x customer) string { return "" }), stream.UID("h"))
 	wantFaults(t, "join_test.go", env,
 		"table has state and needs a name for good",
+		"a table whose changes are held back by 1µs: the time is at least a millisecond",
+		`a table whose changes are held back needs event time, but source "collection" has no watermarks`,
 		"the function that says what a table keeps is nil",
 		"the function of table-filter is nil",
 		"the function of table-map is nil",

@@ -10,6 +10,7 @@ import (
 type Option interface {
 	SourceOption
 	TableAggregateOption
+	CoGroupOption
 	applyNode(*graph.Node)
 }
 

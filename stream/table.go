@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"time"
+
 	"github.com/leatstream/leat/dataflow/codec"
 	"github.com/leatstream/leat/dataflow/graph"
 	"github.com/leatstream/leat/formats"
@@ -147,4 +149,26 @@ func mapTable[K comparable, V, W any](t *Table[K, V], op, where string, fn func(
 	}
 	changes := t.Changes()
 	return addTable[K, W](e, tableStep{op: op, where: where, factory: f}, []input{changes.in()}, t.untimed(), opts)
+}
+
+// Suppress holds the changes of a key back until the watermark is so much
+// past the first of them, and then passes one change on: what they come to,
+// if that is any. It has the time at which it was due. It is stateful.
+func (t *Table[K, V]) Suppress(d time.Duration, opts ...Option) *Table[K, V] {
+	const what = "a table whose changes are held back"
+	where := callSite()
+	e := t.env()
+	timed(e, where, what, t.untimed())
+	values, ok := valuesOf[V](e, where)
+	keys, keyed := keysOf(t.changes)
+	if d < time.Millisecond {
+		e.fail(where, "%s by %s: the time is at least a millisecond", what, d)
+		ok = false
+	}
+	var f operators.Factory
+	if ok && keyed {
+		f = changelog.Suppress(keys, values, d.Milliseconds())
+	}
+	s := tableStep{op: "table-suppress", where: where, detail: d.String(), factory: f, stateful: true}
+	return addTable[K, V](e, s, []input{t.in()}, t.untimed(), opts)
 }

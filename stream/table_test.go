@@ -54,6 +54,21 @@ func ExampleTable_Filter() {
 	// delete ann
 }
 
+func ExampleTable_Suppress() {
+	env := stream.NewEnv()
+	last := stream.ToTable(stream.KeyBy(from(env), func(c click) string { return c.User }), stream.UID("last"))
+	calm := last.Suppress(30*time.Second, stream.UID("calm"))
+	for _, c := range inOrder(env, calm.Changes()) {
+		fmt.Println(c.Op, c.Key, c.Value.N)
+	}
+	// Output:
+	// insert ann 1
+	// insert bob 2
+	// update ann 8
+	// update bob 16
+	// update ann 32
+}
+
 func ExampleToTable() {
 	env := stream.NewEnv()
 	last := stream.ToTable(stream.KeyBy(from(env), func(c click) string { return c.User }), stream.UID("last"))
@@ -284,10 +299,11 @@ func TestTablesManyWays(t *testing.T) {
 		}
 		return sb.String()
 	}
-	want := map[string]map[string]string{"inner": {}, "left": {}, "full": {}, "foreign": {}, "foreign left": {}, "sums": {}}
+	want := map[string]map[string]string{"inner": {}, "left": {}, "full": {}, "foreign": {}, "foreign left": {}, "sums": {}, "suppressed": {}}
 	sums := map[string]int64{}
 	for k, l := range left {
 		sums[l.Ref] += l.N
+		want["suppressed"][k] = l.text()
 		r, ok := right[k]
 		if ok {
 			want["inner"][k] = text(&l, &r)
@@ -327,6 +343,10 @@ func TestTablesManyWays(t *testing.T) {
 		},
 		"foreign left": func(b *streamtest.Bench) *stream.Table[string, string] {
 			return stream.JoinForeign(editTable(b, "l", ls), editTable(b, "ref", refs), editRef, outer, stream.UID("join"))
+		},
+		"suppressed": func(b *streamtest.Bench) *stream.Table[string, string] {
+			held := editTable(b, "l", ls).Suppress(100*time.Millisecond, stream.UID("suppress"))
+			return stream.MapTable(held, func(_ string, e edit) string { return e.text() })
 		},
 		"sums": func(b *streamtest.Bench) *stream.Table[string, string] {
 			g := stream.GroupTable(editTable(b, "l", ls), func(_ string, e edit) (string, int64) { return e.Ref, e.N })
