@@ -364,10 +364,9 @@ func (r *placer) whole(at []int) {
 		}
 		done = float64(last + 1)
 	}
-	var names, rows []string
-	for i, q := range at {
+	var names []string
+	for i := range at {
 		names = append(names, r.w.items[i].step.Name)
-		rows = append(rows, r.in[q].Name)
 	}
 	h := hit{at: at, done: done, names: strings.Join(names, " ")}
 	// Two ways to repeat are two matches, even of the same events.
