@@ -77,10 +77,10 @@ type operator[K comparable, T, R any] struct {
 	side   sideOutput[T]
 	emit   func(R)
 
-	wm     int64 // rows up to it have been taken
-	target int64 // while timers fire: what wm will be
+	wm     int64 // rows up to it have been taken, and what is older has ended
+	given  int64 // rows up to it have been taken
 	hashes []uint64
-	enc    []byte
+	enc    []byte // the current key
 	row    []byte
 	val    []byte
 	late   []int32
@@ -107,7 +107,7 @@ var (
 
 // Open implements operators.Operator.
 func (o *operator[K, T, R]) Open(ctx *operators.Context) (err error) {
-	o.ctx, o.wm, o.target = ctx, dataflow.TimeMin, dataflow.TimeMin
+	o.ctx, o.wm, o.given = ctx, dataflow.TimeMin, dataflow.TimeMin
 	o.matches, o.timedOut = ctx.Metrics.Counter(MetricMatches), ctx.Metrics.Counter(MetricTimedOut)
 	o.lateCount, o.lateDropped = ctx.Metrics.Counter(MetricLate), ctx.Metrics.Counter(MetricLateDropped)
 	o.out.out, o.emit = ctx.Out, o.out.add
@@ -161,8 +161,8 @@ func (o *operator[K, T, R]) timeOf(m Match[T]) int64 {
 
 // setKey makes the key of a row the current one.
 func (o *operator[K, T, R]) setKey(row T, hash uint64) state.Key {
-	o.key = o.cfg.Key(row)
-	o.enc = o.cfg.KeyCodec.AppendKey(o.enc[:0], &o.key)
+	key := o.cfg.Key(row)
+	o.enc = o.cfg.KeyCodec.AppendKey(o.enc[:0], &key)
 	return state.Key{Bytes: o.enc, Hash: hash}
 }
 
@@ -178,17 +178,13 @@ func (o *operator[K, T, R]) Process(_ int, b *columnar.Batch) error {
 		switch {
 		case o.cfg.Processing:
 			o.rowTime, o.at = o.at, clock.Millis(o.ctx.Clock)
-			err = o.take(k, &rows[i])
+			err = o.now(k, &rows[i])
 		case o.at == dataflow.TimeNone:
 			err = fmt.Errorf("record without event time in a pattern: give the source a timestamp extractor, or use processing time")
 		case o.at <= max(o.wm, o.bounds.of(o.hashes[i])):
 			o.late = append(o.late, int32(i))
 		default:
-			o.row = o.cfg.Rows.Append(o.row[:0], &rows[i])
-			var first bool
-			if first, err = o.wait.add(k, o.at, o.row); first {
-				o.timers.RegisterEvent(k, 0, o.at)
-			}
+			o.wait.add(k, o.at, &rows[i])
 		}
 	}
 	if err != nil {
@@ -201,8 +197,8 @@ func (o *operator[K, T, R]) Process(_ int, b *columnar.Batch) error {
 	return nil
 }
 
-// take gives the matcher of a key a row by the clock.
-func (o *operator[K, T, R]) take(k state.Key, row *T) error {
+// now gives the matcher of a key a row by the clock.
+func (o *operator[K, T, R]) now(k state.Key, row *T) error {
 	if err := o.load(k); err != nil {
 		return err
 	}
@@ -211,6 +207,29 @@ func (o *operator[K, T, R]) take(k state.Key, row *T) error {
 		return o.explain(err)
 	}
 	o.save(k)
+	return nil
+}
+
+// begin implements taker: the rows of a key are due.
+func (o *operator[K, T, R]) begin(k state.Key) error {
+	o.inWork, o.rowTime = true, dataflow.TimeNone
+	o.enc = append(o.enc[:0], k.Bytes...)
+	return o.load(k)
+}
+
+// take implements taker.
+func (o *operator[K, T, R]) take(row *T, encoded []byte, at int64) error {
+	o.at = at
+	if err := o.match.Step(row, encoded, at); err != nil {
+		return o.explain(err)
+	}
+	return nil
+}
+
+// end implements taker.
+func (o *operator[K, T, R]) end(k state.Key) error {
+	o.save(k)
+	o.inWork = false
 	return nil
 }
 
@@ -256,19 +275,27 @@ func (o *operator[K, T, R]) save(k state.Key) {
 	}
 }
 
-// unset takes a timer back, unless rows wait for the same moment.
+// unset takes a timer back.
 func (o *operator[K, T, R]) unset(k state.Key, at int64) {
-	switch {
-	case o.cfg.Processing:
+	if o.cfg.Processing {
 		o.timers.DeleteProcessing(k, 0, at)
-	case o.wait.first(k) != at:
+	} else {
 		o.timers.DeleteEvent(k, 0, at)
 	}
 }
 
 // explain says which key and pattern an error is about.
 func (o *operator[K, T, R]) explain(err error) error {
-	return fmt.Errorf("key %v, pattern %s: %w", o.key, o.cfg.Automaton, err)
+	return fmt.Errorf("key %s, pattern %s: %w", o.keyText(), o.cfg.Automaton, err)
+}
+
+// keyText returns the current key for people.
+func (o *operator[K, T, R]) keyText() string {
+	var key K
+	if err := o.cfg.KeyCodec.DecodeKey(o.enc, &key); err != nil {
+		return fmt.Sprintf("%x", o.enc)
+	}
+	return fmt.Sprint(key)
 }
 
 // Watermark implements operators.WatermarkHandler.
@@ -276,68 +303,35 @@ func (o *operator[K, T, R]) Watermark(wm int64) (bool, error) {
 	if wm <= o.wm {
 		return true, nil
 	}
-	o.target = wm
-	done, err := o.timers.AdvanceEvent(wm, o.due, o.ctx.Out.Ready)
-	if done {
+	done, err := o.given == wm, error(nil)
+	if !done {
+		done, err = o.wait.advance(wm, o, o.ctx.Out.Ready)
+	}
+	if done && err == nil {
+		o.given = wm
+		// All rows up to wm have been taken: what is too old ends.
+		done, err = o.timers.AdvanceEvent(wm, o.elapsed, o.ctx.Out.Ready)
+	}
+	if done && err == nil {
 		o.wm = wm
 	}
 	o.flush()
 	return done, err
 }
 
-// due takes the rows of a key up to the watermark, and ends what is too old.
-func (o *operator[K, T, R]) due(key state.Key, _, at int64) error {
-	k, err := o.begin(key, at)
-	if err != nil {
+// elapsed ends what is too old.
+func (o *operator[K, T, R]) elapsed(k state.Key, _, at int64) error {
+	if err := o.begin(k); err != nil {
 		return err
 	}
-	if o.match.armed <= at {
-		o.match.armed, o.match.dirty = noTimer, true
-	}
-	err = o.wait.each(k, o.target, func(row *T, encoded []byte, at int64) error {
-		o.at = at
-		return o.match.Step(row, encoded, at)
-	})
-	if err == nil {
-		err = o.match.Advance(o.target)
-	}
-	if err != nil {
-		return o.explain(err)
-	}
-	if next := o.wait.drop(k, o.target); next != noTimer {
-		o.timers.RegisterEvent(k, 0, next)
-	}
-	o.save(k)
-	o.inWork = false
-	return nil
-}
-
-// begin makes a timer's key the current one, and loads it.
-func (o *operator[K, T, R]) begin(key state.Key, at int64) (state.Key, error) {
-	o.inWork, o.at, o.rowTime = true, at, dataflow.TimeNone
-	if err := o.cfg.KeyCodec.DecodeKey(key.Bytes, &o.key); err != nil {
-		return key, fmt.Errorf("key of a timer: %w", err)
-	}
-	o.enc = append(o.enc[:0], key.Bytes...)
-	k := state.Key{Bytes: o.enc, Hash: key.Hash}
-	return k, o.load(k)
-}
-
-// elapsed ends what is too old by the clock.
-func (o *operator[K, T, R]) elapsed(key state.Key, _, at int64) error {
-	k, err := o.begin(key, at)
-	if err != nil {
-		return err
-	}
+	o.at = at
 	if o.match.armed <= at {
 		o.match.armed, o.match.dirty = noTimer, true
 	}
 	if err := o.match.Advance(at); err != nil {
 		return o.explain(err)
 	}
-	o.save(k)
-	o.inWork = false
-	return nil
+	return o.end(k)
 }
 
 // End implements operators.EndHandler: what no row can complete any more ends.
@@ -368,15 +362,17 @@ func (o *operator[K, T, R]) release() (bool, error) {
 		if !o.ctx.Out.Ready() {
 			return false, nil
 		}
-		k, err := o.begin(o.closing[0], o.wm)
-		if err != nil {
+		k := o.closing[0]
+		if err := o.begin(k); err != nil {
 			return false, err
 		}
 		if err := o.match.Finish(o.wm); err != nil {
 			return false, o.explain(err)
 		}
-		o.save(k)
-		o.closing, o.inWork = o.closing[1:], false
+		if err := o.end(k); err != nil {
+			return false, err
+		}
+		o.closing = o.closing[1:]
 	}
 	return true, nil
 }
@@ -449,7 +445,7 @@ func (o *operator[K, T, R]) Position() string {
 	if !o.inWork {
 		return ""
 	}
-	return fmt.Sprintf("key %v, event of %s", o.key, time.UnixMilli(o.at).UTC().Format(time.RFC3339Nano))
+	return fmt.Sprintf("key %s, event of %s", o.keyText(), time.UnixMilli(o.at).UTC().Format(time.RFC3339Nano))
 }
 
 // Close implements operators.Operator.

@@ -124,8 +124,9 @@ func TestOperatorAgainstSortedRows(t *testing.T) {
 	shapes := []string{
 		"a >> b; within 40", "a > b+/strict > c", "a >>> b{2} >> c; within 60 skip past", "a >> !b; within 30",
 		"a+/greedy >> b >> !c >> d; within 100", "a > b > !c; skip next", "a >> b*/any >> c/gap=30",
+		"a > !b >>> c >> d; within 100",
 	}
-	for seed := range uint64(28) {
+	for seed := range uint64(32) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		shape := shapes[seed%uint64(len(shapes))]
 		h := harness(t, factory(t, shape), operatortest.Config{
@@ -206,7 +207,7 @@ func keysOf(t *testing.T, b state.Backend) (n int) {
 	} {
 		n += must(b.Table(d)).Len()
 	}
-	for _, shape := range []string{"a >> b; within 40", "a >>> b{2} >> c; within 60 skip past", "a >> !b; within 30", "a+/greedy >> b >> !c >> d; within 100"} {
+	for _, shape := range []string{"a >> b; within 40", "a >>> b{2} >> c; within 60 skip past", "a >> !b; within 30", "a+/greedy >> b >> !c >> d; within 100", "a > !b >>> c >> d; within 100"} {
 		schema := "partial matches 1 of " + automaton(t, shape).String() + " over " + c.Schema()
 		if table, err := b.Table(state.Descriptor{Name: "partials", Schema: schema}); err == nil {
 			n += table.Len()
@@ -261,6 +262,36 @@ func TestTimesOfMatches(t *testing.T) {
 	h.Watermark(100)
 	if got := operatortest.Times[string](h, ""); !slices.Equal(got, []int64{15, 18}) {
 		t.Errorf("times of matches %v, want 15 and 18", got)
+	}
+}
+
+// TestTimerAtTheTimeOfARow shows that nothing is left of a match, and that a
+// row which waits for the moment at which the match would have run out is not
+// forgotten with it.
+func TestTimerAtTheTimeOfARow(t *testing.T) {
+	t.Parallel()
+	h := harness(t, factory(t, "a >> b; within 40"), operatortest.Config{})
+	feed := func(name string, at int64) {
+		h.Feed(columnar.NewBatch([]keyed{{Key: "k", Name: name, Time: at}}, []int64{at}))
+	}
+	feed("a1", 1)
+	feed("b1", 5)
+	h.Watermark(1)
+	h.Watermark(6)
+	if keys := keysOf(t, h.Subs[0].State); keys != 0 {
+		t.Errorf("%d keys have state after the match", keys)
+	}
+	feed("a2", 10)
+	feed("b2", 11)
+	h.Watermark(10)
+	feed("a3", 50)
+	h.Watermark(11)
+	h.Watermark(90)
+	if got, want := operatortest.Rows[string](h, ""), []string{"k: a1 b1", "k: a2 b2"}; !slices.Equal(got, want) {
+		t.Errorf("matches %q, want %q", got, want)
+	}
+	if got, want := operatortest.Rows[string](h, cepop.SideTimedOut), []string{"k: a3"}; !slices.Equal(got, want) {
+		t.Errorf("timed out %q, want %q", got, want)
 	}
 }
 

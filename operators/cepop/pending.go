@@ -10,22 +10,31 @@ import (
 	"github.com/leatstream/leat/state"
 )
 
-// pendingBytesMax bounds the rows of a key that wait for the watermark.
-const pendingBytesMax = state.EntryBytesMax / 4
+// spanMillis is the span of event time whose rows share a namespace: about
+// what a watermark advances by. They are dropped together once it has passed;
+// a timer for each row would cost more than the pattern.
+const spanMillis = 256
 
-// pending keeps the rows of each key that wait for the watermark. A value
-// begins with the earliest time among its rows; each row is its time, the
-// length of its row form, and that. Times are 8 bytes, little-endian.
+// pending keeps the rows that wait for the watermark. A namespace is a span of
+// time, by its start; its value the rows that a key has in it, as they came.
+// Each is its time, 8 bytes little-endian, the length of its row form, and
+// that.
 type pending[T any] struct {
 	table   state.Table
 	app     state.Appender // nil when the table cannot append
 	rows    *codec.Codec[T]
 	compare func(a, b T) int
+	buf     []byte
 
-	entry []byte
-	buf   []byte
-	list  []waiting
-	vals  []T
+	// While the watermark advances.
+	advancing bool
+	spans     []int64 // to be visited
+	visited   int     // keys of the first of them
+	rest      []later
+	arena     []byte
+
+	list []waiting
+	vals []T
 }
 
 // waiting is a row of the key in work.
@@ -34,6 +43,10 @@ type waiting struct {
 	row  []byte
 	seq  int
 }
+
+// later is what is left of a key in a span that has not passed as a whole, as
+// offsets in arena.
+type later struct{ key, val, end int }
 
 func openPending[T any](b state.Backend, rows *codec.Codec[T], compare func(a, b T) int) (*pending[T], error) {
 	t, err := b.Table(state.Descriptor{Name: pendingName, Schema: "waiting rows 1 of " + rows.Schema()})
@@ -44,78 +57,94 @@ func openPending[T any](b state.Backend, rows *codec.Codec[T], compare func(a, b
 	return &pending[T]{table: t, app: app, rows: rows, compare: compare}, nil
 }
 
-// add keeps a row; first is set when none of the key's rows is earlier.
-func (p *pending[T]) add(k state.Key, at int64, row []byte) (first bool, err error) {
-	e := binary.LittleEndian.AppendUint64(p.entry[:0], uint64(at))
-	e = binary.AppendUvarint(e, uint64(len(row)))
-	e = append(e, row...)
-	p.entry = e
-	val, ok := p.table.Get(0, k)
-	switch {
-	case !ok:
-		p.buf = append(binary.LittleEndian.AppendUint64(p.buf[:0], uint64(at)), e...)
-		p.table.Put(0, k, p.buf)
-		return true, nil
-	case len(val)+len(e) > pendingBytesMax:
-		return false, fmt.Errorf("more than %d bytes of rows wait for the watermark: is a source idle, or ahead of the others?", pendingBytesMax)
-	case at < int64(binary.LittleEndian.Uint64(val)) || p.app == nil:
-		least := min(at, int64(binary.LittleEndian.Uint64(val)))
-		first = at < int64(binary.LittleEndian.Uint64(val))
-		p.buf = append(binary.LittleEndian.AppendUint64(p.buf[:0], uint64(least)), val[8:]...)
-		p.buf = append(p.buf, e...)
-		p.table.Put(0, k, p.buf)
-		return first, nil
+// add keeps a row.
+func (p *pending[T]) add(k state.Key, at int64, row *T) {
+	ns := at &^ (spanMillis - 1)
+	if p.app == nil {
+		old, _ := p.table.Get(ns, k)
+		p.buf = p.append(append(p.buf[:0], old...), at, row)
+		p.table.Put(ns, k, p.buf)
+		return
 	}
-	p.app.Append(0, k, e)
-	return false, nil
+	p.buf = p.append(p.buf[:0], at, row)
+	p.app.Append(ns, k, p.buf)
 }
 
-// first returns the time of the key's earliest row, noTimer if it has none.
-func (p *pending[T]) first(k state.Key) int64 {
-	val, ok := p.table.Get(0, k)
-	if !ok {
-		return noTimer
+func (p *pending[T]) append(dst []byte, at int64, row *T) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(at))
+	// The length is not known before: a byte is left for it, and more made.
+	from := len(dst)
+	dst = p.rows.Append(append(dst, 0), row)
+	n := len(dst) - from - 1
+	if n < 0x80 {
+		dst[from] = byte(n)
+		return dst
 	}
-	return int64(binary.LittleEndian.Uint64(val))
+	var size [binary.MaxVarintLen64]byte
+	used := binary.PutUvarint(size[:], uint64(n))
+	dst = append(dst, size[1:used]...) // room
+	copy(dst[from+used:], dst[from+1:from+1+n])
+	copy(dst[from:], size[:used])
+	return dst
 }
 
-// each calls fn for the key's rows up to the watermark, in order. What a row
-// refers to is valid during the call only.
-func (p *pending[T]) each(k state.Key, wm int64, fn func(row *T, encoded []byte, at int64) error) error {
-	val, ok := p.table.Get(0, k)
-	p.list = p.list[:0]
-	if !ok || int64(binary.LittleEndian.Uint64(val)) > wm {
-		return nil
+// taker is given the rows of a key that are due, in order, between begin and
+// end. What a row refers to is valid during the call only.
+type taker[T any] interface {
+	begin(k state.Key) error
+	take(row *T, encoded []byte, at int64) error
+	end(k state.Key) error
+}
+
+// advance gives the rows up to the watermark to t, and removes them. When
+// ready says that there is no room it returns false, and is to be called again
+// with the same watermark, before anything else.
+func (p *pending[T]) advance(wm int64, t taker[T], ready func() bool) (done bool, err error) {
+	if !p.advancing {
+		p.advancing = true
+		p.spans = append(p.spans[:0], p.table.Namespaces()...)
 	}
-	p.buf = append(p.buf[:0], val...)
-	if err := p.parse(wm); err != nil {
-		return err
-	}
-	clear(p.vals)
-	p.vals = slices.Grow(p.vals[:0], len(p.list))[:len(p.list)]
-	for i := range p.list {
-		if _, err := p.rows.DecodeAlias(p.list[i].row, &p.vals[i]); err != nil {
-			return fmt.Errorf("a waiting row: %w", err)
+	for len(p.spans) > 0 && p.spans[0] <= wm {
+		ns := p.spans[0]
+		whole := ns|(spanMillis-1) <= wm
+		if done, err := p.visit(ns, wm, whole, t, ready); err != nil || !done {
+			return false, err
 		}
-	}
-	slices.SortFunc(p.list, func(a, b waiting) int {
-		c := cmp.Compare(a.time, b.time)
-		if c == 0 && p.compare != nil {
-			c = p.compare(p.vals[a.seq], p.vals[b.seq])
+		if whole {
+			p.table.DropNamespace(ns)
+		} else {
+			p.keepRest(ns)
 		}
-		return cmp.Or(c, a.seq-b.seq)
+		p.spans, p.visited = p.spans[1:], 0
+	}
+	p.advancing = false
+	return true, nil
+}
+
+// visit goes through the keys of a span.
+func (p *pending[T]) visit(ns, wm int64, whole bool, t taker[T], ready func() bool) (done bool, err error) {
+	seen, done := 0, true
+	p.table.Scan(ns, func(key, val []byte) bool {
+		if seen++; seen <= p.visited {
+			return true
+		}
+		if done = ready(); !done {
+			return false
+		}
+		p.visited = seen
+		err = p.key(key, val, wm, whole, t)
+		return err == nil
 	})
-	for _, w := range p.list {
-		if err := fn(&p.vals[w.seq], w.row, w.time); err != nil {
-			return err
-		}
-	}
-	return nil
+	return done, err
 }
 
-// parse lists the rows in buf that are due.
-func (p *pending[T]) parse(wm int64) error {
-	for rest := p.buf[8:]; len(rest) > 0; {
+// key takes the rows of a key that are due, and notes the others.
+func (p *pending[T]) key(key, val []byte, wm int64, whole bool, t taker[T]) error {
+	p.list = p.list[:0]
+	keyAt := len(p.arena)
+	p.arena = append(p.arena, key...)
+	valAt := len(p.arena)
+	for rest := val; len(rest) > 0; {
 		n, used := uint64(0), 0
 		if len(rest) > 8 {
 			n, used = binary.Uvarint(rest[8:])
@@ -123,38 +152,65 @@ func (p *pending[T]) parse(wm int64) error {
 		if used <= 0 || uint64(len(rest)-8-used) < n {
 			return errState
 		}
-		at := int64(binary.LittleEndian.Uint64(rest))
 		size := 8 + used + int(n)
-		if at <= wm {
+		if at := int64(binary.LittleEndian.Uint64(rest)); at <= wm {
 			p.list = append(p.list, waiting{at, rest[8+used : size : size], len(p.list)})
+		} else {
+			p.arena = append(p.arena, rest[:size]...)
 		}
 		rest = rest[size:]
 	}
-	return nil
+	if whole || len(p.list) == 0 {
+		p.arena = p.arena[:keyAt]
+	} else {
+		p.rest = append(p.rest, later{keyAt, valAt, len(p.arena)})
+	}
+	if len(p.list) == 0 {
+		return nil
+	}
+	return p.give(state.KeyOf(key), t)
 }
 
-// drop removes the key's rows up to the watermark, which each has visited,
-// and returns the time of the earliest that is left, noTimer if none is.
-func (p *pending[T]) drop(k state.Key, wm int64) int64 {
-	if len(p.list) == 0 {
-		return p.first(k)
-	}
-	least := int64(noTimer)
-	p.entry = append(p.entry[:0], make([]byte, 8)...)
-	for rest := p.buf[8:]; len(rest) > 0; {
-		n, used := binary.Uvarint(rest[8:])
-		size := 8 + used + int(n)
-		if at := int64(binary.LittleEndian.Uint64(rest)); at > wm {
-			least = min(least, at)
-			p.entry = append(p.entry, rest[:size]...)
+// give gives the rows in list to t, in order.
+func (p *pending[T]) give(k state.Key, t taker[T]) error {
+	clear(p.vals) // they refer to what is gone
+	p.vals = slices.Grow(p.vals[:0], len(p.list))[:len(p.list)]
+	for i := range p.list {
+		if _, err := p.rows.DecodeAlias(p.list[i].row, &p.vals[i]); err != nil {
+			return fmt.Errorf("a waiting row: %w", err)
 		}
-		rest = rest[size:]
 	}
-	if len(p.entry) == 8 {
-		p.table.Delete(0, k)
-		return noTimer
+	if len(p.list) > 1 {
+		slices.SortFunc(p.list, p.order)
 	}
-	binary.LittleEndian.PutUint64(p.entry, uint64(least))
-	p.table.Put(0, k, p.entry)
-	return least
+	if err := t.begin(k); err != nil {
+		return err
+	}
+	for _, w := range p.list {
+		if err := t.take(&p.vals[w.seq], w.row, w.time); err != nil {
+			return err
+		}
+	}
+	return t.end(k)
+}
+
+func (p *pending[T]) order(a, b waiting) int {
+	c := cmp.Compare(a.time, b.time)
+	if c == 0 && p.compare != nil {
+		c = p.compare(p.vals[a.seq], p.vals[b.seq])
+	}
+	return cmp.Or(c, a.seq-b.seq)
+}
+
+// keepRest writes what is left in a span.
+func (p *pending[T]) keepRest(ns int64) {
+	for _, r := range p.rest {
+		k := state.KeyOf(p.arena[r.key:r.val])
+		if r.val == r.end {
+			p.table.Delete(ns, k)
+		} else {
+			p.table.Put(ns, k, p.arena[r.val:r.end])
+		}
+	}
+	p.rest, p.arena = p.rest[:0], p.arena[:0]
 }
