@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// stateVersion begins the state of a key. The form is in docs/formats/cep.md.
+// stateVersion begins the state of a key. The form is in docs/formats/operator-state.md.
 const stateVersion = 1
 
 var errState = errors.New("pattern state is damaged")

@@ -91,7 +91,6 @@ type operator[K comparable, T, R any] struct {
 	closing []state.Key // keys whose matches are held back, at the end
 	listed  bool
 
-	key                                       K
 	inWork                                    bool
 	at                                        int64
 	rowTime                                   int64 // event time of the row in work, by the clock

@@ -23,6 +23,10 @@ var published = []struct{ pattern, in, want string }{
 	{"c >> a+ >> b", "c d a1 a2 a3 d a4 b", "c a1 b | c a1 a2 b | c a1 a2 a3 b | c a1 a2 a3 a4 b"},
 	{"c >>> a+/any >> b", "c d a1 a2 a3 d a4 b", "c a1 b | c a1 a2 b | c a1 a3 b | c a1 a4 b | c a1 a2 a3 b | c a1 a2 a4 b | " +
 		"c a1 a3 a4 b | c a1 a2 a3 a4 b | c a2 b | c a2 a3 b | c a2 a4 b | c a2 a3 a4 b | c a3 b | c a3 a4 b | c a4 b"},
+	{"a >> b+/strict >> c", "a b1 d b2 c", "a b1 c"},
+	{"a >> b+ >> c", "a b1 d b2 c", "a b1 c | a b1 b2 c"},
+	{"a >>> b+ >> c", "a b1 d b2 c", "a b1 c | a b1 b2 c | a b2 c"},
+	{"a >> b+/greedy >> c", "a b1 d b2 c", "a b1 b2 c"},
 	// Until.
 	{"a+/until=b", "a1 c a2 b a3", "a1 a2 | a1 | a2 | a3"},
 	{"c >> a+/until=u >> u", "c a1 a2 u a3", "c a1 a2 u | c a1 u"},
