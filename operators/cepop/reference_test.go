@@ -447,7 +447,7 @@ func TestAgainstReference(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(11, 7))
 	patterns, matches := 0, 0
-	for patterns < 3000 {
+	for patterns < 2000 {
 		shape := randomPattern(rng)
 		p := pattern(t, shape)
 		a, faults := cepop.Compile(p)

@@ -49,7 +49,7 @@ func TestSkippingAgainstReference(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(5, 1))
 	patterns, matches := 0, 0
-	for patterns < 2000 {
+	for patterns < 1500 {
 		shape := randomChain(rng)
 		p := pattern(t, shape)
 		a, faults := cepop.Compile(p)
