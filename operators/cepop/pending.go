@@ -33,8 +33,9 @@ type pending[T any] struct {
 	rest      []later
 	arena     []byte
 
-	list []waiting
-	vals []T
+	list    []waiting
+	vals    []T
+	inOrder func(a, b waiting) int // order, made once
 }
 
 // waiting is a row of the key in work.
@@ -54,7 +55,9 @@ func openPending[T any](b state.Backend, rows *codec.Codec[T], compare func(a, b
 		return nil, err
 	}
 	app, _ := t.(state.Appender)
-	return &pending[T]{table: t, app: app, rows: rows, compare: compare}, nil
+	p := &pending[T]{table: t, app: app, rows: rows, compare: compare}
+	p.inOrder = p.order
+	return p, nil
 }
 
 // add keeps a row.
@@ -181,7 +184,7 @@ func (p *pending[T]) give(k state.Key, t taker[T]) error {
 		}
 	}
 	if len(p.list) > 1 {
-		slices.SortFunc(p.list, p.order)
+		slices.SortFunc(p.list, p.inOrder)
 	}
 	if err := t.begin(k); err != nil {
 		return err

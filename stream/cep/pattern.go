@@ -397,9 +397,10 @@ func (p *Pattern[T]) AfterMatch(s SkipStrategy) *Pattern[T] {
 }
 
 // SkipStrategy says which partial matches are dropped when a match is found.
-// Matches come in order of their first events then, and of those that begin
-// with the same event the one first that is whole first; one waits until no
-// partial match that began earlier is left.
+// Matches come in order of their first events then; of those that begin with
+// the same event, the one that is whole first comes first, the longest of
+// those that become whole together. A match waits until no partial match that
+// began earlier is left.
 type SkipStrategy struct{ skip cepop.Skip }
 
 // NoSkip keeps all.
