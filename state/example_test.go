@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/state"
@@ -109,4 +110,57 @@ func ExampleAggregating() {
 	fmt.Println(avg.Get())
 	// Output:
 	// 2.5 true
+}
+
+func ExampleWithTTL() {
+	k := keyed()
+	k.Advance(0, dataflow.TimeMin, 0) // what the operator does with each batch
+	seen, err := state.NewMap[string, bool](k, "seen",
+		state.WithTTL(state.TTL{After: time.Hour}),
+		state.Default(false))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	k.SetKey(state.KeyOf([]byte("user-1")))
+	seen.Put("home", true)
+	k.Advance(40*60_000, dataflow.TimeMin, 0)
+	seen.Put("cart", true)
+	fmt.Println(seen.Contains("home"), seen.Contains("cart"))
+	k.Advance(60*60_000, dataflow.TimeMin, 0)
+	fmt.Println(seen.Contains("home"), seen.Contains("cart"))
+	// Output:
+	// true true
+	// false true
+}
+
+func ExampleDefault() {
+	k := keyed()
+	balance, err := state.NewValue[float64](k, "balance", state.Default(100.0))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	k.SetKey(state.KeyOf([]byte("player-1")))
+	fmt.Println(balance.Get())
+	// Output:
+	// 100 false
+}
+
+func ExampleMap_Sorted() {
+	k := keyed()
+	stock, err := state.NewMap[string, int64](k, "stock")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	k.SetKey(state.KeyOf([]byte("store-1")))
+	stock.Put("pears", 5)
+	stock.Put("apples", 3)
+	for name, n := range stock.Sorted() {
+		fmt.Println(name, n)
+	}
+	// Output:
+	// apples 3
+	// pears 5
 }

@@ -16,10 +16,26 @@ type Keyed struct {
 	key     Key
 	ns      int64
 	buf     []byte
+	row     []byte
+
+	// For state with a TTL.
+	timed     bool
+	reading   bool
+	now       int64 // processing time
+	watermark int64
+	rowTime   int64
+	expiries  []*expiry
+	swept     int64   // processing time of the last sweep by time
+	marks     []int64 // watermarks of the key groups, from the first; nil: not needed
+	mostMark  int64   // of marks
+	savedMark int64   // the watermark that marks were last raised to
 }
 
-// NewKeyed returns a Keyed with an empty key and namespace 0.
-func NewKeyed(b Backend) *Keyed { return &Keyed{backend: b, key: KeyOf(nil)} }
+// NewKeyed returns a Keyed with an empty key and namespace 0. Handles with a
+// TTL want Advance to be called first.
+func NewKeyed(b Backend) *Keyed {
+	return &Keyed{backend: b, key: KeyOf(nil), watermark: dataflow.TimeMin, rowTime: dataflow.TimeNone, mostMark: dataflow.TimeMin, savedMark: dataflow.TimeMin}
+}
 
 // KeyOf hashes an encoded key, which stays the caller's.
 func KeyOf(encoded []byte) Key { return Key{Bytes: encoded, Hash: codec.HashKey(encoded)} }
@@ -36,6 +52,10 @@ func (k *Keyed) SetKey(key Key) { k.key = key }
 // Key returns the current key.
 func (k *Keyed) Key() Key { return k.key }
 
+// SetRowTime sets the event time of the row or timer in work, TimeNone when
+// it has none.
+func (k *Keyed) SetRowTime(t int64) { k.rowTime = t }
+
 // SetNamespace sets the namespace that handles refer to.
 func (k *Keyed) SetNamespace(ns int64) { k.ns = ns }
 
@@ -49,26 +69,65 @@ type cell[T any] struct {
 	name  string
 	codec *codec.Codec[T]
 	table Table
-	fixed int
+	fixed int     // size of the value's form, without a stamp
+	ttl   *expiry // nil: none
+	def   []byte  // form of the default, nil: none
 }
 
 // kindSchema is the schema text of a table: what the bytes mean is the kind of
-// state and the type in it.
-func kindSchema(kind, schema string) string { return kind + " " + schema }
+// state, the time of the stamps if there are any, and the type in it.
+func kindSchema(kind string, ttl *TTL, schema string) string {
+	if ttl != nil {
+		kind += " stamped(" + ttl.Time.word() + ")"
+	}
+	return kind + " " + schema
+}
 
-func newCell[T any](k *Keyed, kind, name string) (cell[T], error) {
-	c, err := codec.Of[T]()
+func newCell[T any](k *Keyed, kind, name string, opts []Option) (cell[T], error) {
+	c, err := makeCell[T](k, kind, name, opts)
 	if err != nil {
-		return cell[T]{}, fmt.Errorf("state %q: %w", name, err)
+		return c, fmt.Errorf("state %q: %w", name, err)
 	}
-	t, err := k.backend.Table(Descriptor{Name: name, Schema: kindSchema(kind, c.Schema()), Fixed: c.Fixed()})
+	return c, nil
+}
+
+func makeCell[T any](k *Keyed, kind, name string, opts []Option) (cell[T], error) {
+	c := cell[T]{k: k, name: name}
+	o, err := optionsOf(opts)
 	if err != nil {
-		return cell[T]{}, err
+		return c, err
 	}
-	return cell[T]{k: k, name: name, codec: c, table: t, fixed: c.Fixed()}, nil
+	if c.codec, err = codec.Of[T](); err != nil {
+		return c, err
+	}
+	if c.def, err = defaultOf(o, c.codec.Append); err != nil {
+		return c, err
+	}
+	c.fixed = c.codec.Fixed()
+	d := Descriptor{Name: name, Schema: kindSchema(kind, o.ttl, c.codec.Schema()), Fixed: c.fixed}
+	if o.ttl != nil && c.fixed > 0 {
+		d.Fixed += stampBytes
+	}
+	if c.table, err = k.backend.Table(d); err != nil || o.ttl == nil {
+		return c, err
+	}
+	c.ttl, err = newExpiry(k, c.table, *o.ttl, oneStamp)
+	return c, err
+}
+
+// read makes v what Get returns.
+func (c *cell[T]) read(v *T) bool {
+	ok := c.get(v)
+	if !ok && c.def != nil {
+		mustDecode(c.codec, c.name, c.def, v)
+	}
+	return ok
 }
 
 func (c *cell[T]) get(v *T) bool {
+	if c.ttl != nil {
+		return c.getStamped(v)
+	}
 	b, ok := c.table.Get(c.k.ns, c.k.key)
 	if !ok {
 		return false
@@ -86,12 +145,52 @@ func (c *cell[T]) load(b []byte, v *T) {
 }
 
 func (c *cell[T]) set(v *T) {
+	if c.ttl != nil {
+		c.setStamped(v)
+		return
+	}
 	if c.fixed > 0 {
 		b, _ := c.table.Upsert(c.k.ns, c.k.key)
 		c.codec.FixedStore(b, v)
 		return
 	}
 	c.k.buf = c.codec.Append(c.k.buf[:0], v)
+	c.table.Put(c.k.ns, c.k.key, c.k.buf)
+}
+
+func (c *cell[T]) getStamped(v *T) bool {
+	b, ok := c.table.Get(c.k.ns, c.k.key)
+	if !ok {
+		return false
+	}
+	old := c.ttl.expired(stampOf(b))
+	if old && !c.ttl.show {
+		if !c.k.reading {
+			c.clear()
+		}
+		return false
+	}
+	c.load(b[stampBytes:], v)
+	if now := c.ttl.stamp(); c.ttl.refresh && !old && stampOf(b) < now {
+		if c.fixed > 0 {
+			b, _ = c.table.Upsert(c.k.ns, c.k.key)
+			putStamp(b, now)
+			return true
+		}
+		c.k.buf = append(appendStamp(c.k.buf[:0], now), b[stampBytes:]...)
+		c.table.Put(c.k.ns, c.k.key, c.k.buf)
+	}
+	return true
+}
+
+func (c *cell[T]) setStamped(v *T) {
+	if c.fixed > 0 {
+		b, _ := c.table.Upsert(c.k.ns, c.k.key)
+		putStamp(b, c.ttl.stamp())
+		c.codec.FixedStore(b[stampBytes:], v)
+		return
+	}
+	c.k.buf = c.codec.Append(appendStamp(c.k.buf[:0], c.ttl.stamp()), v)
 	c.table.Put(c.k.ns, c.k.key, c.k.buf)
 }
 

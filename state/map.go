@@ -1,14 +1,17 @@
 package state
 
 import (
+	"bytes"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/leatstream/leat/dataflow/codec"
 )
 
 // Map is a map for each key and namespace. Its entries are stored singly, so
-// that access costs one entry, whatever the size of the map.
+// that access costs one entry, whatever the size of the map. With a TTL each
+// entry expires by itself.
 type Map[K, V any] struct {
 	k      *Keyed
 	name   string
@@ -16,44 +19,104 @@ type Map[K, V any] struct {
 	values *codec.Codec[V]
 	table  SubTable
 	sub    []byte
+	ttl    *expiry // nil: none
+	def    []byte  // form of the default, nil: none
 }
 
 // NewMap returns the map state of that name. Keys are equal when their key
 // encodings are: -0 equals 0, and NaN equals NaN.
-func NewMap[K, V any](k *Keyed, name string) (*Map[K, V], error) {
-	kc, err := codec.Of[K]()
-	if err != nil {
-		return nil, fmt.Errorf("keys of state %q: %w", name, err)
+func NewMap[K, V any](k *Keyed, name string, opts ...Option) (*Map[K, V], error) {
+	s := &Map[K, V]{k: k, name: name}
+	if err := s.open(opts); err != nil {
+		return nil, fmt.Errorf("state %q: %w", name, err)
 	}
-	vc, err := codec.Of[V]()
-	if err != nil {
-		return nil, fmt.Errorf("values of state %q: %w", name, err)
-	}
-	t, err := k.backend.Table(Descriptor{Name: name, Schema: kindSchema("map", kc.Schema()+" to "+vc.Schema()), Sub: true})
-	if err != nil {
-		return nil, err
-	}
-	st, ok := t.(SubTable)
-	if !ok {
-		return nil, fmt.Errorf("state %q: the backend %T has no maps", name, k.backend)
-	}
-	return &Map[K, V]{k: k, name: name, keys: kc, values: vc, table: st}, nil
+	return s, nil
 }
 
-// Get returns the value of a map key, and whether there is one.
+func (s *Map[K, V]) open(opts []Option) error {
+	o, err := optionsOf(opts)
+	if err != nil {
+		return err
+	}
+	if s.keys, err = codec.Of[K](); err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
+	if s.values, err = codec.Of[V](); err != nil {
+		return fmt.Errorf("values: %w", err)
+	}
+	if s.def, err = defaultOf(o, s.values.Append); err != nil {
+		return err
+	}
+	t, err := s.k.backend.Table(Descriptor{Name: s.name, Schema: kindSchema("map", o.ttl, s.keys.Schema()+" to "+s.values.Schema()), Sub: true})
+	if err != nil {
+		return err
+	}
+	var ok bool
+	if s.table, ok = t.(SubTable); !ok {
+		return fmt.Errorf("the backend %T has no maps", s.k.backend)
+	}
+	if o.ttl != nil {
+		s.ttl, err = newExpiry(s.k, t, *o.ttl, oneStamp)
+	}
+	return err
+}
+
+// Get returns the value of a map key, and whether there is one; if not, v is
+// the Default, or zero.
 func (s *Map[K, V]) Get(key K) (v V, ok bool) {
-	s.encodeKey(&key)
-	b, ok := s.table.GetSub(s.k.ns, s.k.key, s.sub)
-	if ok {
+	b, ok := s.find(&key)
+	switch {
+	case ok:
 		mustDecode(s.values, s.name, b, &v)
+		s.touch(b)
+	case s.def != nil:
+		mustDecode(s.values, s.name, s.def, &v)
 	}
 	return v, ok
+}
+
+// find returns the form of a key's value. With a TTL the stamp lies before it.
+func (s *Map[K, V]) find(key *K) (b []byte, ok bool) {
+	s.encodeKey(key)
+	b, ok = s.table.GetSub(s.k.ns, s.k.key, s.sub)
+	if s.ttl == nil || !ok {
+		return b, ok
+	}
+	if s.ttl.hidden(stampOf(b)) {
+		if !s.k.reading {
+			s.table.DeleteSub(s.k.ns, s.k.key, s.sub)
+		}
+		return nil, false
+	}
+	return b[stampBytes:], true
+}
+
+// touch makes the entry under sub young if reads count, given its value.
+func (s *Map[K, V]) touch(b []byte) {
+	if s.ttl == nil || !s.ttl.refresh {
+		return
+	}
+	s.k.row = append(s.k.row[:0], b...)
+	if old, ok := s.table.GetSub(s.k.ns, s.k.key, s.sub); ok && !s.ttl.expired(stampOf(old)) && stampOf(old) < s.ttl.stamp() {
+		s.k.buf = append(appendStamp(s.k.buf[:0], s.ttl.stamp()), s.k.row...)
+		s.table.PutSub(s.k.ns, s.k.key, s.sub, s.k.buf)
+	}
+}
+
+// Contains says whether there is a value of a map key.
+func (s *Map[K, V]) Contains(key K) bool {
+	_, ok := s.find(&key)
+	return ok
 }
 
 // Put sets the value of a map key.
 func (s *Map[K, V]) Put(key K, v V) {
 	s.encodeKey(&key)
-	s.k.buf = s.values.Append(s.k.buf[:0], &v)
+	s.k.buf = s.k.buf[:0]
+	if s.ttl != nil {
+		s.k.buf = appendStamp(s.k.buf, s.ttl.stamp())
+	}
+	s.k.buf = s.values.Append(s.k.buf, &v)
 	s.table.PutSub(s.k.ns, s.k.key, s.sub, s.k.buf)
 }
 
@@ -65,25 +128,109 @@ func (s *Map[K, V]) Delete(key K) {
 
 func (s *Map[K, V]) encodeKey(key *K) { s.sub = s.keys.AppendKey(s.sub[:0], key) }
 
-// All yields the entries in the backend's order, which is the same at each
-// call until the map changes. The map must not be changed meanwhile, nor the
-// key set.
+// All yields the entries in the backend's order: that in which the keys were
+// first put (in memory), or that of Sorted (on disk). It is the same at each
+// call until the map changes, and after a restart. The map must not be changed
+// meanwhile, nor the key set.
 func (s *Map[K, V]) All() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
-		s.table.ScanSub(s.k.ns, s.k.key, func(sub, val []byte) bool {
-			var key K
-			var v V
-			if err := s.keys.DecodeKey(sub, &key); err != nil {
-				panic(fmt.Sprintf("state %q holds a map key that does not decode: %v", s.name, err))
-			}
-			mustDecode(s.values, s.name, val, &v)
+		s.scan(func(sub, val []byte) bool {
+			key, v := s.entry(sub, val)
 			return yield(key, v)
 		})
 	}
 }
 
-// Len returns the number of entries under the current key.
-func (s *Map[K, V]) Len() int { return s.table.LenSub(s.k.ns, s.k.key) }
+// Keys yields the map keys in the order of All.
+func (s *Map[K, V]) Keys() iter.Seq[K] {
+	return func(yield func(K) bool) {
+		s.scan(func(sub, _ []byte) bool { return yield(s.decodeKey(sub)) })
+	}
+}
+
+// Values yields the values in the order of All.
+func (s *Map[K, V]) Values() iter.Seq[V] {
+	return func(yield func(V) bool) {
+		s.scan(func(_, val []byte) bool {
+			var v V
+			mustDecode(s.values, s.name, val, &v)
+			return yield(v)
+		})
+	}
+}
+
+// Sorted yields the entries in ascending order of their keys: numbers by
+// value, strings by bytes, structs field by field. It is the same on every
+// backend; it costs memory for a copy of the map's entries.
+func (s *Map[K, V]) Sorted() iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		type entry struct{ sub, val []byte }
+		var all []entry
+		s.scan(func(sub, val []byte) bool {
+			all = append(all, entry{bytes.Clone(sub), bytes.Clone(val)})
+			return true
+		})
+		slices.SortFunc(all, func(a, b entry) int { return bytes.Compare(a.sub, b.sub) })
+		for _, e := range all {
+			if key, v := s.entry(e.sub, e.val); !yield(key, v) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Map[K, V]) entry(sub, val []byte) (key K, v V) {
+	mustDecode(s.values, s.name, val, &v)
+	return s.decodeKey(sub), v
+}
+
+func (s *Map[K, V]) decodeKey(sub []byte) (key K) {
+	if err := s.keys.DecodeKey(sub, &key); err != nil {
+		panic(fmt.Sprintf("state %q holds a map key that does not decode: %v", s.name, err))
+	}
+	return key
+}
+
+// scan calls fn with the form of each entry, without its stamp, until it
+// returns false. Entries that were given to fn are young then, if reads count.
+func (s *Map[K, V]) scan(fn func(sub, val []byte) bool) {
+	if s.ttl == nil {
+		s.table.ScanSub(s.k.ns, s.k.key, fn)
+		return
+	}
+	var read [][]byte
+	s.table.ScanSub(s.k.ns, s.k.key, func(sub, val []byte) bool {
+		if s.ttl.hidden(stampOf(val)) {
+			return true
+		}
+		if s.ttl.refresh {
+			read = append(read, bytes.Clone(sub))
+		}
+		return fn(sub, val[stampBytes:])
+	})
+	for _, sub := range read {
+		s.sub = append(s.sub[:0], sub...)
+		if b, ok := s.table.GetSub(s.k.ns, s.k.key, s.sub); ok {
+			s.touch(b[stampBytes:])
+		}
+	}
+}
+
+// Len returns the number of entries under the current key. With a TTL it
+// costs a look at each.
+func (s *Map[K, V]) Len() int {
+	if s.ttl == nil || s.ttl.show {
+		return s.table.LenSub(s.k.ns, s.k.key)
+	}
+	n := 0
+	s.table.ScanSub(s.k.ns, s.k.key, func(_, val []byte) bool {
+		if !s.ttl.hidden(stampOf(val)) {
+			n++
+		}
+		return true
+	})
+	return n
+}
 
 // Clear removes all entries under the current key.
 func (s *Map[K, V]) Clear() { s.table.ClearSub(s.k.ns, s.k.key) }

@@ -1,5 +1,7 @@
 package state
 
+import "bytes"
+
 // KeyScanner is a handle that can tell the keys that have an entry in it, as
 // all handles of this package can.
 type KeyScanner interface {
@@ -27,17 +29,36 @@ func (s *Reducing[T]) ScanKeys(fn func(key []byte) bool) { s.cell.scanKeys(fn) }
 func (s *Aggregating[In, Acc, Out]) ScanKeys(fn func(key []byte) bool) { s.cell.scanKeys(fn) }
 
 // ScanKeys implements KeyScanner.
-func (s *List[T]) ScanKeys(fn func(key []byte) bool) { scanKeys(s.table, s.k.ns, fn) }
+func (s *List[T]) ScanKeys(fn func(key []byte) bool) { scanKeys(s.table, s.k.ns, s.ttl, fn) }
 
 // ScanKeys implements KeyScanner.
 func (s *Map[K, V]) ScanKeys(fn func(key []byte) bool) {
-	if t, ok := s.table.(Table); ok {
-		scanKeys(t, s.k.ns, fn)
+	t, ok := s.table.(Table)
+	if !ok {
+		return
+	}
+	if s.ttl == nil {
+		scanKeys(t, s.k.ns, nil, fn)
+		return
+	}
+	var keys [][]byte
+	scanKeys(t, s.k.ns, nil, func(key []byte) bool { keys = append(keys, bytes.Clone(key)); return true })
+	for _, key := range keys {
+		some := false
+		s.table.ScanSub(s.k.ns, KeyOf(key), func(_, val []byte) bool { some = s.ttl.shows(val); return !some })
+		if some && !fn(key) {
+			return
+		}
 	}
 }
 
-func (c *cell[T]) scanKeys(fn func(key []byte) bool) { scanKeys(c.table, c.k.ns, fn) }
+func (c *cell[T]) scanKeys(fn func(key []byte) bool) { scanKeys(c.table, c.k.ns, c.ttl, fn) }
 
-func scanKeys(t Table, ns int64, fn func(key []byte) bool) {
-	t.Scan(ns, func(key, _ []byte) bool { return fn(key) })
+func scanKeys(t Table, ns int64, ttl *expiry, fn func(key []byte) bool) {
+	t.Scan(ns, func(key, val []byte) bool {
+		if ttl != nil && !ttl.shows(val) {
+			return true
+		}
+		return fn(key)
+	})
 }

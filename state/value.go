@@ -1,23 +1,25 @@
 package state
 
+import "fmt"
+
 // Value is one value for each key and namespace. T of a fixed size is stored
 // in place; any other is encoded on Set and decoded on Get.
 type Value[T any] struct{ cell cell[T] }
 
 // NewValue returns the value state of that name. The error names a field that
 // has no codec, or both schemas when restored data is of another type.
-func NewValue[T any](k *Keyed, name string) (*Value[T], error) {
-	c, err := newCell[T](k, "value", name)
+func NewValue[T any](k *Keyed, name string, opts ...Option) (*Value[T], error) {
+	c, err := newCell[T](k, "value", name, opts)
 	if err != nil {
 		return nil, err
 	}
 	return &Value[T]{c}, nil
 }
 
-// Get returns the value under the current key, and whether there is one. The
-// value is the caller's.
+// Get returns the value under the current key, and whether there is one; if
+// not, v is the Default, or zero. The value is the caller's.
 func (s *Value[T]) Get() (v T, ok bool) {
-	ok = s.cell.get(&v)
+	ok = s.cell.read(&v)
 	return v, ok
 }
 
@@ -36,8 +38,11 @@ type Reducing[T any] struct {
 
 // NewReducing returns the reducing state of that name. reduce combines what is
 // stored with what is added, in this order; it must not use this state.
-func NewReducing[T any](k *Keyed, name string, reduce func(a, b T) T) (*Reducing[T], error) {
-	c, err := newCell[T](k, "reducing", name)
+func NewReducing[T any](k *Keyed, name string, reduce func(a, b T) T, opts ...Option) (*Reducing[T], error) {
+	if reduce == nil {
+		return nil, fmt.Errorf("state %q: the reduce function is nil", name)
+	}
+	c, err := newCell[T](k, "reducing", name, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -53,9 +58,10 @@ func (s *Reducing[T]) Add(v T) {
 	s.cell.set(&v)
 }
 
-// Get returns the value, and whether anything was added.
+// Get returns the value, and whether anything was added; if not, v is the
+// Default, or zero.
 func (s *Reducing[T]) Get() (v T, ok bool) {
-	ok = s.cell.get(&v)
+	ok = s.cell.read(&v)
 	return v, ok
 }
 
@@ -80,8 +86,11 @@ type Aggregating[In, Acc, Out any] struct {
 }
 
 // NewAggregating returns the aggregating state of that name.
-func NewAggregating[In, Acc, Out any](k *Keyed, name string, agg Aggregator[In, Acc, Out]) (*Aggregating[In, Acc, Out], error) {
-	c, err := newCell[Acc](k, "aggregating", name)
+func NewAggregating[In, Acc, Out any](k *Keyed, name string, agg Aggregator[In, Acc, Out], opts ...Option) (*Aggregating[In, Acc, Out], error) {
+	if agg.Add == nil || agg.Result == nil {
+		return nil, fmt.Errorf("state %q: an aggregator needs the functions Add and Result", name)
+	}
+	c, err := newCell[Acc](k, "aggregating", name, append(opts[:len(opts):len(opts)], withoutDefault))
 	if err != nil {
 		return nil, err
 	}

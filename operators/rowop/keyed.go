@@ -30,8 +30,10 @@ type keyed[K comparable, R any] struct {
 	ctx    Context[K, R]
 	enc    []byte
 	// armed is the wall time that the clock was asked to call at.
-	armed   int64
-	disarm  func()
+	armed  int64
+	disarm func()
+	// unsweep takes back that age is called; nil when it is not going to be.
+	unsweep func()
 	ending  bool
 	opened  bool
 	keyless bool // a broadcast row is in work
@@ -62,6 +64,7 @@ func (o *keyed[K, R]) Open(ctx *operators.Context) (err error) {
 		return err
 	}
 	o.ctx.keyed = state.NewKeyed(ctx.State)
+	o.ctx.keyed.Advance(clock.Millis(ctx.Clock), dataflow.TimeMin, 0)
 	if o.ctx.timers, err = timer.New(ctx.State, timersName); err != nil {
 		return err
 	}
@@ -83,6 +86,28 @@ func (o *keyed[K, R]) Process(input int, b *columnar.Batch) error {
 	o.ctx.flush()
 	o.arm()
 	return nil
+}
+
+// age tells state with a TTL the time.
+func (o *keyed[K, R]) age(rows int) {
+	if o.ctx.keyed.HasTTL() {
+		o.ctx.keyed.Advance(clock.Millis(o.ctx.op.Clock), o.ctx.watermark, rows)
+	}
+}
+
+// armSweep asks to be called when state is due to be removed, though no row
+// may come.
+func (o *keyed[K, R]) armSweep() {
+	at, ok := o.ctx.keyed.NextSweep()
+	if !ok || o.unsweep != nil || o.ending {
+		return
+	}
+	o.unsweep = o.ctx.op.At(at, func() error {
+		o.unsweep = nil
+		o.age(0)
+		o.armSweep()
+		return nil
+	})
 }
 
 // forEachKey calls fn for each key that has an entry in a state.
@@ -118,6 +143,7 @@ func (o *keyed[K, R]) Watermark(wm int64) (bool, error) {
 	done, err := o.ctx.timers.AdvanceEvent(wm, o.fire(false), o.ctx.op.Out.Ready)
 	if done {
 		o.ctx.watermark = wm
+		o.age(0) // not before: timers see what expires with them
 	}
 	o.ctx.flush()
 	o.arm()
@@ -149,6 +175,7 @@ func (o *keyed[K, R]) fire(processing bool) timer.Fire {
 		if processing {
 			o.ctx.time = dataflow.TimeNone
 		}
+		o.ctx.keyed.SetRowTime(o.ctx.time)
 		o.ctx.out.known = false
 		o.ctx.out.at(o.ctx.time, !processing)
 		o.firing, o.due = true, Timer{At: time.UnixMilli(at).UTC(), Processing: processing}
@@ -162,6 +189,7 @@ func (o *keyed[K, R]) fire(processing bool) timer.Fire {
 
 // arm asks to be called when the next processing-time timer is due.
 func (o *keyed[K, R]) arm() {
+	o.armSweep()
 	next, ok := o.ctx.timers.NextProcessing()
 	if !ok || o.ending || (o.disarm != nil && o.armed <= next) {
 		return
@@ -180,6 +208,7 @@ func (o *keyed[K, R]) armAt(millis int64) {
 // wake runs when processing time has passed a timer.
 func (o *keyed[K, R]) wake() error {
 	o.disarm = nil
+	o.age(0)
 	now := clock.Millis(o.ctx.op.Clock)
 	done, err := o.ctx.timers.AdvanceProcessing(now, o.fire(true), o.ctx.op.Out.Ready)
 	o.ctx.flush()
@@ -216,6 +245,9 @@ func (o *keyed[K, R]) Position() string {
 func (o *keyed[K, R]) Close() error {
 	if o.disarm != nil {
 		o.disarm()
+	}
+	if o.unsweep != nil {
+		o.unsweep()
 	}
 	if !o.opened {
 		return nil

@@ -105,6 +105,7 @@ func keyedInput[K comparable, T, R any](cfg ProcessConfig[K, T], call func(*Cont
 // process implements keyedSide.
 func (in *keyedRows[K, T, R]) process(o *keyed[K, R], b *columnar.Batch) error {
 	rows := columnar.Rows[T](b)
+	o.age(len(rows))
 	in.hashes = in.cfg.Hasher.HashRows(in.hashes[:0], b.Rows)
 	ctx := &o.ctx
 	for i := range rows {
@@ -113,6 +114,7 @@ func (in *keyedRows[K, T, R]) process(o *keyed[K, R], b *columnar.Batch) error {
 		o.enc = in.cfg.KeyCodec.AppendKey(o.enc[:0], &ctx.key)
 		ctx.keyed.SetKey(state.Key{Bytes: o.enc, Hash: in.hashes[i]})
 		ctx.at(b, i)
+		ctx.keyed.SetRowTime(ctx.time)
 		if err := in.call(ctx, rows[i]); err != nil {
 			return err
 		}
@@ -133,10 +135,12 @@ func broadcastInput[K comparable, B, R any](call func(*KeyedBroadcastContext[K, 
 func (in *broadcastRows[K, B, R]) process(o *keyed[K, R], b *columnar.Batch) error {
 	ctx := &KeyedBroadcastContext[K, R]{BroadcastContext: BroadcastContext[R]{&o.ctx.RowContext}, each: o.forEachKey}
 	rows := columnar.Rows[B](b)
+	o.age(len(rows))
 	o.keyless = true
 	for i := range rows {
 		o.cursor.at = i
 		o.ctx.at(b, i)
+		o.ctx.keyed.SetRowTime(o.ctx.time)
 		if err := in.call(ctx, rows[i]); err != nil {
 			return err
 		}

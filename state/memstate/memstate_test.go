@@ -31,3 +31,8 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	statetest.Run(t, factory)
 }
+
+func TestTTL(t *testing.T) {
+	t.Parallel()
+	statetest.RunTTL(t, factory)
+}

@@ -7,3 +7,8 @@ func TestReference(t *testing.T) {
 	t.Parallel()
 	Run(t, NewReference)
 }
+
+func TestReferenceTTL(t *testing.T) {
+	t.Parallel()
+	RunTTL(t, NewReference)
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/dataflow/codec"
+	"github.com/leatstream/leat/internal/clock"
 	"github.com/leatstream/leat/state"
 	"github.com/leatstream/leat/state/statefile"
 )
@@ -40,6 +41,7 @@ func StateOf[K comparable, H any](d *Driver, uid string, key K, open func(*state
 	mp := d.run.graph.MaxParallelism
 	s := subs[dataflow.SubtaskOf(at.Group(mp), mp, len(subs))]
 	keyed := state.NewKeyed(known{s.state, d, uid})
+	keyed.ReadAt(clock.Millis(d.run.clock), s.emitted)
 	keyed.SetKey(at)
 	h, err := open(keyed)
 	if err != nil {
@@ -48,10 +50,11 @@ func StateOf[K comparable, H any](d *Driver, uid string, key K, open func(*state
 	return h
 }
 
-// ValueOf reads a state.Value of an operator by key.
-func ValueOf[T any, K comparable](d *Driver, uid string, key K, name string) (v T, ok bool) {
+// ValueOf reads a state.Value of an operator by key. The options are those
+// that the operator gives.
+func ValueOf[T any, K comparable](d *Driver, uid string, key K, name string, opts ...state.Option) (v T, ok bool) {
 	d.tb.Helper()
-	h := StateOf(d, uid, key, func(k *state.Keyed) (*state.Value[T], error) { return state.NewValue[T](k, name) })
+	h := StateOf(d, uid, key, func(k *state.Keyed) (*state.Value[T], error) { return state.NewValue[T](k, name, opts...) })
 	if d.err != nil {
 		return v, false
 	}
