@@ -69,7 +69,7 @@ func TestRefusedTypesNameTheField(t *testing.T) {
 	}](t, `the number of fraction digits must be 0 to 18`)
 	refused[struct {
 		A int64 `leat:"millis"`
-	}](t, `is unknown: use "-", "decimal=N" or "time=millis"`)
+	}](t, `is unknown: use "-", "decimal=N", "time=millis" or "was=OLDNAME"`)
 	refused[struct{ *address }](t, `is embedded: embed the struct itself`)
 }
 

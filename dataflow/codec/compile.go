@@ -3,6 +3,7 @@ package codec
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,10 +22,12 @@ func Describe(rt reflect.Type) (*Type, error) {
 	return c.compile(rt, typeName(rt), meaning{})
 }
 
-// meaning is what a leat tag says of an int64.
+// meaning is what a leat tag says of a field: the unit of an int64, and the
+// field's older names.
 type meaning struct {
 	unit   Unit
 	digits int
+	was    []string
 }
 
 type compiler struct {
@@ -141,9 +144,9 @@ func (c *compiler) structFields(t *Type, rt reflect.Type, base uintptr, path str
 				return fmt.Errorf("codec: %s: another field is named %q too: give one of them a json tag with another name", at, name)
 			}
 		}
-		t.Fields = append(t.Fields, Field{Name: name, Offset: base + sf.Offset, Type: ft, JSON: opts})
+		t.Fields = append(t.Fields, Field{Name: name, Offset: base + sf.Offset, Type: ft, JSON: opts, Was: m.was})
 	}
-	return nil
+	return checkNames(t, path)
 }
 
 // give attaches what a tag says to a scalar type.
@@ -199,24 +202,48 @@ func scalarKind(rt reflect.Type) Kind {
 	return 0
 }
 
+// parseTag reads a leat tag: parts separated by commas.
 func parseTag(tag string) (m meaning, skip bool, err error) {
 	if tag == "" {
 		return m, false, nil
 	}
-	if tag == "-" {
-		return m, true, nil
-	}
-	if tag == "time=millis" {
-		return meaning{unit: UnitMillis}, false, nil
-	}
-	if n, ok := strings.CutPrefix(tag, "decimal="); ok {
-		digits, err := strconv.Atoi(n)
-		if err != nil || digits < 0 || digits > digitsMax {
-			return m, false, fmt.Errorf("tag leat:%q: the number of fraction digits must be 0 to %d", tag, digitsMax)
+	for part := range strings.SplitSeq(tag, ",") {
+		name, value, _ := strings.Cut(part, "=")
+		switch {
+		case part == "-" && tag == "-":
+			return m, true, nil
+		case part == "time=millis" && m.unit == UnitNone:
+			m.unit = UnitMillis
+		case name == "decimal" && m.unit == UnitNone:
+			m.unit = UnitDecimal
+			if m.digits, err = strconv.Atoi(value); err != nil || m.digits < 0 || m.digits > digitsMax {
+				return m, false, fmt.Errorf("tag leat:%q: the number of fraction digits must be 0 to %d", tag, digitsMax)
+			}
+		case name == "was" && value != "":
+			m.was = append(m.was, value)
+		default:
+			return m, false, fmt.Errorf(`tag leat:%q is unknown: use "-", "decimal=N", "time=millis" or "was=OLDNAME", the last ones also together, with commas between`, tag)
 		}
-		return meaning{unit: UnitDecimal, digits: digits}, false, nil
 	}
-	return m, false, fmt.Errorf(`tag leat:%q is unknown: use "-", "decimal=N" or "time=millis"`, tag)
+	return m, false, nil
+}
+
+// checkNames wants names, old and new, to be unique in a struct: which field
+// a row's bytes belong to must never be a guess.
+func checkNames(t *Type, path string) error {
+	for i, f := range t.Fields {
+		for j, g := range t.Fields {
+			if i != j && slices.Contains(f.Was, g.Name) {
+				return fmt.Errorf("codec: %s.%s: the tag says that it was %q, which is the name of another field: give that one another name in a json tag, or take the tag away", path, f.Name, g.Name)
+			}
+			for _, was := range f.Was {
+				if i < j && slices.Contains(g.Was, was) {
+					return fmt.Errorf("codec: %s.%s: the tags of this field and of %s both say that they were %q: take one away", path, f.Name, g.Name, was)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func jsonTag(sf reflect.StructField) (name string, opts JSONOptions) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"unsafe"
 )
@@ -16,7 +17,8 @@ type rowReader func(src []byte, q unsafe.Pointer) ([]byte, error)
 // an older schema. Fields that are new stay zero, fields that are gone are
 // passed over, numbers may have become wider (an unsigned one also signed),
 // and a value may have become optional. Fields are the same if their names
-// are. Anything else is an error that names the field.
+// are, or if the tag leat:"was=NAME" says so. Anything else is an error that
+// names the field.
 func (c *Codec[T]) CompatibleWith(oldSchema string) (func(src []byte, v *T) (rest []byte, err error), error) {
 	if oldSchema == c.schema {
 		return c.Decode, nil
@@ -78,7 +80,7 @@ func evolveStruct(old, now *Type, path string) (rowReader, error) {
 	for _, of := range old.Fields {
 		s := step{skip: of.Type}
 		for _, nf := range now.Fields {
-			if nf.Name != of.Name {
+			if nf.Name != of.Name && !slices.Contains(nf.Was, of.Name) {
 				continue
 			}
 			read, err := evolve(of.Type, nf.Type, path+"."+nf.Name)
@@ -91,7 +93,10 @@ func evolveStruct(old, now *Type, path string) (rowReader, error) {
 		steps = append(steps, s)
 	}
 	if found == 0 && len(old.Fields) > 0 && len(now.Fields) > 0 {
-		return nil, fmt.Errorf("codec: %s: %s and %s have no field in common: give the state another name, or drop it", path, schemaOf(old), schemaOf(now))
+		return nil, fmt.Errorf("codec: %s: %s and %s have no field in common: say leat:\"was=OLDNAME\" where a field was renamed, give the state another name, or drop it", path, schemaOf(old), schemaOf(now))
+	}
+	if err := foundOnce(old, now, path); err != nil {
+		return nil, err
 	}
 	return func(src []byte, q unsafe.Pointer) (_ []byte, err error) {
 		for i := range steps {
@@ -106,6 +111,22 @@ func evolveStruct(old, now *Type, path string) (rowReader, error) {
 		}
 		return src, nil
 	}, nil
+}
+
+// foundOnce wants each field to be of one old field at most.
+func foundOnce(old, now *Type, path string) error {
+	for _, nf := range now.Fields {
+		var from []string
+		for _, of := range old.Fields {
+			if nf.Name == of.Name || slices.Contains(nf.Was, of.Name) {
+				from = append(from, of.Name)
+			}
+		}
+		if len(from) > 1 {
+			return fmt.Errorf("codec: %s.%s: the old type has both %q and %q, which are this field by its name and tag: take the tag away, or keep both fields", path, nf.Name, from[0], from[1])
+		}
+	}
+	return nil
 }
 
 // evolveOptional reads a value that was always there into a pointer.

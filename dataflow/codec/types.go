@@ -108,6 +108,9 @@ type Field struct {
 	Offset uintptr
 	Type   *Type
 	JSON   JSONOptions
+	// Was are the names that the field had in older types; they are no part of
+	// the schema.
+	Was []string
 }
 
 // JSONOptions are the options of a field's json tag.
