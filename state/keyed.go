@@ -74,19 +74,10 @@ type cell[T any] struct {
 	def   []byte  // form of the default, nil: none
 }
 
-// kindSchema is the schema text of a table: what the bytes mean is the kind of
-// state, the time of the stamps if there are any, and the type in it.
-func kindSchema(kind string, ttl *TTL, schema string) string {
-	if ttl != nil {
-		kind += " stamped(" + ttl.Time.word() + ")"
-	}
-	return kind + " " + schema
-}
-
 func newCell[T any](k *Keyed, kind, name string, opts []Option) (cell[T], error) {
 	c, err := makeCell[T](k, kind, name, opts)
 	if err != nil {
-		return c, fmt.Errorf("state %q: %w", name, err)
+		return c, named(name, err)
 	}
 	return c, nil
 }
@@ -104,11 +95,11 @@ func makeCell[T any](k *Keyed, kind, name string, opts []Option) (cell[T], error
 		return c, err
 	}
 	c.fixed = c.codec.Fixed()
-	d := Descriptor{Name: name, Schema: kindSchema(kind, o.ttl, c.codec.Schema()), Fixed: c.fixed}
+	d := Descriptor{Name: name, Schema: schemaOf(kind, o.ttl, c.codec.Schema()).String(), Fixed: c.fixed}
 	if o.ttl != nil && c.fixed > 0 {
 		d.Fixed += stampBytes
 	}
-	if c.table, err = k.backend.Table(d); err != nil || o.ttl == nil {
+	if c.table, err = openTable(k.backend, d, migrateRows(c.codec), k.now); err != nil || o.ttl == nil {
 		return c, err
 	}
 	c.ttl, err = newExpiry(k, c.table, *o.ttl, oneStamp)

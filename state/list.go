@@ -1,7 +1,6 @@
 package state
 
 import (
-	"fmt"
 	"iter"
 
 	"github.com/leatstream/leat/dataflow/codec"
@@ -22,7 +21,7 @@ type List[T any] struct {
 func NewList[T any](k *Keyed, name string, opts ...Option) (*List[T], error) {
 	s := &List[T]{k: k, name: name}
 	if err := s.open(append(opts[:len(opts):len(opts)], withoutDefault)); err != nil {
-		return nil, fmt.Errorf("state %q: %w", name, err)
+		return nil, named(name, err)
 	}
 	return s, nil
 }
@@ -35,7 +34,8 @@ func (s *List[T]) open(opts []Option) error {
 	if s.codec, err = codec.Of[T](); err != nil {
 		return err
 	}
-	s.table, err = s.k.backend.Table(Descriptor{Name: s.name, Schema: kindSchema("list", o.ttl, s.codec.Schema())})
+	d := Descriptor{Name: s.name, Schema: schemaOf("list", o.ttl, s.codec.Schema()).String()}
+	s.table, err = openTable(s.k.backend, d, migrateElements(s.codec), s.k.now)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ type Map[K, V any] struct {
 func NewMap[K, V any](k *Keyed, name string, opts ...Option) (*Map[K, V], error) {
 	s := &Map[K, V]{k: k, name: name}
 	if err := s.open(opts); err != nil {
-		return nil, fmt.Errorf("state %q: %w", name, err)
+		return nil, named(name, err)
 	}
 	return s, nil
 }
@@ -47,7 +47,8 @@ func (s *Map[K, V]) open(opts []Option) error {
 	if s.def, err = defaultOf(o, s.values.Append); err != nil {
 		return err
 	}
-	t, err := s.k.backend.Table(Descriptor{Name: s.name, Schema: kindSchema("map", o.ttl, s.keys.Schema()+" to "+s.values.Schema()), Sub: true})
+	d := Descriptor{Name: s.name, Schema: schemaOf("map", o.ttl, s.keys.Schema()+" to "+s.values.Schema()).String(), Sub: true}
+	t, err := openTable(s.k.backend, d, migrateEntries(s.keys, s.values), s.k.now)
 	if err != nil {
 		return err
 	}

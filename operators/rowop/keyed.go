@@ -63,6 +63,9 @@ func (o *keyed[K, R]) Open(ctx *operators.Context) (err error) {
 	if err := o.ctx.RowContext.open(ctx); err != nil {
 		return err
 	}
+	if err := state.BindKey(ctx.State, o.codec.Schema()); err != nil {
+		return err
+	}
 	o.ctx.keyed = state.NewKeyed(ctx.State)
 	o.ctx.keyed.Advance(clock.Millis(ctx.Clock), dataflow.TimeMin, 0)
 	if o.ctx.timers, err = timer.New(ctx.State, timersName); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/operators"
+	"github.com/leatstream/leat/state"
 )
 
 // Open restores and opens the operators, last to first, so that an operator's
@@ -135,7 +136,7 @@ func (t *Task) openNode(ctx context.Context, n *node) error {
 		c.Restored = old
 	}
 	n.opened = true
-	if err := n.op.Open(c); err != nil {
+	if err := state.NameOperator(n.op.Open(c), n.spec.UID); err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
 	n.commits.opened(n.committer)

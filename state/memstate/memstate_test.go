@@ -36,3 +36,8 @@ func TestTTL(t *testing.T) {
 	t.Parallel()
 	statetest.RunTTL(t, factory)
 }
+
+func TestMigration(t *testing.T) {
+	t.Parallel()
+	statetest.RunMigration(t, factory)
+}

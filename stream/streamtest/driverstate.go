@@ -119,7 +119,9 @@ func countEntries(r io.Reader, groups dataflow.KeyGroupRange, to map[string]int)
 	}
 	count := entryCounter{header: f.Header(), to: to}
 	for _, t := range count.header.Tables {
-		to[t.Name] += 0
+		if t.Name != state.KeyTable {
+			to[t.Name] += 0
+		}
 	}
 	for {
 		section, err := f.Next(groups)

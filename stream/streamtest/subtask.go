@@ -79,7 +79,7 @@ func (s *subtask) open(from *saved) error {
 	}
 	s.source, _ = s.op.(operators.SourceOperator)
 	s.opened = true
-	return s.op.Open(ctx)
+	return state.NameOperator(s.op.Open(ctx), s.node.UID)
 }
 
 // own makes fn one of the operator's calls.

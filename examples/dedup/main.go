@@ -1,0 +1,89 @@
+// Command dedup lets each payment pass once. Producers that retry send some
+// of them again, for an hour at most: an id is remembered for that long, and
+// then forgotten, so that state does not grow without end.
+//
+//	go run ./examples/dedup
+//	go run ./examples/dedup --payments 'payments/*.jsonl'
+package main
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/leatstream/leat/connectors"
+	"github.com/leatstream/leat/connectors/console"
+	"github.com/leatstream/leat/connectors/datagen"
+	"github.com/leatstream/leat/connectors/files"
+	"github.com/leatstream/leat/formats/jsonfmt"
+	"github.com/leatstream/leat/launch"
+	"github.com/leatstream/leat/state"
+	"github.com/leatstream/leat/stream"
+)
+
+func main() { launch.Main(build) }
+
+// Payment is an order to pay, which may come more than once.
+type Payment struct {
+	ID     string    `json:"id"`
+	Amount float64   `json:"amount"`
+	At     time.Time `json:"at"`
+}
+
+func build(env *stream.Env) error {
+	set := flag.NewFlagSet("dedup", flag.ContinueOnError)
+	pattern := set.String("payments", "", `files of payments {"id":…,"amount":…,"at":…}; none: made-up payments`)
+	count := set.Int64("count", 10_000, "number of made-up payments; 0: without end")
+	if err := set.Parse(env.Args()); err != nil {
+		return err
+	}
+	env.Set(stream.JobName("dedup"))
+	var payments connectors.SourceOf[Payment] = datagen.New(datagen.Config{Count: *count, Splits: 2}, makePayment)
+	if *pattern != "" {
+		payments = files.NewSource(files.SourceConfig{Pattern: *pattern}, jsonfmt.DecoderOf[Payment]())
+	}
+	unique(env, payments).To(console.New(jsonfmt.EncoderOf[Payment]()))
+	return nil
+}
+
+// unique adds the job to env.
+func unique(env *stream.Env, payments connectors.SourceOf[Payment]) *stream.DataStream[Payment] {
+	all := stream.From(env, payments, stream.UID("payments"),
+		stream.Timestamps(func(p Payment) time.Time { return p.At }),
+		stream.Watermarks(stream.BoundedOutOfOrderness(time.Minute)))
+	byID := stream.KeyBy(all, func(p Payment) string { return p.ID })
+	return stream.Process(byID, &first{}, stream.UID("first"))
+}
+
+// first lets the first payment of an id pass.
+type first struct {
+	seen *state.Value[bool]
+}
+
+// Open implements stream.KeyedProcessor.
+func (f *first) Open(ctx *stream.ProcessContext[string, Payment]) (err error) {
+	f.seen, err = state.NewValue[bool](ctx.State(), "seen",
+		state.WithTTL(state.TTL{After: time.Hour, Time: state.EventTime}))
+	return err
+}
+
+// Process implements stream.KeyedProcessor.
+func (f *first) Process(ctx *stream.ProcessContext[string, Payment], p Payment) error {
+	if _, again := f.seen.Get(); again {
+		return nil
+	}
+	f.seen.Set(true)
+	ctx.Emit(p)
+	return nil
+}
+
+// makePayment sends about every tenth payment a second time, some later.
+func makePayment(i int64, rng *rand.Rand) Payment {
+	n := i
+	if rng.IntN(10) == 0 {
+		n = max(0, i-int64(rng.IntN(50)))
+	}
+	const start = 1_767_225_600 // 2026-01-01
+	return Payment{ID: fmt.Sprintf("P-%06d", n), Amount: float64(n%900) + 0.5, At: time.Unix(start+i, 0).UTC()}
+}
