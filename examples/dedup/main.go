@@ -3,7 +3,7 @@
 // then forgotten, so that state does not grow without end.
 //
 //	go run ./examples/dedup
-//	go run ./examples/dedup --payments 'payments/*.jsonl'
+//	go run ./examples/dedup --local --brokers localhost:9092
 package main
 
 import (
@@ -13,10 +13,8 @@ import (
 	"time"
 
 	"github.com/leatstream/leat/connectors"
-	"github.com/leatstream/leat/connectors/console"
 	"github.com/leatstream/leat/connectors/datagen"
-	"github.com/leatstream/leat/connectors/files"
-	"github.com/leatstream/leat/formats/jsonfmt"
+	"github.com/leatstream/leat/examples/internal/place"
 	"github.com/leatstream/leat/launch"
 	"github.com/leatstream/leat/state"
 	"github.com/leatstream/leat/stream"
@@ -33,18 +31,11 @@ type Payment struct {
 
 func build(env *stream.Env) error {
 	set := flag.NewFlagSet("dedup", flag.ContinueOnError)
-	pattern := set.String("payments", "", `files of payments {"id":…,"amount":…,"at":…}; none: made-up payments`)
 	count := set.Int64("count", 10_000, "number of made-up payments; 0: without end")
-	if err := set.Parse(env.Args()); err != nil {
-		return err
-	}
-	env.Set(stream.JobName("dedup"))
-	var payments connectors.SourceOf[Payment] = datagen.New(datagen.Config{Count: *count, Splits: 2}, makePayment)
-	if *pattern != "" {
-		payments = files.NewSource(files.SourceConfig{Pattern: *pattern}, jsonfmt.DecoderOf[Payment]())
-	}
-	unique(env, payments).To(console.New(jsonfmt.EncoderOf[Payment]()))
-	return nil
+	p := place.Flags(env, "dedup", set)
+	payments := place.From(p, "payments", datagen.New(datagen.Config{Count: *count, Splits: 2}, makePayment))
+	unique(env, payments).To(place.To[Payment](p, "unique", nil), stream.UID("out"))
+	return p.Err()
 }
 
 // unique adds the job to env.

@@ -3,7 +3,7 @@
 // payments that came before it, too.
 //
 //	go run ./examples/rules
-//	go run ./examples/rules --rules 'rules/*.jsonl' --payments 'payments/*.jsonl'
+//	go run ./examples/rules --local --brokers localhost:9092
 package main
 
 import (
@@ -13,10 +13,8 @@ import (
 
 	"github.com/leatstream/leat/connectors"
 	"github.com/leatstream/leat/connectors/collection"
-	"github.com/leatstream/leat/connectors/console"
 	"github.com/leatstream/leat/connectors/datagen"
-	"github.com/leatstream/leat/connectors/files"
-	"github.com/leatstream/leat/formats/jsonfmt"
+	"github.com/leatstream/leat/examples/internal/place"
 	"github.com/leatstream/leat/launch"
 	"github.com/leatstream/leat/state"
 	"github.com/leatstream/leat/stream"
@@ -48,23 +46,12 @@ type Alarm struct {
 
 func build(env *stream.Env) error {
 	set := flag.NewFlagSet("rules", flag.ContinueOnError)
-	rules := set.String("rules", "", "files of rules; none: two made-up ones")
-	payments := set.String("payments", "", "files of payments; none: made-up ones")
 	count := set.Int64("count", 1_000, "number of made-up payments; 0: without end")
-	if err := set.Parse(env.Args()); err != nil {
-		return err
-	}
-	env.Set(stream.JobName("rules"))
-	var from connectors.SourceOf[Rule] = collection.Slice(Rule{Name: "large", Above: 100_000}, Rule{Name: "huge", Above: 110_000})
-	if *rules != "" {
-		from = files.NewSource(files.SourceConfig{Pattern: *rules}, jsonfmt.DecoderOf[Rule]())
-	}
-	var paid connectors.SourceOf[Payment] = datagen.New(datagen.Config{Count: *count, PerSecond: 1_000}, makePayment)
-	if *payments != "" {
-		paid = files.NewSource(files.SourceConfig{Pattern: *payments}, jsonfmt.DecoderOf[Payment]())
-	}
-	alarms(env, paid, from).To(console.New(jsonfmt.EncoderOf[Alarm]()))
-	return nil
+	p := place.Flags(env, "rules", set)
+	rules := place.From(p, "rules", collection.Slice(Rule{Name: "large", Above: 100_000}, Rule{Name: "huge", Above: 110_000}))
+	payments := place.From(p, "payments", datagen.New(datagen.Config{Count: *count, PerSecond: 1_000}, makePayment))
+	alarms(env, payments, rules).To(place.To[Alarm](p, "alarms", nil), stream.UID("out"))
+	return p.Err()
 }
 
 // alarms adds the job to env.

@@ -16,6 +16,8 @@ var seedFlag = flag.Uint64("seed", 0, "seed of the inputs; 0: another for each r
 func programs() []program {
 	return slices.Concat(
 		textPrograms(),
+		paymentPrograms(),
+		tablePrograms(),
 	)
 }
 

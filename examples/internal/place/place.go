@@ -55,7 +55,7 @@ func (p *Place) Topic(name string) string { return p.prefix + name }
 func (p *Place) Group() string { return p.prefix + "job" }
 
 // From reads JSON records from a topic, or takes those made up.
-func From[T any](p *Place, topic string, made connectors.SourceOf[T]) connectors.SourceOf[T] {
+func From[T any, S connectors.SourceOf[T]](p *Place, topic string, made S) connectors.SourceOf[T] {
 	if !p.Kafka() {
 		return made
 	}
