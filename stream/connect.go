@@ -54,7 +54,7 @@ func CoFlatMap[A, B, R any](c *ConnectedStreams[A, B], first func(v A, emit func
 
 func needFunctions(e *Env, where, what string, missing bool) {
 	if missing {
-		e.fail(where, "%s is given a nil function: it needs one for each input", what)
+		e.fail(where, "%s is given a nil function: what is it to do with rows?", what)
 	}
 }
 

@@ -137,6 +137,7 @@ func then[R any](e *Env, n *graph.Node, t columnar.RowType, untimed string) *Dat
 // (numRecordsFiltered).
 func (d *DataStream[T]) Filter(keep func(T) bool, opts ...Option) *DataStream[T] {
 	s := step{op: "filter", kind: graph.KindOperator, factory: rowop.Filter(keep), out: d.typ, where: callSite()}
+	needFunctions(d.env, s.where, "filter", keep == nil)
 	return then[T](d.env, d.env.add(s, d.ports, d.typ, opts), d.typ, d.untimed)
 }
 
@@ -168,6 +169,7 @@ func (d *DataStream[T]) Global() *DataStream[T] { return d.spread(graph.Global, 
 // Partition spreads the rows by a function: its result, modulo parallelism,
 // is the subtask of the next step.
 func (d *DataStream[T]) Partition(subtask func(v T, parallelism int) int) *DataStream[T] {
+	needFunctions(d.env, callSite(), "Partition", subtask == nil)
 	custom := func(rows any, i, parallelism int) int {
 		n := subtask(rows.([]T)[i], parallelism) % parallelism
 		if n < 0 {

@@ -19,6 +19,7 @@ type KeyedStream[K comparable, T any] struct {
 func KeyBy[T any, K comparable](d *DataStream[T], key func(T) K) *KeyedStream[K, T] {
 	where := callSite()
 	k := &KeyedStream[K, T]{key: key, stream: d}
+	needFunctions(d.env, where, "KeyBy", key == nil)
 	c, err := codec.Of[K]()
 	if err != nil {
 		d.env.fail(where, "key: %w", err)

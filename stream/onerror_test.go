@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +15,9 @@ import (
 	"github.com/leatstream/leat/connectors"
 	"github.com/leatstream/leat/connectors/collection"
 	"github.com/leatstream/leat/connectors/console"
+	"github.com/leatstream/leat/connectors/files"
 	"github.com/leatstream/leat/formats"
+	"github.com/leatstream/leat/formats/jsonfmt"
 	"github.com/leatstream/leat/state"
 	"github.com/leatstream/leat/stream"
 	"github.com/leatstream/leat/stream/streamtest"
@@ -167,15 +171,15 @@ func TestFailedRowsLeaveNothingBehind(t *testing.T) {
 	}})
 }
 
-// counting adds each row to list state, and then refuses odd ones.
-type counting struct{ rows *stream.ListState[int] }
+// tallying adds each row to list state, and then refuses odd ones.
+type tallying struct{ rows *stream.ListState[int] }
 
-func (c *counting) Open(ctx *stream.RowContext[int]) (err error) {
+func (c *tallying) Open(ctx *stream.RowContext[int]) (err error) {
 	c.rows, err = stream.NewListState[int](ctx, "rows")
 	return err
 }
 
-func (c *counting) Process(ctx *stream.RowContext[int], v int) error {
+func (c *tallying) Process(ctx *stream.RowContext[int], v int) error {
 	c.rows.Add(v)
 	ctx.Emit(c.rows.Len())
 	if v%2 == 1 {
@@ -189,7 +193,7 @@ func TestListStateOfFailedRows(t *testing.T) {
 	t.Parallel()
 	env := stream.NewEnv()
 	src := stream.From(env, collection.Slice(1, 2, 3, 4, 5, 6), stream.UID("src"))
-	got := runAll(t, env, stream.ProcessRows(src, &counting{}, stream.UID("counting"), stream.OnError(stream.SkipRecord)))
+	got := runAll(t, env, stream.ProcessRows(src, &tallying{}, stream.UID("counting"), stream.OnError(stream.SkipRecord)))
 	if !slices.Equal(got, []int{1, 2, 3}) {
 		t.Errorf("lengths %v", got)
 	}
@@ -264,6 +268,41 @@ func TestPanicsAreNoErrorsOfRecords(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "boom") {
 		t.Errorf("a panic gave %v", err)
 	}
+}
+
+// TestSourceSkipsWhatDoesNotDecode counts a line that is no JSON.
+func TestSourceSkipsWhatDoesNotDecode(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "numbers.jsonl")
+	if err := os.WriteFile(file, []byte("1\nx\n3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := stream.NewEnv()
+	src := files.NewSource(files.SourceConfig{Pattern: file}, jsonfmt.DecoderOf[int]())
+	out := collection.NewCollector[int]()
+	stream.From(env, src, stream.UID("numbers"), stream.OnError(stream.SkipRecord)).To(out, stream.UID("out"))
+	f, err := streamtest.Run(t.Context(), env, streamtest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(out.Rows(), []int{1, 3}) || f.Counters["numbers/numRecordsSkipped"] != 1 {
+		t.Errorf("rows %v, counters %v", out.Rows(), f.Counters)
+	}
+}
+
+func TestNilFunctionsAreFaults(t *testing.T) {
+	t.Parallel()
+	env := stream.NewEnv()
+	src := stream.From(env, collection.Slice(1), stream.UID("src"))
+	stream.Map(src, (func(int) int)(nil))
+	stream.FlatMap(src, (func(int, func(int)))(nil))
+	src.Filter(nil)
+	src.Partition(nil)
+	stream.KeyBy(src, (func(int) int)(nil))
+	stream.KeyBy(src, func(v int) int { return v }).Reduce(nil, stream.UID("sums"))
+	wantFaults(t, "onerror_test.go", env,
+		"map is given a nil function", "flat-map is given a nil function", "filter is given a nil function",
+		"Partition is given a nil function", "KeyBy is given a nil function", "Reduce is given a nil function")
 }
 
 func TestFaultsOfPolicies(t *testing.T) {
