@@ -62,7 +62,7 @@ func ExampleTable_Suppress() {
 		fmt.Println(c.Op, c.Key, c.Value.N)
 	}
 	// Output:
-	// insert ann 1
+	// insert ann 4
 	// insert bob 2
 	// update ann 8
 	// update bob 16

@@ -56,10 +56,6 @@ func Subscribe[K comparable, L any, F comparable](key func(L) (F, bool)) operato
 	return operators.FactoryFunc(func() operators.Operator { return &subscribe[K, L, F]{key: key} })
 }
 
-// versionName names the value kept for each key group: the greatest version
-// given to a row of it, 8 bytes little-endian.
-const versionName = "foreign-version"
-
 type subscribe[K comparable, L any, F comparable] struct {
 	none
 	key      func(L) (F, bool)
