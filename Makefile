@@ -66,6 +66,10 @@ bench: build ## micro-benchmarks, and the orders job on both brokers beside a ha
 	$(BENCH) --broker real --parallelism 2 --out bench/results/orders-kafka-p2.txt orders
 	$(BENCH) --broker real --out bench/results/checkpoints.txt checkpoints
 
+.PHONY: bench-state
+bench-state: ## 2 GiB of state on disk under a limit of 256 MiB, beside the database alone (writes bench/results)
+	GOMEMLIMIT=256MiB $(GO) test -run '^$$' -bench LargeState -benchtime 1x -timeout 60m ./state/pebblestate -args -state-mib 2048 | tee bench/results/pebble-state.txt
+
 .PHONY: bench-once
 bench-once: ## run each benchmark once, so that none rots
 	$(GO) test -run '^$$' -bench . -benchtime 1x $(BENCH_PACKAGES) >/dev/null

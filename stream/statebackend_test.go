@@ -65,7 +65,7 @@ func TestStateBackendIsPartOfTheGraph(t *testing.T) {
 // State that may outgrow memory goes to disk; -D state.backend=memory at
 // submission brings it back.
 func ExampleStateBackend() {
-	env := stream.NewEnv(stream.StateBackend(stream.Pebble))
+	env := stream.NewEnv(stream.StateBackend(stream.Pebble), stream.StateMemory(512<<20))
 	stream.From(env, collection.Slice(1, 2), stream.UID("numbers")).To(collection.NewCollector[int](), stream.UID("out"))
 	g, err := env.Graph()
 	fmt.Println(g.Config.StateBackend, err)
@@ -74,9 +74,10 @@ func ExampleStateBackend() {
 
 // The budget is for each worker process.
 func ExampleStateMemory() {
-	env := stream.NewEnv(stream.StateBackend(stream.Pebble), stream.StateMemory(512<<20))
+	env := stream.NewEnv(stream.StateBackend(stream.Pebble))
+	env.Set(stream.StateMemory(64 << 20))
 	stream.From(env, collection.Slice(1, 2), stream.UID("numbers")).To(collection.NewCollector[int](), stream.UID("out"))
 	g, err := env.Graph()
 	fmt.Println(g.Config.StateMemory>>20, "MiB", err)
-	// Output: 512 MiB <nil>
+	// Output: 64 MiB <nil>
 }

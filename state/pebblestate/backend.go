@@ -1,6 +1,7 @@
 package pebblestate
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -42,6 +43,7 @@ type Backend struct {
 	epoch  uint64         // numbers the spans between snapshots
 
 	batch  *pebble.Batch
+	point  *pebble.Iterator // for reads of keys since the last write; nil: none yet
 	key    []byte
 	zeroes []byte
 	cached atomic.Int64 // bytes of the tables' caches
@@ -154,6 +156,7 @@ func (b *Backend) zeros(n int) []byte {
 func (b *Backend) Close() error {
 	b.tables, b.values = nil, nil
 	b.cached.Store(0)
+	b.unread()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.mu.closing = true
@@ -196,11 +199,20 @@ func (b *Backend) load(t *table, e *entry, withValue bool) {
 	if b.disk.failed.Load() != nil {
 		return
 	}
-	val, closer, err := b.db.Get(t.dbKey(e))
-	switch {
-	case errors.Is(err, pebble.ErrNotFound):
+	it, err := b.reader()
+	if err != nil {
+		b.fail("read", err)
 		return
-	case err != nil:
+	}
+	key := t.dbKey(e)
+	if !it.SeekPrefixGE(key) || !bytes.Equal(it.Key(), key) {
+		if err := it.Error(); err != nil {
+			b.fail("read", err)
+		}
+		return
+	}
+	val, err := it.ValueAndErr()
+	if err != nil {
 		b.fail("read", err)
 		return
 	}
@@ -208,9 +220,28 @@ func (b *Backend) load(t *table, e *entry, withValue bool) {
 	if withValue {
 		t.cache.setValue(e, val)
 	}
-	if err := closer.Close(); err != nil {
+}
+
+// reader returns an iterator that sees all that was written. Nothing is
+// written between two batches, so that it serves all reads between them. It
+// asks the filters of the last level, too, which DB.Get does not: most keys
+// that are written for the first time are nowhere.
+func (b *Backend) reader() (it *pebble.Iterator, err error) {
+	if b.point == nil {
+		b.point, err = b.db.NewIter(&pebble.IterOptions{UseL6Filters: true})
+	}
+	return b.point, err
+}
+
+// unread gives up what reader returned.
+func (b *Backend) unread() {
+	if b.point == nil {
+		return
+	}
+	if err := b.point.Close(); err != nil {
 		b.fail("read", err)
 	}
+	b.point = nil
 }
 
 // flush tells the database of all that changed in the table.
@@ -281,6 +312,7 @@ func (b *Backend) apply() {
 	if b.batch == nil || b.batch.Empty() {
 		return
 	}
+	b.unread()
 	if b.disk.failed.Load() == nil {
 		if err := b.db.Apply(b.batch, pebble.NoSync); err != nil {
 			b.fail("write", err)

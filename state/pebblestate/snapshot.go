@@ -60,6 +60,7 @@ func (b *Backend) Snapshot(cp dataflow.CheckpointID) (state.Snapshot, error) {
 	for _, t := range b.tables {
 		t.flush()
 	}
+	b.unread() // an operator that only reads does not hold old files for good
 	if err := b.Err(); err != nil {
 		return nil, err
 	}

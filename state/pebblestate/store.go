@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 
@@ -23,13 +21,22 @@ const (
 	// MemoryMin is the least budget; a smaller one is taken as this.
 	MemoryMin = 1 << 20
 
-	memTableShare   = 16 // of the budget, each backend has up to two
+	memTableShare   = 8 // of the budget, each backend has up to two
 	memTableMin     = 64 << 10
 	memTableMax     = 64 << 20
 	tableCacheShare = 32 // of the budget, each table has up to one
 	tableCacheMin   = 16 << 10
 	tableCacheMax   = 16 << 20
 	openFilesMax    = 500
+
+	// l0Tables memtables are gathered before they are merged into the level
+	// below. That level is kept as large as they are, up to a bound: each merge
+	// rewrites it, and a larger one would be rewritten for little.
+	l0Tables     = 4
+	baseLevelMin = 1 << 20
+	baseLevelMax = 64 << 20
+	tableFileMin = 256 << 10
+	tableFileMax = 4 << 20
 )
 
 // Config is what a Store is made of.
@@ -152,34 +159,24 @@ func share(budget, of, least, most int64) int64 { return min(max(budget/of, leas
 
 // options are those of a database of scratch data that one goroutine writes.
 func (s *Store) options(b *Backend) *pebble.Options {
+	memTable := share(s.cfg.MemoryBytes, memTableShare, memTableMin, memTableMax)
 	o := &pebble.Options{
 		FS:                          b.disk,
 		Cache:                       s.cache,
 		DisableWAL:                  true,
 		FormatMajorVersion:          pebble.FormatNewest,
 		MaxOpenFiles:                openFilesMax,
-		MemTableSize:                uint64(share(s.cfg.MemoryBytes, memTableShare, memTableMin, memTableMax)),
+		MemTableSize:                uint64(memTable),
 		MemTableStopWritesThreshold: 2,
-		L0CompactionThreshold:       2,
-		L0StopWritesThreshold:       20,
+		L0CompactionThreshold:       l0Tables,
+		L0StopWritesThreshold:       4 * l0Tables,
+		LBaseMaxBytes:               min(max(2*l0Tables*memTable, baseLevelMin), baseLevelMax),
 		Logger:                      b.disk,
 		EventListener:               b.disk.listener(),
 	}
+	o.TargetFileSizes[0] = min(max(memTable/2, tableFileMin), tableFileMax)
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom10
 	}
 	return o
-}
-
-// RemoveLeftovers removes what stores of ended processes have left in the
-// folders under dir; dir itself stays. That there is no dir is no error.
-func RemoveLeftovers(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	for _, e := range entries {
-		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
-	}
-	return err
 }
