@@ -114,11 +114,12 @@ var programs = sync.OnceValues(func() ([2]string, error) {
 
 // cluster is a jobmanager in this process and taskmanagers with real workers.
 type cluster struct {
-	t       *testing.T
-	control func() jobview.Control
-	address string
-	objects store.Store
-	service *memha.Service
+	properties map[string]string // of the jobs submitted
+	t          *testing.T
+	control    func() jobview.Control
+	address    string
+	objects    store.Store
+	service    *memha.Service
 }
 
 func testLog(t *testing.T) *slog.Logger { return slog.New(slog.NewTextHandler(t.Output(), nil)) }
@@ -199,7 +200,9 @@ func (c *cluster) submit(parallelism int, args ...string) (dataflow.JobID, error
 	if err != nil {
 		return "", err
 	}
-	return c.control().Submit(c.t.Context(), jobview.Submission{BundleSHA: b.SHA256, Parallelism: parallelism, Args: args})
+	return c.control().Submit(c.t.Context(), jobview.Submission{
+		BundleSHA: b.SHA256, Parallelism: parallelism, Args: args, Properties: c.properties,
+	})
 }
 
 func (c *cluster) until(what string, ok func() bool) {
