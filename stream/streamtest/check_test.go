@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/state"
 	"github.com/leatstream/leat/stream"
 )
@@ -293,4 +294,33 @@ func TestInOrderMergesInputs(t *testing.T) {
 		both := stream.CoMap(stream.Connect(left.Global(), right.Global()), text("l"), text("r"), stream.UID("both"))
 		ExpectInOrder(b, "out", both, func(string) bool { return true }, []string{"l1", "r1", "l22", "r4", "l5", "l2", "r5", "l9"})
 	}})
+}
+
+// TestFeedMerges reads what the subtasks of a source know of three splits.
+func TestFeedMerges(t *testing.T) {
+	t.Parallel()
+	f := newFeed("in", 3, false)
+	f.splits[0].wm, f.splits[1].wm, f.splits[2].wm = 10, 20, 30
+	f.splits[0].idle = true
+	know := func(subtask, of int) string {
+		wm, idle, ended := f.merged(subtask, of)
+		return fmt.Sprint(wm, idle, ended)
+	}
+	for _, c := range []struct {
+		whole       bool
+		subtask, of int
+		want        string
+	}{
+		{false, 0, 1, "20 false false"},
+		{false, 0, 2, "30 false false"}, // splits 0 and 2
+		{false, 0, 3, "10 true false"},
+		{false, 3, 7, fmt.Sprint(dataflow.TimeMin, true, true)}, // has none
+		{true, 0, 3, "20 false false"},
+		{true, 6, 7, "20 false false"},
+	} {
+		f.whole = c.whole
+		if got := know(c.subtask, c.of); got != c.want {
+			t.Errorf("%+v: %s", c, got)
+		}
+	}
 }

@@ -364,6 +364,11 @@ func TestDriverIdle(t *testing.T) {
 	b.Idle()
 	same(t, out.Take(), []string{"ann quiet after 1"})
 	b.PushAt(sec(60), visit{"bob", sec(60)})
+	// What was said of event time is not taken back by a restart.
+	d.Rescale(2)
+	if wm, _ := d.Watermark("quiet"); !wm.Equal(sec(50)) {
+		t.Errorf("watermark %s after a restart", wm)
+	}
 	a.Watermark(sec(80))
 	same(t, out.Len(), 0)
 	b.End()
