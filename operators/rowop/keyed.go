@@ -65,9 +65,6 @@ func (o *keyed[K, R]) Open(ctx *operators.Context) (err error) {
 	if err := o.ctx.RowContext.open(ctx); err != nil {
 		return err
 	}
-	if err := state.BindKey(ctx.State, o.codec.Schema()); err != nil {
-		return err
-	}
 	backend := ctx.State
 	if o.ctx.tray != nil {
 		o.ctx.undo = undolog.New(backend)

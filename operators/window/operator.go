@@ -8,7 +8,6 @@ import (
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/dataflow/codec"
 	"github.com/leatstream/leat/operators"
-	"github.com/leatstream/leat/state"
 )
 
 // Names of a window operator's metrics.
@@ -115,9 +114,6 @@ func (o *operator[K, T, A, O]) Open(ctx *operators.Context) (err error) {
 	o.lateDropped = ctx.Metrics.Counter(MetricLateDropped)
 	o.slots.encode = o.cfg.KeyCodec.AppendKey
 	o.firing.out = ctx.Out
-	if err := state.BindKey(ctx.State, o.cfg.KeyCodec.Schema()); err != nil {
-		return err
-	}
 	if o.bounds, err = openBounds(ctx.State); err != nil {
 		return err
 	}

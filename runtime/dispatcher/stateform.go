@@ -15,9 +15,10 @@ import (
 // the kind of state and the schema of its type, or that schema alone for the
 // contents of windows.
 type stateForm struct {
-	kind string
-	key  *codec.Dynamic // of a map
-	row  *codec.Dynamic
+	kind    string
+	stamped bool           // with a TTL: the time of the last update lies before each value
+	key     *codec.Dynamic // of a map
+	row     *codec.Dynamic
 }
 
 // formOf reads a table's schema; ok is false for tables that are none of the
@@ -29,6 +30,9 @@ func formOf(schema string) (f stateForm, ok bool) {
 	}
 	var err error
 	f.kind = kind
+	if after, ok := strings.CutPrefix(rest, "stamped("); ok && kind != "window" {
+		_, rest, f.stamped = strings.Cut(after, ") ")
+	}
 	switch kind {
 	case "value", "list", "reducing", "aggregating", "window":
 		f.row, err = codec.DynamicOf(rest)
@@ -53,6 +57,12 @@ func formOf(schema string) (f stateForm, ok bool) {
 // texts returns the JSON of an entry: of a map's key, nil for other kinds, and
 // of the value.
 func (f stateForm) texts(sub, val []byte) (mapKey, value []byte, err error) {
+	if f.stamped && f.kind != "list" {
+		if len(val) < stampBytes {
+			return nil, nil, fmt.Errorf("a value of %d bytes has no stamp", len(val))
+		}
+		val = val[stampBytes:]
+	}
 	switch {
 	case f.kind == "map":
 		if mapKey, err = f.key.AppendKeyJSON(nil, sub); err != nil {
@@ -71,14 +81,29 @@ func (f stateForm) texts(sub, val []byte) (mapKey, value []byte, err error) {
 	return mapKey, value, err
 }
 
-// list reads the elements of a list: each has a mark before it.
+// stampBytes is the size of the stamp before a value with a TTL.
+const stampBytes = 8
+
+// list reads the elements of a list: each has a mark before it, or a stamp
+// and its size.
 func (f stateForm) list(val []byte) (json []byte, err error) {
 	json = []byte{'['}
 	for len(val) > 0 {
 		if len(json) > 1 {
 			json = append(json, ',')
 		}
-		if json, val, err = f.row.AppendRowJSON(json, val[1:]); err != nil {
+		before := 1
+		if f.stamped {
+			n := 0
+			if len(val) > stampBytes {
+				_, n = binary.Uvarint(val[stampBytes:])
+			}
+			if n <= 0 {
+				return nil, fmt.Errorf("an element of %d bytes has no stamp and size", len(val))
+			}
+			before = stampBytes + n
+		}
+		if json, val, err = f.row.AppendRowJSON(json, val[before:]); err != nil {
 			return nil, err
 		}
 	}

@@ -137,6 +137,11 @@ func (t *Task) openNode(ctx context.Context, n *node) error {
 		}
 		c.Restored = old
 	}
+	if n.state != nil && n.spec.KeySchema != "" {
+		if err := state.NameOperator(state.BindKey(n.state, n.spec.KeySchema), n.spec.UID); err != nil {
+			return err
+		}
+	}
 	n.opened = true
 	if err := state.NameOperator(n.op.Open(c), n.spec.UID); err != nil {
 		return fmt.Errorf("open: %w", err)

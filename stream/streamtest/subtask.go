@@ -78,6 +78,11 @@ func (s *subtask) open(from *saved) error {
 			}
 		}
 	}
+	if s.state != nil && s.node.KeySchema != "" {
+		if err := state.NameOperator(state.BindKey(s.state, s.node.KeySchema), s.node.UID); err != nil {
+			return err
+		}
+	}
 	s.source, _ = s.op.(operators.SourceOperator)
 	s.opened = true
 	return state.NameOperator(s.op.Open(ctx), s.node.UID)
