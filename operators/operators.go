@@ -67,8 +67,8 @@ type EndHandler interface {
 // Snapshotter is implemented by operators with state that is not keyed.
 type Snapshotter interface {
 	// Snapshot returns the operator's state as of now, handed over. It is
-	// called when the barrier of checkpoint cp arrives, before the barrier is
-	// forwarded. Old snapshots come back in Context.Restored.
+	// called when the barrier of checkpoint cp arrives, before the operator's
+	// keyed state is snapshotted and the barrier forwarded. Old snapshots come back in Context.Restored.
 	Snapshot(cp Checkpoint) ([]byte, error)
 }
 

@@ -174,6 +174,11 @@ func aggregate[K comparable, T, A, O any](w *WindowedStream[K, T], op, where str
 	case !w.sound() || !ok:
 	case w.plan.tables && (w.assign.panes() == nil || fold.Merge != nil):
 		f = window.Aggregate(config[K, T, O](w), fold, result)
+	case w.plan.sessions && fold.Merge != nil:
+		f = window.AggregateSessions(window.SessionConfig[K, T, O]{
+			Gap: w.plan.gap, Lateness: w.cfg.lateness.Milliseconds(),
+			Key: w.keyed.key, Hasher: w.keyed.hasher, KeyCodec: w.keyed.codec,
+		}, fold, result)
 	default:
 		var err error
 		f, err = single(w, fold, false, func() window.Function[K, A, O] { return &foldedWindow[K, A, O]{result: result} })

@@ -124,7 +124,7 @@ func SessionBy[T any](gap func(v T) time.Duration, opts ...AssignerOption) Windo
 	if gap == nil {
 		a.fault("the function of SessionBy is nil")
 	} else {
-		a.custom = window.Sessions(func(v T) int64 { return gap(v).Milliseconds() })
+		a.custom = func(v T) int64 { return gap(v).Milliseconds() }
 	}
 	return a.with(opts, "session with a gap by row")
 }

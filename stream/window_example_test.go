@@ -298,3 +298,35 @@ func ExampleProcessWindowWith() {
 	// bob result 1: 2 new
 	// bob result 2: 0 new
 }
+
+func ExampleEarlyEvery() {
+	env := stream.NewEnv()
+	// A dashboard sees the sum so far within ten seconds of a click.
+	win := byUser(env).Window(stream.Tumbling(time.Hour), stream.EarlyEvery(10*time.Second))
+	show(env, stream.AggregateWindow(win, sumN{}, clickRow, stream.UID("sums"))) // all comes within ten seconds
+	// Output:
+	// ann 00:00-00:00 45
+	// bob 00:00-00:00 18
+}
+
+func ExampleSuppressFor() {
+	env := stream.NewEnv()
+	sums := byUser(env).Reduce(func(a, b click) click { return click{a.User, a.N + b.N, b.At} }, stream.UID("so far"))
+	byUser := stream.KeyBy(sums, func(c click) string { return c.User })
+	show(env, stream.SuppressFor(byUser, time.Minute, stream.BufferRows(10_000), stream.UID("thinned")))
+	// Output:
+	// {ann 13 1970-01-01 00:01:01 +0000 UTC}
+	// {ann 45 1970-01-01 00:02:10 +0000 UTC}
+	// {bob 18 1970-01-01 00:01:59 +0000 UTC}
+	// {bob 2 1970-01-01 00:00:10 +0000 UTC}
+}
+
+func ExampleSuppressForProcessingTime() {
+	env := stream.NewEnv()
+	sums := byUser(env).Reduce(func(a, b click) click { return click{a.User, a.N + b.N, b.At} }, stream.UID("so far"))
+	byUser := stream.KeyBy(sums, func(c click) string { return c.User })
+	show(env, stream.SuppressForProcessingTime(byUser, time.Minute, stream.BufferUnbounded(), stream.UID("thinned")))
+	// Output:
+	// {ann 45 1970-01-01 00:02:10 +0000 UTC}
+	// {bob 18 1970-01-01 00:01:59 +0000 UTC}
+}

@@ -1,7 +1,9 @@
 package stream_test
 
 import (
+	"cmp"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +82,12 @@ func TestWindowFaults(t *testing.T) {
 		{"is no pointer to a struct", func(k *stream.KeyedStream[string, click]) {
 			stream.ProcessWindowWith[string, click, string](k.Window(stream.Tumbling(time.Minute)), (*changes)(nil), stream.UID("x"))
 		}},
+		{"rows are held back for 0s, which is not between 1ms and", func(k *stream.KeyedStream[string, click]) {
+			stream.SuppressFor(k, 0, stream.BufferUnbounded(), stream.UID("x"))
+		}},
+		{"a buffer of 0 rows: give it at least one, or use BufferUnbounded", func(k *stream.KeyedStream[string, click]) {
+			stream.SuppressForProcessingTime(k, time.Second, stream.BufferRows(0), stream.UID("x"))
+		}},
 		{"an option of the window (tumbling 1m0s offset 0ms) is nil", windowing(stream.Tumbling(time.Minute), nil)},
 	} {
 		env := stream.NewEnv()
@@ -110,43 +118,143 @@ func markResult(k string, w stream.Window, t tally) markTotal {
 	return markTotal{k, w.StartMillis(), w.EndMillis(), t.Count, t.Sum}
 }
 
-// TestOverlappingWindowsManyWays runs them in the matrix.
-func TestOverlappingWindowsManyWays(t *testing.T) {
+// slideSpans and stepSpans are sliding and cumulative windows of a second, every quarter.
+func slideSpans(at int64) (all []span) {
+	for start := int64(-10*250 + 30); start <= at; start += 250 {
+		if at < start+1000 {
+			all = append(all, span{start, start + 1000})
+		}
+	}
+	return all
+}
+
+func stepSpans(at int64) (all []span) {
+	start := at / 1000 * 1000
+	for end := start + 250; end <= start+1000; end += 250 {
+		if at < end {
+			all = append(all, span{start, end})
+		}
+	}
+	return all
+}
+
+// unmerged hides Merge.
+type unmerged struct{ of markSums }
+
+func (u unmerged) Add(t *tally, m mark)  { u.of.Add(t, m) }
+func (u unmerged) Result(t *tally) tally { return u.of.Result(t) }
+
+type markWindows = stream.WindowedStream[string, mark]
+
+// markWays are the functions, which keep different things.
+func markWays() map[string]func(*markWindows) *stream.DataStream[markTotal] {
+	return map[string]func(*markWindows) *stream.DataStream[markTotal]{
+		"merged": func(w *markWindows) *stream.DataStream[markTotal] {
+			return stream.AggregateWindow(w, markSums{}, markResult, stream.UID("sums"))
+		},
+		"unmerged": func(w *markWindows) *stream.DataStream[markTotal] {
+			return stream.AggregateWindow(w, unmerged{}, markResult, stream.UID("sums"))
+		},
+		"rows": func(w *markWindows) *stream.DataStream[markTotal] {
+			return stream.ProcessWindow(w, func(k string, win stream.Window, rows []mark, emit func(markTotal)) {
+				var t tally
+				for _, m := range rows {
+					markSums{}.Add(&t, m)
+				}
+				emit(markResult(k, win, t))
+			}, stream.UID("sums"))
+		},
+	}
+}
+
+// TestWindowsManyWays runs each kind of window with each kind of function in
+// the matrix.
+func TestWindowsManyWays(t *testing.T) {
 	t.Parallel()
 	seed := streamtest.Seed(t)
-	marks := randomMarks(rand.New(rand.NewPCG(seed, 11)), 200)
+	marks := randomMarks(rand.New(rand.NewPCG(seed, 11)), 60)
+	slide, step := wantMarks(marks, slideSpans), wantMarks(marks, stepSpans)
 	for name, c := range map[string]struct {
-		assign  stream.WindowAssigner
-		windows func(at int64) []span
+		assign stream.WindowAssigner
+		want   []markTotal
+		ways   []string
 	}{
-		"sliding": {stream.Sliding(time.Second, 250*time.Millisecond, stream.Offset(30*time.Millisecond)), func(at int64) (all []span) {
-			for start := int64(-10*250 + 30); start <= at; start += 250 {
-				if at < start+1000 {
-					all = append(all, span{start, start + 1000})
-				}
+		"sliding":    {stream.Sliding(time.Second, 250*time.Millisecond, stream.Offset(30*time.Millisecond)), slide, []string{"merged", "rows"}},
+		"cumulative": {stream.Cumulative(time.Second, 250*time.Millisecond), step, []string{"merged", "unmerged"}},
+		"session":    {stream.Session(90 * time.Millisecond), sessionMarks(marks, 90), []string{"merged", "rows"}},
+		"custom": {stream.CustomWindows(func(dst []stream.Window, _ mark, at int64) []stream.Window {
+			for _, s := range stepSpans(at) {
+				dst = append(dst, stream.WindowOf(s.start, s.end))
 			}
-			return all
-		}},
-		"cumulative": {stream.Cumulative(time.Second, 250*time.Millisecond), func(at int64) (all []span) {
-			start := at / 1000 * 1000
-			for end := start + 250; end <= start+1000; end += 250 {
-				if at < end {
-					all = append(all, span{start, end})
-				}
-			}
-			return all
-		}},
+			return dst
+		}), step, []string{"merged"}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			want := wantMarks(marks, c.windows)
-			streamtest.Check(t, streamtest.Case{Seed: seed, Build: func(b *streamtest.Bench) {
-				k := stream.KeyBy(scripted(b, "marks", marks), markKey)
-				sums := stream.AggregateWindow(k.Window(c.assign), markSums{}, markResult, stream.UID("sums"))
-				streamtest.Expect(b, "results", sums, want)
-			}})
-		})
+		for way, function := range markWays() {
+			if !slices.Contains(c.ways, way) {
+				continue
+			}
+			t.Run(name+"/"+way, func(t *testing.T) {
+				t.Parallel()
+				streamtest.Check(t, streamtest.Case{Seed: seed, Build: func(b *streamtest.Bench) {
+					k := stream.KeyBy(scripted(b, "marks", marks), markKey)
+					streamtest.Expect(b, "results", function(k.Window(c.assign)), c.want)
+				}})
+			})
+		}
 	}
+}
+
+// sessionMarks sorts the marks of each key and cuts where there is a gap.
+func sessionMarks(marks []mark, gap int64) (want []markTotal) {
+	sorted := slices.Clone(marks)
+	slices.SortFunc(sorted, func(a, b mark) int {
+		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Millis, b.Millis))
+	})
+	for i, m := range sorted {
+		if i == 0 || sorted[i-1].Key != m.Key || m.Millis > sorted[i-1].Millis+gap {
+			want = append(want, markTotal{Key: m.Key, Start: m.Millis})
+		}
+		last := &want[len(want)-1]
+		last.End = m.Millis + gap
+		last.Count++
+		last.Sum += m.N
+	}
+	return want
+}
+
+// TestSuppressManyWays holds back sums as they grow.
+func TestSuppressManyWays(t *testing.T) {
+	t.Parallel()
+	seed := streamtest.Seed(t)
+	// In order, so that which is the last of a span does not depend on the way.
+	var marks []mark
+	rng := rand.New(rand.NewPCG(seed, 12))
+	for i := range 80 {
+		marks = append(marks, mark{string(rune('a' + rng.IntN(4))), int64(i), int64(i) * 40})
+	}
+	var want []mark
+	held := make(map[string]int64) // when it is due
+	last := make(map[string]mark)
+	for _, m := range marks {
+		for k, due := range held {
+			if due < m.Millis {
+				want = append(want, last[k])
+				delete(held, k)
+			}
+		}
+		if _, ok := held[m.Key]; !ok {
+			held[m.Key] = m.Millis + 300
+		}
+		last[m.Key] = m
+	}
+	for k := range held {
+		want = append(want, last[k])
+	}
+	streamtest.Check(t, streamtest.Case{Seed: seed, Build: func(b *streamtest.Bench) {
+		in := streamtest.From(b, "marks", streamtest.Timed(markMillis, marks...).WatermarkEach(time.Millisecond))
+		k := stream.KeyBy(in, markKey)
+		streamtest.Expect(b, "held", stream.SuppressFor(k, 300*time.Millisecond, stream.BufferUnbounded(), stream.UID("thin")), want)
+	}})
 }
 
 // span is a window of the reference.

@@ -12,6 +12,8 @@ type windowPlan[T any] struct {
 	// tables: windows are the same for all keys and have the default trigger,
 	// so that each is a table that fires as a whole.
 	tables   bool
+	sessions bool // sessions with the default trigger
+	gap      func(T) int64
 	assigner window.Assigner[T]
 	trigger  window.Trigger[T]
 	evictor  window.Evictor[T]
@@ -26,7 +28,9 @@ func planOf[T any](a WindowAssigner, cfg windowConfig, untimedSource string) win
 		merging: a.kind == kindSession || a.kind == kindSessionBy,
 		untimed: a.kind == kindGlobal || a.kind == kindCount,
 	}
-	p.tables = a.kind <= kindCumulative && !a.clock && len(cfg.triggers) == 0 && len(cfg.evictors) == 0
+	plain := !a.clock && len(cfg.triggers) == 0 && len(cfg.evictors) == 0
+	p.tables = plain && a.kind <= kindCumulative
+	p.sessions = plain && p.merging
 	p.checkLateness(a, cfg)
 	untimed := func(why string) {
 		p.fault("a window (%s) needs event time%s, but source %q has no watermarks: add stream.Watermarks to its From", a.text, why, untimedSource)
@@ -67,18 +71,30 @@ func (p *windowPlan[T]) assign(a WindowAssigner) {
 		p.assigner = window.Aligned[T](a.tumbling(), a.panes())
 	case kindSession:
 		gap := a.size.Milliseconds()
-		p.assigner = window.Sessions(func(T) int64 { return gap })
+		p.gap = func(T) int64 { return gap }
+		p.assigner = window.Sessions(p.gap)
+	case kindSessionBy:
+		gap, ok := a.custom.(func(T) int64)
+		if !ok {
+			p.otherRows(a)
+			return
+		}
+		p.gap, p.assigner = gap, window.Sessions(gap)
 	case kindGlobal, kindCount:
 		p.assigner = window.AssignerFunc[T](func(dst []Window, _ T, _ int64) []Window { return append(dst, window.Global()) })
 	default:
 		own, ok := a.custom.(window.Assigner[T])
 		if !ok {
-			var zero T
-			p.fault("the function of the window (%s) does not take %T, which the rows are", a.text, zero)
+			p.otherRows(a)
 			return
 		}
 		p.assigner = own
 	}
+}
+
+func (p *windowPlan[T]) otherRows(a WindowAssigner) {
+	var zero T
+	p.fault("the function of the window (%s) does not take %T, which the rows are", a.text, zero)
 }
 
 // triggers chooses the trigger; it reports whether that needs event time.

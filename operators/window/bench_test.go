@@ -9,6 +9,7 @@ import (
 	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/dataflow/codec"
 	"github.com/leatstream/leat/operators"
+	"github.com/leatstream/leat/operators/operatortest"
 	"github.com/leatstream/leat/operators/window"
 )
 
@@ -119,15 +120,18 @@ func benchmarkKind(b *testing.B, keys, perSecond int, cfg window.Config[string, 
 	}, func(k string, w window.Window, a *total) row {
 		return row{k, w.StartMillis(), w.EndMillis(), a.Count, a.Sum}
 	}), 1, 0, 0)
+	run(b, h, newFeed(keys, perSecond), 600)
+}
+
+func run(b *testing.B, h *operatortest.Harness, f *feed, seconds int64) {
 	op := h.Subs[0].Operator
-	f := newFeed(keys, perSecond)
 	b.ReportAllocs()
 	b.ResetTimer()
 	start := processorTime(b)
 	rows := 0
 	for b.Loop() {
 		// Whole windows are measured, so that each record pays for its firing.
-		for end := f.at + 600*f.per; f.at < end; {
+		for end := f.at + seconds*f.per; f.at < end; {
 			orders, times, wm := f.next()
 			if err := op.Process(0, columnar.NewBatch(orders, times)); err != nil {
 				b.Fatal(err)
@@ -190,4 +194,75 @@ func benchmarkLoop(b *testing.B, keys, perSecond int) {
 		results += len(out)
 	}
 	report(b, start, rows)
+}
+
+// BenchmarkSessions has sessions of ten rows of a key: half of the keys rest
+// for five seconds while the others have rows. Beside it is a loop over
+// a map that looks for sessions that have ended every second of event time.
+func BenchmarkSessions(b *testing.B) {
+	const keys, perSecond, gap = 100_000, 100_000, 3_000
+	b.Run("loop", func(b *testing.B) {
+		f := newFeed(keys, perSecond)
+		f.rest(keys)
+		b.ReportAllocs()
+		b.ResetTimer()
+		start := processorTime(b)
+		rows, results := 0, 0
+		open := make(map[string]*window.Window)
+		sums := make(map[string]*total)
+		for b.Loop() {
+			looked := int64(0)
+			for end := f.at + 60*f.per; f.at < end; {
+				orders, times, wm := f.next()
+				for i := range orders {
+					o, t := &orders[i], times[i]
+					s := open[o.Region]
+					if s != nil && s.EndMillis() >= t {
+						*s = window.Of(s.StartMillis(), t+gap)
+						sums[o.Region].Sum += o.Amount
+						continue
+					}
+					w := window.Of(t, t+gap)
+					open[o.Region], sums[o.Region] = &w, &total{1, o.Amount}
+				}
+				if wm >= looked {
+					looked = wm + 1000
+					for k, s := range open {
+						if s.EndMillis() <= wm {
+							results++
+							delete(open, k)
+							delete(sums, k)
+						}
+					}
+				}
+				rows += len(orders)
+			}
+		}
+		report(b, start, rows)
+		b.ReportMetric(float64(results), "sessions")
+	})
+	b.Run("operator", func(b *testing.B) {
+		region := func(o order) string { return o.Region }
+		h := harness(b, window.AggregateSessions(window.SessionConfig[string, order, row]{
+			Gap: func(order) int64 { return gap }, Key: region,
+			Hasher: must(columnar.HasherOf(region)), KeyCodec: must(codec.Of[string]()),
+		}, window.Fold[order, total]{
+			Codec: must(codec.Of[total]()),
+			Add:   func(a *total, o order) { a.Count++; a.Sum += o.Amount },
+			Merge: func(into, from *total) { into.Count += from.Count; into.Sum += from.Sum },
+		}, func(k string, w window.Window, a *total) row {
+			return row{k, w.StartMillis(), w.EndMillis(), a.Count, a.Sum}
+		}), 1, 0, 0)
+		f := newFeed(keys, perSecond)
+		f.rest(keys)
+		run(b, h, f, 60)
+	})
+}
+
+// rest makes the two halves of the keys take turns, each of ten rows of a key.
+func (f *feed) rest(keys int) {
+	for i := range f.orders {
+		half := i / (keys * 5) % 2
+		f.orders[i].Region = fmt.Sprintf("REGION-%06d", (i*7919%(keys/2))+half*keys/2)
+	}
 }

@@ -21,6 +21,8 @@ func TablesOf[A, T any]() []state.Descriptor {
 		{Name: tableWindows, Schema: must(codec.Of[record]()).Schema(), Sub: true},
 		{Name: tableAccs, Schema: must(codec.Of[A]()).Schema(), Sub: true},
 		{Name: tableElements, Schema: must(codec.Of[T]()).Schema(), Sub: true},
+		fixed(tableSessions, must(codec.Of[session[A]]())),
+		{Name: tableOthers, Schema: must(codec.Of[session[A]]()).Schema(), Sub: true},
 		{Name: tableCounts, Schema: "uint64", Fixed: 8},
 		{Name: tableRecords, Schema: must(codec.Of[T]()).Schema(), Sub: true},
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/dataflow/codec"
 	"github.com/leatstream/leat/operators"
@@ -69,6 +70,14 @@ func (r *sessions) watermark(key string, wm int64) {
 func TestSessionsAgainstReference(t *testing.T) {
 	t.Parallel()
 	ways := map[string]func(gap, lateness int64) operators.Factory{
+		"sessions": func(gap, lateness int64) operators.Factory {
+			return window.AggregateSessions(window.SessionConfig[string, sale, row]{
+				Gap: func(sale) int64 { return gap }, Lateness: lateness, Key: keyOf,
+				Hasher: must(columnar.HasherOf(keyOf)), KeyCodec: must(codec.Of[string]()),
+			}, foldTotal(), func(k string, w window.Window, a *total) row {
+				return row{k, w.StartMillis(), w.EndMillis(), a.Count, a.Sum}
+			})
+		},
 		"single": func(gap, lateness int64) operators.Factory {
 			return one(window.Sessions(func(sale) int64 { return gap }), lateness, false, true)
 		},

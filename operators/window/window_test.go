@@ -60,14 +60,18 @@ func aggregated(w window.Tumbling, lateness int64) operators.Factory {
 		})
 }
 
+func foldTotal() window.Fold[sale, total] {
+	return window.Fold[sale, total]{
+		Codec: must(codec.Of[total]()), Add: func(a *total, s sale) { a.Count++; a.Sum += s.Amount },
+		Merge: func(into, from *total) { into.Count += from.Count; into.Sum += from.Sum },
+	}
+}
+
 // paned is aggregated with overlapping windows.
 func paned(w window.Panes, lateness int64) operators.Factory {
 	cfg := config(window.Tumbling{}, lateness)
 	cfg.Panes = w
-	return window.Aggregate(cfg, window.Fold[sale, total]{
-		Codec: must(codec.Of[total]()), Add: func(a *total, s sale) { a.Count++; a.Sum += s.Amount },
-		Merge: func(into, from *total) { into.Count += from.Count; into.Sum += from.Sum },
-	}, func(k string, w window.Window, a *total) row {
+	return window.Aggregate(cfg, foldTotal(), func(k string, w window.Window, a *total) row {
 		return row{k, w.StartMillis(), w.EndMillis(), a.Count, a.Sum}
 	})
 }
@@ -77,10 +81,7 @@ func one(a window.Assigner[sale], lateness int64, rows, merging bool) operators.
 	cfg := window.SingleConfig[string, sale, total, row]{
 		Key: keyOf, Hasher: must(columnar.HasherOf(keyOf)), KeyCodec: must(codec.Of[string]()),
 		Assigner: a, Lateness: lateness, Merging: merging, Trigger: window.AnyRow[sale](window.ByEventTime{}),
-		Fold: window.Fold[sale, total]{
-			Codec: must(codec.Of[total]()), Add: func(a *total, s sale) { a.Count++; a.Sum += s.Amount },
-			Merge: func(into, from *total) { into.Count += from.Count; into.Sum += from.Sum },
-		},
+		Fold:     foldTotal(),
 		Function: func() window.Function[string, total, row] { return emitTotal{} },
 	}
 	if rows {
