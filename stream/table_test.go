@@ -288,46 +288,9 @@ func TestTablesManyWays(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	ls, rs, refs := randomEdits(rng, "k", 80), randomEdits(rng, "k", 80), randomEdits(rng, "r", 60)
 	left, right, ref := kept(ls), kept(rs), kept(refs)
-	text := func(l, r *edit) string {
-		var sb strings.Builder
-		for _, e := range []*edit{l, r} {
-			if e == nil {
-				sb.WriteString("none ")
-				continue
-			}
-			sb.WriteString(e.text() + " ")
-		}
-		return sb.String()
-	}
-	want := map[string]map[string]string{"inner": {}, "left": {}, "full": {}, "foreign": {}, "foreign left": {}, "sums": {}, "suppressed": {}}
-	sums := map[string]int64{}
-	for k, l := range left {
-		sums[l.Ref] += l.N
-		want["suppressed"][k] = l.text()
-		r, ok := right[k]
-		if ok {
-			want["inner"][k] = text(&l, &r)
-			want["left"][k], want["full"][k] = text(&l, &r), text(&l, &r)
-		} else {
-			want["left"][k], want["full"][k] = text(&l, nil), text(&l, nil)
-		}
-		to, ok := ref[l.Ref]
-		if ok && l.HasRef {
-			want["foreign"][k], want["foreign left"][k] = text(&l, &to), text(&l, &to)
-		} else {
-			want["foreign left"][k] = text(&l, nil)
-		}
-	}
-	for k, r := range right {
-		if _, ok := left[k]; !ok {
-			want["full"][k] = text(nil, &r)
-		}
-	}
-	for ref, n := range sums {
-		want["sums"][ref] = fmt.Sprint(n)
-	}
-	inner := stream.Inner(func(l, r edit) string { return text(&l, &r) })
-	outer := stream.LeftOuter(func(l edit, r *edit) string { return text(&l, r) })
+	want := wantedTables(left, right, ref)
+	inner := stream.Inner(func(l, r edit) string { return editText(&l, &r) })
+	outer := stream.LeftOuter(func(l edit, r *edit) string { return editText(&l, r) })
 	tables := map[string]func(b *streamtest.Bench) *stream.Table[string, string]{
 		"inner": func(b *streamtest.Bench) *stream.Table[string, string] {
 			return stream.JoinTables(editTable(b, "l", ls), editTable(b, "r", rs), inner, stream.UID("join"))
@@ -336,7 +299,7 @@ func TestTablesManyWays(t *testing.T) {
 			return stream.JoinTables(editTable(b, "l", ls), editTable(b, "r", rs), outer, stream.UID("join"))
 		},
 		"full": func(b *streamtest.Bench) *stream.Table[string, string] {
-			return stream.JoinTables(editTable(b, "l", ls), editTable(b, "r", rs), stream.FullOuter(text), stream.UID("join"))
+			return stream.JoinTables(editTable(b, "l", ls), editTable(b, "r", rs), stream.FullOuter(editText), stream.UID("join"))
 		},
 		"foreign": func(b *streamtest.Bench) *stream.Table[string, string] {
 			return stream.JoinForeign(editTable(b, "l", ls), editTable(b, "ref", refs), editRef, inner, stream.UID("join"))
@@ -358,6 +321,51 @@ func TestTablesManyWays(t *testing.T) {
 			streamtest.Check(t, streamtest.Case{Seed: seed, Build: func(b *streamtest.Bench) { expectTable(b, build(b), want[name]) }})
 		})
 	}
+}
+
+// editText writes two rows, nil for none.
+func editText(l, r *edit) string {
+	var sb strings.Builder
+	for _, e := range []*edit{l, r} {
+		if e == nil {
+			sb.WriteString("none ")
+			continue
+		}
+		sb.WriteString(e.text() + " ")
+	}
+	return sb.String()
+}
+
+// wantedTables are the final tables of each join of TestTablesManyWays.
+func wantedTables(left, right, ref map[string]edit) map[string]map[string]string {
+	want := map[string]map[string]string{"inner": {}, "left": {}, "full": {}, "foreign": {}, "foreign left": {}, "sums": {}, "suppressed": {}}
+	sums := map[string]int64{}
+	for k, l := range left {
+		sums[l.Ref] += l.N
+		want["suppressed"][k] = l.text()
+		r, ok := right[k]
+		if ok {
+			want["inner"][k] = editText(&l, &r)
+			want["left"][k], want["full"][k] = editText(&l, &r), editText(&l, &r)
+		} else {
+			want["left"][k], want["full"][k] = editText(&l, nil), editText(&l, nil)
+		}
+		to, ok := ref[l.Ref]
+		if ok && l.HasRef {
+			want["foreign"][k], want["foreign left"][k] = editText(&l, &to), editText(&l, &to)
+		} else {
+			want["foreign left"][k] = editText(&l, nil)
+		}
+	}
+	for k, r := range right {
+		if _, ok := left[k]; !ok {
+			want["full"][k] = editText(nil, &r)
+		}
+	}
+	for ref, n := range sums {
+		want["sums"][ref] = fmt.Sprint(n)
+	}
+	return want
 }
 
 type sumOf struct{}

@@ -13,12 +13,29 @@ import (
 )
 
 // TestWindowFaults has one fault of each kind that a window may have.
+type windowFault struct {
+	want  string
+	build func(k *stream.KeyedStream[string, click])
+}
+
 func TestWindowFaults(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
-		want  string
-		build func(k *stream.KeyedStream[string, click])
-	}{
+	for _, c := range slices.Concat(assignerFaults(), triggerFaults(), functionFaults()) {
+		env := stream.NewEnv()
+		c.build(byUser(env))
+		_, err := env.Graph()
+		if err == nil {
+			t.Errorf("no error where one says %q", c.want)
+			continue
+		}
+		if !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "stream/window_kinds_test.go:") {
+			t.Errorf("error %q\nwant one that says %q", err, c.want)
+		}
+	}
+}
+
+func assignerFaults() []windowFault {
+	return []windowFault{
 		{"window of -1s is negative", windowing(stream.Tumbling(-time.Second))},
 		{"window of 1.5ms is no whole number of milliseconds", windowing(stream.Tumbling(1500 * time.Microsecond))},
 		{"is longer than 876000h0m0s: for windows without an end use GlobalWindows", windowing(stream.Tumbling(1_000_000 * time.Hour))},
@@ -50,6 +67,11 @@ func TestWindowFaults(t *testing.T) {
 		{"no row is late in a window without event time", windowing(stream.Count(3), stream.AllowedLateness(time.Second))},
 		{"no row is late in a window without event time", windowing(stream.Tumbling(time.Second, stream.ByProcessingTime()), stream.AllowedLateness(time.Second))},
 		{"Offset is for tumbling, sliding and cumulative windows, not session", windowing(stream.Session(time.Second, stream.Offset(time.Second)))},
+	}
+}
+
+func triggerFaults() []windowFault {
+	return []windowFault{
 		{"has 2 triggers (OnCount(3), EarlyEvery(1s)): a window has one", windowing(stream.Tumbling(time.Second), stream.Trigger(stream.OnCount(3)), stream.EarlyEvery(time.Second))},
 		{"has a trigger of its own: use GlobalWindows with OnCount(2)", windowing(stream.Count(3), stream.Trigger(stream.OnCount(2)))},
 		{"trigger OnCount(0): give it at least one row", windowing(stream.GlobalWindows(), stream.Trigger(stream.OnCount(0)))},
@@ -70,6 +92,11 @@ func TestWindowFaults(t *testing.T) {
 		{"the evictor does not take stream_test.click", windowing(stream.Tumbling(time.Second), stream.Evictor(stream.KeepNear(1, func(a, b int) float64 { return 0 })))},
 		{"has 2 evictors", windowing(stream.Tumbling(time.Second), stream.Evictor(stream.KeepLast(1)), stream.Evictor(stream.KeepLast(2)))},
 		{"has an evictor of its own", windowing(stream.CountSliding(3, 1), stream.Evictor(stream.KeepLast(1)))},
+	}
+}
+
+func functionFaults() []windowFault {
+	return []windowFault{
 		{"the function of ProcessWindow is nil", func(k *stream.KeyedStream[string, click]) {
 			stream.ProcessWindow[string, click, int](k.Window(stream.Tumbling(time.Minute)), nil, stream.UID("x"))
 		}},
@@ -89,17 +116,6 @@ func TestWindowFaults(t *testing.T) {
 			stream.SuppressForProcessingTime(k, time.Second, stream.BufferRows(0), stream.UID("x"))
 		}},
 		{"an option of the window (tumbling 1m0s offset 0ms) is nil", windowing(stream.Tumbling(time.Minute), nil)},
-	} {
-		env := stream.NewEnv()
-		c.build(byUser(env))
-		_, err := env.Graph()
-		if err == nil {
-			t.Errorf("no error where one says %q", c.want)
-			continue
-		}
-		if !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "stream/window_kinds_test.go:") {
-			t.Errorf("error %q\nwant one that says %q", err, c.want)
-		}
 	}
 }
 

@@ -26,34 +26,7 @@ func textPrograms() []program {
 				}
 				return in, 1700
 			},
-			check: func(t *testing.T, in, out []message) {
-				want := make(map[string]int)
-				for _, m := range in {
-					var line struct {
-						Text string
-						At   time.Time
-					}
-					decode(t, m, &line)
-					for _, w := range strings.Fields(line.Text) {
-						want[fmt.Sprint(strings.ToLower(w), " ", line.At.Truncate(time.Minute).Add(time.Minute).Format(time.RFC3339))]++
-					}
-				}
-				got := make(map[string]int)
-				for _, m := range out {
-					var c struct {
-						Word  string
-						Until time.Time
-						N     int
-					}
-					decode(t, m, &c)
-					id := fmt.Sprint(c.Word, " ", c.Until.Format(time.RFC3339))
-					if _, twice := got[id]; twice || string(m.key) != c.Word {
-						t.Errorf("%s came twice, or under key %q", m.value, m.key)
-					}
-					got[id] = c.N
-				}
-				equal(t, got, want)
-			},
+			check: checkWords,
 		},
 		{
 			name: "clicks", plain: true, topics: map[string]int32{"clicks": 2}, outputs: []string{"counts", "late"},
@@ -67,44 +40,75 @@ func textPrograms() []program {
 				}
 				return in, 1100
 			},
-			check: func(t *testing.T, in, out []message) {
-				want := make(map[string]int)
-				seen := make(map[string]bool)
-				type click struct {
-					ID, User string
-					At       time.Time
-				}
-				late := make(map[string]bool)
-				for _, m := range out {
-					if m.topic == "late" {
-						var c click
-						decode(t, m, &c)
-						late[c.ID] = true
-					}
-				}
-				for _, m := range in {
-					var c click
-					if decode(t, m, &c); !seen[c.ID] && !late[c.ID] {
-						seen[c.ID] = true
-						want[fmt.Sprint(c.User, " ", c.At.Truncate(time.Minute).Format(time.RFC3339))]++
-					}
-				}
-				got := make(map[string]int)
-				for _, m := range out {
-					var c struct {
-						User   string
-						Minute time.Time
-						Clicks int
-					}
-					if m.topic == "counts" {
-						decode(t, m, &c)
-						got[fmt.Sprint(c.User, " ", c.Minute.Format(time.RFC3339))] += c.Clicks
-					}
-				}
-				equal(t, got, want)
-			},
+			check: checkClicks,
 		},
 	}
+}
+
+func checkWords(t *testing.T, in, out []message) {
+	want := make(map[string]int)
+	for _, m := range in {
+		var line struct {
+			Text string
+			At   time.Time
+		}
+		decode(t, m, &line)
+		for _, w := range strings.Fields(line.Text) {
+			want[fmt.Sprint(strings.ToLower(w), " ", line.At.Truncate(time.Minute).Add(time.Minute).Format(time.RFC3339))]++
+		}
+	}
+	got := make(map[string]int)
+	for _, m := range out {
+		var c struct {
+			Word  string
+			Until time.Time
+			N     int
+		}
+		decode(t, m, &c)
+		id := fmt.Sprint(c.Word, " ", c.Until.Format(time.RFC3339))
+		if _, twice := got[id]; twice || string(m.key) != c.Word {
+			t.Errorf("%s came twice, or under key %q", m.value, m.key)
+		}
+		got[id] = c.N
+	}
+	equal(t, got, want)
+}
+
+func checkClicks(t *testing.T, in, out []message) {
+	want := make(map[string]int)
+	seen := make(map[string]bool)
+	type click struct {
+		ID, User string
+		At       time.Time
+	}
+	late := make(map[string]bool)
+	for _, m := range out {
+		if m.topic == "late" {
+			var c click
+			decode(t, m, &c)
+			late[c.ID] = true
+		}
+	}
+	for _, m := range in {
+		var c click
+		if decode(t, m, &c); !seen[c.ID] && !late[c.ID] {
+			seen[c.ID] = true
+			want[fmt.Sprint(c.User, " ", c.At.Truncate(time.Minute).Format(time.RFC3339))]++
+		}
+	}
+	got := make(map[string]int)
+	for _, m := range out {
+		var c struct {
+			User   string
+			Minute time.Time
+			Clicks int
+		}
+		if m.topic == "counts" {
+			decode(t, m, &c)
+			got[fmt.Sprint(c.User, " ", c.Minute.Format(time.RFC3339))] += c.Clicks
+		}
+	}
+	equal(t, got, want)
 }
 
 // at is a time of the input, some seconds after its start.
