@@ -58,6 +58,15 @@ type StatusHandler interface {
 	Idle(idle bool) error
 }
 
+// IdleDelayer is implemented by operators that may still emit rows when their
+// input has fallen silent, without acting on event time: what follows must not
+// take them for idle before.
+type IdleDelayer interface {
+	// IdleReady is called when all inputs turn idle, like Watermark until it
+	// returns true; then StatusHandler is told and the status forwarded.
+	IdleReady() (done bool, err error)
+}
+
 // EndHandler is implemented by operators that act at the end of input, after
 // the maximum watermark: it is called like Watermark until it returns true.
 type EndHandler interface {

@@ -11,6 +11,7 @@ type Option interface {
 	SourceOption
 	TableAggregateOption
 	CoGroupOption
+	RequestOption
 	applyNode(*graph.Node)
 }
 

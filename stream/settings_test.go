@@ -88,7 +88,7 @@ func TestFutureMax(t *testing.T) {
 			stream.TimestampMillis(func(at int64) int64 { return at }), stream.Watermarks(stream.Monotonous().WithFutureMax(c.most)))
 		win := stream.KeyBy(times, func(int64) string { return "all" }).Window(stream.Tumbling(time.Second))
 		counts, late := collection.NewCollector[string](), collection.NewCollector[int64]()
-		stream.AggregateWindow(win, counting{}, func(_ string, w stream.Window, n int64) string {
+		stream.AggregateWindow(win, countInt64{}, func(_ string, w stream.Window, n int64) string {
 			return fmt.Sprintf("+%d ms: %d", w.StartMillis()-now, n)
 		}, stream.UID("counts")).To(counts, stream.UID("out"))
 		win.Late().To(late, stream.UID("late"))
@@ -101,7 +101,7 @@ func TestFutureMax(t *testing.T) {
 	}
 }
 
-type counting struct{}
+type countInt64 struct{}
 
-func (counting) Add(n *int64, _ int64) { *n++ }
-func (counting) Result(n *int64) int64 { return *n }
+func (countInt64) Add(n *int64, _ int64) { *n++ }
+func (countInt64) Result(n *int64) int64 { return *n }

@@ -46,6 +46,19 @@ func (m *Manual) Advance(d time.Duration) {
 	m.fireLocked()
 }
 
+// Next returns how long it is to the timer that is due first, and whether
+// there is one.
+func (m *Manual) Next() (d time.Duration, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, t := range m.timers {
+		if left := t.at.Sub(m.now); !ok || left < d {
+			d, ok = left, true
+		}
+	}
+	return d, ok
+}
+
 func (m *Manual) fireLocked() {
 	for {
 		var next *manualTimer

@@ -146,6 +146,13 @@ func (h *Harness) open(parallelism int, from *Snapshot) {
 	}
 }
 
+// Context returns another context of a subtask, as at a fresh start, for an
+// operator that the test itself opens: to change what it is given, or to see
+// it fail.
+func (h *Harness) Context(subtask int) *operators.Context {
+	return h.context(h.Subs[subtask], dataflow.KeyGroupsOf(subtask, h.cfg.MaxParallelism, h.cfg.Parallelism))
+}
+
 func (h *Harness) context(s *Subtask, groups dataflow.KeyGroupRange) *operators.Context {
 	return &operators.Context{
 		Info: dataflow.TaskInfo{

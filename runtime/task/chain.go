@@ -31,6 +31,7 @@ type node struct {
 	watermark operators.WatermarkHandler
 	delay     operators.WatermarkDelayer
 	status    operators.StatusHandler
+	idleDelay operators.IdleDelayer
 	end_      operators.EndHandler
 	snapshot  operators.Snapshotter
 	decline   operators.SnapshotDecliner
@@ -103,6 +104,7 @@ func (t *Task) newNode(spec *graph.Node, parent *node) (*node, error) {
 	n.watermark, _ = n.op.(operators.WatermarkHandler)
 	n.delay, _ = n.op.(operators.WatermarkDelayer)
 	n.status, _ = n.op.(operators.StatusHandler)
+	n.idleDelay, _ = n.op.(operators.IdleDelayer)
 	n.end_, _ = n.op.(operators.EndHandler)
 	n.snapshot, _ = n.op.(operators.Snapshotter)
 	n.decline, _ = n.op.(operators.SnapshotDecliner)

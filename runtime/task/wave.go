@@ -176,13 +176,26 @@ func (t *Task) apply(n *node, w *wave) (done bool, err error) {
 	switch {
 	case w.kind == exchange.KindWatermark && n.watermark != nil:
 		done, err = n.watermark.Watermark(w.time)
-	case w.kind == exchange.KindStatus && n.status != nil:
-		err = n.status.Idle(w.idle)
+	case w.kind == exchange.KindStatus:
+		done, err = n.tellStatus(w.idle)
 	case w.kind == exchange.KindEnd && n.end_ != nil:
 		done, err = n.end_.End()
 	}
 	t.current = caller
 	return done, err
+}
+
+// tellStatus tells an operator of a change of status once it is ready for it.
+func (n *node) tellStatus(idle bool) (done bool, err error) {
+	if idle && n.idleDelay != nil {
+		if done, err = n.idleDelay.IdleReady(); !done || err != nil {
+			return false, err
+		}
+	}
+	if n.status != nil {
+		err = n.status.Idle(idle)
+	}
+	return true, err
 }
 
 // delayed is the watermark that n forwards for one that it got. What follows n

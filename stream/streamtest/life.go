@@ -27,7 +27,9 @@ type life struct {
 	// current is the subtask whose code runs, nil between calls.
 	current *subtask
 	emitted int // batches
-	asked   int // questions whether there is room downstream
+	// silent is since when mail is waited for, zero when it is not.
+	silent time.Time
+	asked  int // questions whether there is room downstream
 
 	mu     sync.Mutex
 	mail   []func() error // guarded by mu
@@ -196,26 +198,20 @@ func (l *life) runMail() error {
 
 // await runs mail until done returns "". Else it says what is waited for.
 func (l *life) await(missing func() string) error {
-	var timeout <-chan time.Time
 	for {
 		if err := l.runMail(); err != nil {
 			return err
 		}
 		what := missing()
 		if what == "" {
+			l.silent = time.Time{}
 			return nil
 		}
-		if timeout == nil && l.run.waitMax > 0 {
-			timer := clock.Real{}.NewTimer(l.run.waitMax)
-			defer timer.Stop()
-			timeout = timer.C()
-		}
-		select {
-		case <-l.posted:
-		case <-timeout:
+		switch goesOn, err := l.waitMail(l.run.waitMax); {
+		case err != nil:
+			return err
+		case !goesOn:
 			return fmt.Errorf("%s within %s", what, l.run.waitMax)
-		case <-l.run.ctx.Done():
-			return l.run.ctx.Err()
 		}
 	}
 }
@@ -237,14 +233,11 @@ func (l *life) room() error {
 // wait it waits for some.
 func (l *life) nested(wait bool) error {
 	if wait {
-		timer := clock.Real{}.NewTimer(mailWaitMax)
-		defer timer.Stop()
-		select {
-		case <-l.posted:
-		case <-timer.C():
+		switch goesOn, err := l.waitMail(mailWaitMax); {
+		case err != nil:
+			return err
+		case !goesOn:
 			return fmt.Errorf("an operator has waited %s for mail that does not come", mailWaitMax)
-		case <-l.run.ctx.Done():
-			return l.run.ctx.Err()
 		}
 	}
 	return l.runMail()
@@ -252,6 +245,62 @@ func (l *life) nested(wait bool) error {
 
 // mailWaitMax bounds the real time that an operator waits for work elsewhere.
 const mailWaitMax = 30 * time.Second
+
+const (
+	// waitTick is how often one who waits for mail looks at the clock.
+	waitTick = time.Millisecond
+	// silenceMax is the real time after which timers of operators fire
+	// although the clock is not there yet: no work elsewhere is under way.
+	silenceMax = time.Second
+)
+
+// waitMail waits for mail, or until the clock has moved; after most of real
+// time without mail, if that is positive, it reports false. Nothing else
+// happens meanwhile, so the clock moves on to what goroutines of operators wait
+// for on it (a pause before another attempt), and when all is silent to the
+// next timer.
+func (l *life) waitMail(most time.Duration) (goesOn bool, err error) {
+	machine := clock.Real{}
+	start := machine.Now()
+	if l.silent.IsZero() {
+		l.silent = start
+	}
+	tick := machine.NewTimer(waitTick)
+	defer tick.Stop()
+	for ; ; tick.Reset(waitTick) {
+		select {
+		case <-l.posted:
+			l.silent = time.Time{}
+			return true, nil
+		case <-l.run.ctx.Done():
+			return false, l.run.ctx.Err()
+		case <-tick.C():
+		}
+		if most > 0 && machine.Since(l.silent) >= most {
+			return false, nil
+		}
+		d, ok := l.run.clock.Next()
+		if !ok && machine.Since(start) >= silenceMax {
+			d, ok = l.untilTimer()
+		}
+		if ok {
+			l.run.clock.Advance(d)
+			return true, l.fire()
+		}
+	}
+}
+
+// untilTimer returns how long it is until the next timer of an operator is due.
+func (l *life) untilTimer() (d time.Duration, ok bool) {
+	now := clock.Millis(l.run.clock)
+	for _, t := range l.timers {
+		left := time.Duration(t.at+1-now) * time.Millisecond
+		if !t.gone && (!ok || left < d) {
+			d, ok = left, true
+		}
+	}
+	return d, ok
+}
 
 // ready answers whether there is room downstream; what asks must cope with
 // any answer.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/dataflow"
@@ -187,6 +188,7 @@ func (s *subtask) untilDone(call func() (bool, error)) bool {
 			return err
 		})
 		if !ok || done {
+			l.silent = time.Time{}
 			return ok
 		}
 		if idle++; l.emitted != before {
@@ -206,6 +208,9 @@ func (s *subtask) setIdle(idle bool) {
 		return
 	}
 	s.idle = idle
+	if d, ok := s.op.(operators.IdleDelayer); ok && idle && !s.untilDone(d.IdleReady) {
+		return
+	}
 	if h, ok := s.op.(operators.StatusHandler); ok {
 		s.call(func() error { return h.Idle(idle) })
 	}
