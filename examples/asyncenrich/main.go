@@ -14,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -84,10 +85,12 @@ var (
 	errUser = errors.New("users have names")
 )
 
-// directory stands for a service: it is slow, and busy each third time.
+// directory stands for a service: it is slow, and busy when it is asked for
+// the first time for a fourth of the users.
 type directory struct {
 	delay time.Duration
 	calls atomic.Int64
+	asked sync.Map // of users
 }
 
 var countries = []string{"FI", "NZ", "PE", "UY"}
@@ -97,17 +100,19 @@ func (d *directory) country(ctx context.Context, user string) (country string, k
 	answer, cancel := context.WithTimeout(ctx, d.delay)
 	defer cancel()
 	<-answer.Done()
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return "", false, ctx.Err()
-	case user == "":
+	}
+	if user == "" {
 		return "", false, errUser
-	case d.calls.Add(1)%3 == 0:
-		return "", false, errBusy
 	}
 	sum := 0
 	for _, c := range user {
 		sum += int(c)
+	}
+	d.calls.Add(1)
+	if _, again := d.asked.LoadOrStore(user, true); !again && sum%4 == 2 {
+		return "", false, errBusy
 	}
 	return countries[sum%len(countries)], sum%3 != 0, nil
 }
