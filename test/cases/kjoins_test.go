@@ -37,8 +37,6 @@ func entryOf(s step) entry {
 	return entry{Key: text(s.Key), Value: text(s.Value), Deleted: s.Value == nil}
 }
 
-func entryKey(e entry) string { return e.Key }
-
 // joinedRow is a result; a side may be null.
 type joinedRow struct{ Left, Right *string }
 
