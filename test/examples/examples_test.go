@@ -18,6 +18,7 @@ func programs() []program {
 		textPrograms(),
 		paymentPrograms(),
 		tablePrograms(),
+		windowPrograms(),
 		asyncPrograms(),
 	)
 }

@@ -64,6 +64,16 @@ func From[T any, S connectors.SourceOf[T]](p *Place, topic string, made S) conne
 	return src
 }
 
+// Entries reads a compacted topic: keys with JSON values, and deletions.
+func Entries[T any, S connectors.SourceOf[formats.Entry[T]]](p *Place, topic string, made S) connectors.SourceOf[formats.Entry[T]] {
+	if !p.Kafka() {
+		return made
+	}
+	src, err := kafka.NewSource(kafka.SourceConfig{Connection: p.Connection(), Topics: []string{p.Topic(topic)}, Group: p.Group()}, formats.EntryOf(jsonfmt.DecoderOf[T]()))
+	p.keep(err)
+	return src
+}
+
 // To writes JSON records to a topic exactly once, or to the console. key
 // appends the record's key, nil: records have none.
 func To[T any](p *Place, topic string, key func(dst []byte, v *T) []byte) connectors.SinkOf[T] {
