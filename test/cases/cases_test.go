@@ -39,8 +39,6 @@ func folders() map[string]map[string]program {
 func notYet() []string {
 	return []string{
 		"datastream/e2e-stream-sql-kill",
-		"datastream/session-windowing",
-		"datastream/top-speed-windowing",
 		"kstreams/sliding-aggregate-updates",
 		"kstreams/suppress-session",
 		"kstreams/suppress-sliding",

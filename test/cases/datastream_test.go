@@ -14,8 +14,10 @@ import (
 // datastreamPrograms are programs of Flink's examples.
 func datastreamPrograms() map[string]program {
 	return map[string]program{
-		"wordcount":         wordCount,
-		"count-news-clicks": countNewsClicks,
+		"wordcount":           wordCount,
+		"count-news-clicks":   countNewsClicks,
+		"session-windowing":   sessionWindowing,
+		"top-speed-windowing": topSpeedWindowing,
 	}
 }
 
