@@ -9,6 +9,7 @@ import (
 	"github.com/leatstream/leat/dataflow/codec"
 	"github.com/leatstream/leat/internal/clock"
 	"github.com/leatstream/leat/operators"
+	"github.com/leatstream/leat/operators/bound"
 	"github.com/leatstream/leat/operators/timer"
 	"github.com/leatstream/leat/state"
 )
@@ -64,6 +65,10 @@ type Factory[K comparable, T, R any] struct{ Config[K, T, R] }
 // New implements operators.Factory.
 func (f *Factory[K, T, R]) New() operators.Operator { return &operator[K, T, R]{cfg: f.Config} }
 
+// takenName names the bounds up to which rows have been taken: those that come
+// again behind them are late. It is part of the state's format.
+const takenName = "pattern-taken"
+
 // operator runs a matcher for the rows of each key.
 type operator[K comparable, T, R any] struct {
 	cfg    Config[K, T, R]
@@ -71,7 +76,7 @@ type operator[K comparable, T, R any] struct {
 	match  *Matcher[T]
 	table  state.Table
 	wait   *pending[T]
-	bounds *bounds
+	bounds *bound.Bounds
 	timers *timer.Service
 	out    gather[R]
 	side   sideOutput[T]
@@ -126,7 +131,7 @@ func (o *operator[K, T, R]) Open(ctx *operators.Context) (err error) {
 	if o.wait, err = openPending(ctx.State, o.cfg.Rows, o.cfg.Compare); err != nil {
 		return err
 	}
-	if o.bounds, err = openBounds(ctx.State); err != nil {
+	if o.bounds, err = bound.Open(ctx, takenName); err != nil {
 		return err
 	}
 	o.timers, err = timer.New(ctx.State, timersName)
@@ -180,7 +185,7 @@ func (o *operator[K, T, R]) Process(_ int, b *columnar.Batch) error {
 			err = o.now(k, &rows[i])
 		case o.at == dataflow.TimeNone:
 			err = fmt.Errorf("record without event time in a pattern: give the source a timestamp extractor, or use processing time")
-		case o.at <= max(o.wm, o.bounds.of(o.hashes[i])):
+		case o.at <= max(o.wm, o.bounds.Of(o.hashes[i])):
 			o.late = append(o.late, int32(i))
 		default:
 			o.wait.add(k, o.at, &rows[i])
@@ -380,7 +385,7 @@ func (o *operator[K, T, R]) release() (bool, error) {
 // written here goes with it.
 func (o *operator[K, T, R]) Snapshot(operators.Checkpoint) ([]byte, error) {
 	if !o.cfg.Processing {
-		o.bounds.raise(o.wm)
+		o.bounds.Raise(o.wm)
 	}
 	return nil, nil
 }

@@ -26,7 +26,7 @@ func (o *operator[K, T, A, O]) fireWindows(wm int64) (bool, error) {
 // fireShared fires the windows that are complete, each once live holds it.
 func (o *operator[K, T, A, O]) fireShared(wm int64) (bool, error) {
 	s := o.shared
-	s.done = max(s.done, o.wm, o.bounds.least)
+	s.done = max(s.done, o.wm, o.bounds.Least())
 	for {
 		win, ok := s.next(s.done, wm)
 		if !ok {
@@ -49,12 +49,12 @@ func (o *operator[K, T, A, O]) fireShared(wm int64) (bool, error) {
 // passed notes how far windows have fired, once another boundary is behind.
 func (o *operator[K, T, A, O]) passed(wm int64) {
 	o.wm = wm
-	w, last := o.cfg.Windows, o.bounds.written
+	w, last := o.cfg.Windows, o.bounds.Written()
 	if last != dataflow.TimeMin && w.index(last) == w.index(wm) &&
 		w.index(dataflow.AddTime(last, -o.cfg.Lateness)) == w.index(dataflow.AddTime(wm, -o.cfg.Lateness)) {
 		return
 	}
-	o.bounds.raise(wm)
+	o.bounds.Raise(wm)
 }
 
 // fire emits the results of a window, a bounded lot at a time. It returns
@@ -83,7 +83,7 @@ func (o *operator[K, T, A, O]) lot(win Window) (more bool, err error) {
 	f := &o.firing
 	f.begin(win)
 	// Some groups may have fired this window before a rescale.
-	byGroup := win.last() <= o.bounds.most
+	byGroup := win.last() <= o.bounds.Most()
 	seen := 0
 	scan := o.contents.scan
 	ns := win.start
@@ -100,7 +100,7 @@ func (o *operator[K, T, A, O]) lot(win Window) (more bool, err error) {
 			return false
 		}
 		f.scanned = seen
-		if byGroup && o.bounds.of(codec.HashKey(key)) >= win.last() {
+		if byGroup && o.bounds.Of(codec.HashKey(key)) >= win.last() {
 			return true
 		}
 		err = o.emitEntry(win, key, val)

@@ -8,6 +8,7 @@ import (
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/dataflow/codec"
 	"github.com/leatstream/leat/operators"
+	"github.com/leatstream/leat/operators/bound"
 )
 
 // Names of a window operator's metrics.
@@ -17,6 +18,10 @@ const (
 	// MetricLateDropped counts those of them that no side output took.
 	MetricLateDropped = "numLateRecordsDropped"
 )
+
+// firedName names the bounds up to which windows have fired: a window that
+// fired is never opened again. It is part of the state's format.
+const firedName = "window-fired"
 
 // firingBatchesMax bounds the results that wait for room downstream. A window
 // with more is scanned again for the next lot.
@@ -83,7 +88,7 @@ type operator[K comparable, T, A, O any] struct {
 	result   func(K, Window, *A, func(O))
 
 	out    operators.Output
-	bounds *bounds
+	bounds *bound.Bounds
 	wm     int64 // all windows complete by it have fired
 	slots  slots[K, A]
 	hashes []uint64
@@ -114,7 +119,7 @@ func (o *operator[K, T, A, O]) Open(ctx *operators.Context) (err error) {
 	o.lateDropped = ctx.Metrics.Counter(MetricLateDropped)
 	o.slots.encode = o.cfg.KeyCodec.AppendKey
 	o.firing.out = ctx.Out
-	if o.bounds, err = openBounds(ctx.State); err != nil {
+	if o.bounds, err = bound.Open(ctx, firedName); err != nil {
 		return err
 	}
 	if err := o.contents.open(ctx.State); err != nil {
@@ -169,7 +174,7 @@ func (o *operator[K, T, A, O]) Process(_ int, b *columnar.Batch) error {
 	o.late = o.late[:0]
 	// While the watermark is behind what some key group has fired, each row
 	// is judged by its own group.
-	byGroup := o.wm < o.bounds.most
+	byGroup := o.wm < o.bounds.Most()
 	fired := o.wm
 	cur := span{win: Window{start: 1}} // holds no time
 	for i := range rows {
@@ -182,7 +187,7 @@ func (o *operator[K, T, A, O]) Process(_ int, b *columnar.Batch) error {
 			cur = o.spanOf(t)
 		}
 		if byGroup {
-			fired = max(o.wm, o.bounds.of(o.hashes[i]))
+			fired = max(o.wm, o.bounds.Of(o.hashes[i]))
 		}
 		if cur.closes <= fired {
 			o.late = append(o.late, int32(i))

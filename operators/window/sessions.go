@@ -9,6 +9,7 @@ import (
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/dataflow/codec"
 	"github.com/leatstream/leat/operators"
+	"github.com/leatstream/leat/operators/bound"
 	"github.com/leatstream/leat/operators/timer"
 	"github.com/leatstream/leat/state"
 )
@@ -70,7 +71,7 @@ type sessions[K comparable, T, A, O any] struct {
 	result func(K, Window, *A) O
 
 	out    operators.Output
-	bounds *bounds
+	bounds *bound.Bounds
 	wm     int64
 	timers *timer.Service
 	main   aggregates[session[A]]
@@ -104,7 +105,7 @@ func (o *sessions[K, T, A, O]) Open(ctx *operators.Context) (err error) {
 	o.lateCount = ctx.Metrics.Counter(MetricLate)
 	o.lateDropped = ctx.Metrics.Counter(MetricLateDropped)
 	o.slots.encode = o.cfg.KeyCodec.AppendKey
-	if o.bounds, err = openBounds(ctx.State); err != nil {
+	if o.bounds, err = bound.Open(ctx, firedName); err != nil {
 		return err
 	}
 	if o.timers, err = timer.New(ctx.State, timersName); err != nil {
@@ -234,7 +235,7 @@ func (o *sessions[K, T, A, O]) row(s *slot[K, keySessions[A]], v *T, t int64) er
 	if gap <= 0 {
 		return fmt.Errorf("the gap of a session is %d ms for a row: it must be at least 1", gap)
 	}
-	fired := max(o.wm, o.bounds.of(s.hash))
+	fired := max(o.wm, o.bounds.Of(s.hash))
 	m := &s.acc.main
 	end := dataflow.AddTime(t, gap)
 	if m.valid() && m.More == 0 && !s.acc.loaded && t >= m.Start && t <= m.End {
@@ -429,7 +430,7 @@ func (o *sessions[K, T, A, O]) look(k K, key state.Key, s *session[A], at int64)
 // Snapshot implements operators.Snapshotter: how far sessions have ended is
 // written to keyed state, which is snapshotted after it.
 func (o *sessions[K, T, A, O]) Snapshot(operators.Checkpoint) ([]byte, error) {
-	o.bounds.raise(o.wm)
+	o.bounds.Raise(o.wm)
 	return nil, nil
 }
 

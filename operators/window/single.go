@@ -10,6 +10,7 @@ import (
 	"github.com/leatstream/leat/dataflow/codec"
 	"github.com/leatstream/leat/internal/clock"
 	"github.com/leatstream/leat/operators"
+	"github.com/leatstream/leat/operators/bound"
 	"github.com/leatstream/leat/operators/timer"
 	"github.com/leatstream/leat/state"
 )
@@ -84,7 +85,7 @@ type single[K comparable, T, A, O any] struct {
 	fn     Function[K, A, O]
 	op     *operators.Context
 	book   book[T, A]
-	bounds *bounds
+	bounds *bound.Bounds
 	timers *timer.Service
 	ctx    Context[K, O]
 	trig   TriggerContext
@@ -116,7 +117,7 @@ func (o *single[K, T, A, O]) Open(ctx *operators.Context) (err error) {
 	o.op, o.wm = ctx, dataflow.TimeMin
 	o.lateCount = ctx.Metrics.Counter(MetricLate)
 	o.lateDropped = ctx.Metrics.Counter(MetricLateDropped)
-	if o.bounds, err = openBounds(ctx.State); err != nil {
+	if o.bounds, err = bound.Open(ctx, firedName); err != nil {
 		return err
 	}
 	if o.timers, err = timer.New(ctx.State, timersName); err != nil {
@@ -168,7 +169,7 @@ func (o *single[K, T, A, O]) Process(_ int, b *columnar.Batch) error {
 
 // begin sets what the trigger and the function see of time.
 func (o *single[K, T, A, O]) begin(t, now int64) {
-	o.fired = max(o.wm, o.bounds.of(o.key.Hash))
+	o.fired = max(o.wm, o.bounds.Of(o.key.Hash))
 	o.trig.time, o.trig.watermark, o.trig.now = t, o.fired, now
 	o.ctx.time, o.ctx.watermark = t, o.fired
 }
@@ -482,7 +483,7 @@ func (o *single[K, T, A, O]) Watermark(wm int64) (bool, error) {
 // Snapshot implements operators.Snapshotter: how far windows have fired is
 // written to keyed state, which is snapshotted after it.
 func (o *single[K, T, A, O]) Snapshot(operators.Checkpoint) ([]byte, error) {
-	o.bounds.raise(o.wm)
+	o.bounds.Raise(o.wm)
 	return nil, nil
 }
 
