@@ -103,13 +103,3 @@ func (e *TimeoutError) Error() string { return fmt.Sprintf("no answer within %s"
 
 // Unwrap makes it a context.DeadlineExceeded.
 func (e *TimeoutError) Unwrap() error { return context.DeadlineExceeded }
-
-// panicError is a panic of the user's function on a goroutine of the operator.
-type panicError struct {
-	value any
-	place string
-	stack string
-}
-
-// Error implements error.
-func (e *panicError) Error() string { return fmt.Sprintf("panic at %s: %v", e.place, e.value) }

@@ -3,7 +3,6 @@ package asyncio
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -137,22 +136,14 @@ func (o *operator[T, A, R]) collect() error {
 			continue
 		}
 		if r.panicked {
-			return o.panicked(r)
+			o.work.point(r)
+			return r.err
 		}
 		o.settle(r, r.answer, r.err, true)
 	}
 	clear(back)
 	o.handed = back[:0]
 	return o.advance()
-}
-
-func (o *operator[T, A, R]) panicked(r *request[T, A]) error {
-	o.work.point(r)
-	var p *panicError
-	if errors.As(r.err, &p) {
-		o.ctx.Log.Error("the function of an async operator panicked", "panic", p.Error(), "stack", p.stack)
-	}
-	return r.err
 }
 
 // settle says what became of a request, and of those that wait for the same.

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/leatstream/leat/internal/clock"
+	"github.com/leatstream/leat/operators"
 )
 
 // pool runs the user's function on goroutines: as many as requests were in
@@ -138,7 +139,7 @@ func (p *pool[T, A]) answer(r *request[T, A]) {
 func (p *pool[T, A]) once(ctx context.Context, r *request[T, A]) {
 	defer func() {
 		if v := recover(); v != nil {
-			r.err, r.panicked = &panicError{value: v, place: panicPlace(), stack: string(debug.Stack())}, true
+			r.err, r.panicked = &operators.PanicError{Value: v, Place: panicPlace(), Stack: string(debug.Stack())}, true
 		}
 	}()
 	r.answer, r.err = p.ask(ctx, r.row)

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 
 	"github.com/leatstream/leat/connectors"
+	"github.com/leatstream/leat/operators"
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
 	"github.com/leatstream/leat/state"
 )
@@ -21,6 +22,10 @@ func (t *Task) fail(n *node, err error) {
 	}
 	t.err = err
 	t.failure = &controlv1.Failure{Error: ErrorInfo(err), Fatal: isFatal(err)}
+	var p *operators.PanicError
+	if errors.As(err, &p) {
+		t.failure.Panic, t.failure.Stack = true, p.Stack[:min(len(p.Stack), StackMax)]
+	}
 	t.locate(n)
 }
 

@@ -425,21 +425,22 @@ func TestTimers(t *testing.T) {
 
 func TestFailureNamesOperatorAndRow(t *testing.T) {
 	t.Parallel()
-	for _, panics := range []bool{false, true} {
-		second := &op{}
-		second.process = func(int, *columnar.Batch) error {
-			if panics {
-				panic("boom")
-			}
-			return errors.New("boom")
-		}
+	for how, fails := range map[string]func() error{
+		"error": func() error { return errors.New("boom") },
+		"panic": func() error { panic("boom") },
+		"panic on another goroutine": func() error {
+			return fmt.Errorf("asking: %w", &operators.PanicError{Value: "boom", Stack: "its stack"})
+		},
+	} {
+		panics := how != "error"
+		second := &op{process: func(int, *columnar.Batch) error { return fails() }}
 		first := &op{position: "orders-7@1882031"}
 		r := chain(t, 1, first, second).begin()
 		r.rows(0, 1)
 		w := r.run()
 		f := r.task.Failure()
 		if !w.Done || f == nil || f.GetPanic() != panics || f.GetOperatorName() != "op1" || f.GetRecord() != "orders-7@1882031" || (f.GetStack() != "") != panics {
-			t.Errorf("panics %v: done %v, failure %v", panics, w.Done, f)
+			t.Errorf("%s: done %v, failure %v", how, w.Done, f)
 		}
 		r.rows(0, 2)
 		if w := r.task.Step(); !w.Done {
