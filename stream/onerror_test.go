@@ -322,3 +322,63 @@ func TestFaultsOfPolicies(t *testing.T) {
 		`dead letters are asked of operator "none", which has none`,
 		"try-map is given a nil function", "try-filter is given a nil function")
 }
+
+// alarms sets and clears timers, in milliseconds; the row may fail after that.
+type alarms struct{}
+
+type alarmRow struct {
+	Set, Clear []int64
+	Fail       bool
+}
+
+func (alarms) Open(*stream.ProcessContext[int, int64]) error { return nil }
+
+func (alarms) Process(ctx *stream.ProcessContext[int, int64], r alarmRow) error {
+	for _, ms := range r.Set {
+		ctx.SetTimer(time.UnixMilli(ms))
+	}
+	for _, ms := range r.Clear {
+		ctx.ClearTimer(time.UnixMilli(ms))
+	}
+	if r.Fail {
+		return errUnlucky
+	}
+	return nil
+}
+
+func (alarms) OnTimer(ctx *stream.ProcessContext[int, int64], t stream.Timer) error {
+	ctx.Emit(t.At.UnixMilli())
+	return nil
+}
+
+// TestTimersOfFailedRowsAreTakenBack: also where the next timers due are held
+// outside of state, after a first watermark, and a row that fails clears so
+// many of them that these are looked up anew before it has failed.
+func TestTimersOfFailedRowsAreTakenBack(t *testing.T) {
+	t.Parallel()
+	env := stream.NewEnv()
+	rows := stream.From(env, streamtest.Source[alarmRow](), stream.UID("rows"),
+		stream.TimestampMillis(func(alarmRow) int64 { return 0 }), stream.Watermarks(stream.Monotonous()))
+	byKey := stream.KeyBy(rows, func(alarmRow) int { return 1 })
+	stream.Process(byKey, &alarms{}, stream.UID("alarms"), stream.OnError(stream.SkipRecord)).To(streamtest.Sink[int64](), stream.UID("out"))
+	d := streamtest.NewDriver(t, env)
+	in, out := streamtest.Input[alarmRow](d, "rows"), streamtest.Output[int64](d, "out")
+	var want []int64
+	for ms := int64(9000); ms < 9100; ms++ {
+		want = append(want, ms)
+	}
+	in.Push(alarmRow{Set: want})
+	in.Watermark(time.UnixMilli(5))
+	want = append([]int64{100}, want...)
+	in.Push(
+		alarmRow{Set: []int64{100}},
+		alarmRow{Set: []int64{50, 200}, Fail: true},
+		alarmRow{Clear: want, Fail: true},
+		alarmRow{Clear: []int64{9050}},
+		alarmRow{Set: []int64{9050}, Fail: true})
+	in.Watermark(time.UnixMilli(20_000))
+	want = slices.DeleteFunc(want, func(ms int64) bool { return ms == 9050 })
+	if got := out.Take(); !slices.Equal(got, want) {
+		t.Errorf("fired %v, want %v", got, want)
+	}
+}
