@@ -9,6 +9,7 @@ import (
 
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/state"
+	"github.com/leatstream/leat/state/groupvalue"
 )
 
 // Backend implements state.Backend in memory. Get and Upsert do not allocate,
@@ -20,7 +21,7 @@ type Backend struct {
 
 	tables []*table // in order of creation
 	opened map[string]bool
-	values []*groupValues // by name, ascending
+	values *groupvalue.Set
 
 	// epoch numbers the spans between snapshots, from 1. What carries an
 	// epoch at or below shared may be in use by a snapshot.
@@ -44,11 +45,17 @@ var (
 
 // New returns an empty backend that owns groups.
 func New(groups dataflow.KeyGroupRange, maxParallelism int) *Backend {
-	return &Backend{groups: groups, maxParallelism: maxParallelism, epoch: 1, opened: map[string]bool{}}
+	return &Backend{groups: groups, maxParallelism: maxParallelism, values: groupvalue.New(groups), epoch: 1, opened: map[string]bool{}}
 }
 
 // KeyGroups implements state.Backend.
 func (b *Backend) KeyGroups() dataflow.KeyGroupRange { return b.groups }
+
+// GroupValue implements state.Backend.
+func (b *Backend) GroupValue(name string, g dataflow.KeyGroup) []byte { return b.values.Get(name, g) }
+
+// SetGroupValue implements state.Backend.
+func (b *Backend) SetGroupValue(name string, g dataflow.KeyGroup, v []byte) { b.values.Put(name, g, v) }
 
 // MaxParallelism implements state.Backend.
 func (b *Backend) MaxParallelism() int { return b.maxParallelism }
@@ -113,7 +120,7 @@ func (b *Backend) hold(n int) {
 
 // Close implements state.Backend. Open snapshots stay readable.
 func (b *Backend) Close() error {
-	b.tables, b.values = nil, nil
+	b.tables, b.values = nil, groupvalue.New(b.groups)
 	b.bytes.Store(0)
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/state"
+	"github.com/leatstream/leat/state/statefile"
 )
 
 // gcCPU returns the least CPU time of the process over a few collections.
@@ -413,7 +414,7 @@ func TestReleaseEndsWriting(t *testing.T) {
 	b, _ := filled(t, keys)
 	s, _ := b.Snapshot(1)
 	w := &releasing{s: s}
-	if _, err := s.WriteTo(w); !errors.Is(err, errReleased) {
+	if _, err := s.WriteTo(w); !errors.Is(err, statefile.ErrReleased) {
 		t.Errorf("got %v", err)
 	}
 	if got, want := b.Bytes(), counted(b); got != want || b.shared.Load() != 0 {

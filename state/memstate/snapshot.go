@@ -1,15 +1,14 @@
 package memstate
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"sync"
 
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/dataflow/codec"
 	"github.com/leatstream/leat/state"
+	"github.com/leatstream/leat/state/groupvalue"
 	"github.com/leatstream/leat/state/statefile"
 )
 
@@ -20,15 +19,10 @@ type snapshot struct {
 	epoch  uint64
 	header statefile.Header
 	tables []frozenTable
-	values []frozenValues
+	values groupvalue.Frozen
+	lease  *statefile.Lease
 
 	held int64 // bytes that it alone holds, guarded by b.mu
-
-	mu struct {
-		sync.Mutex
-		writers  int
-		released bool
-	}
 }
 
 type frozenTable struct {
@@ -44,11 +38,6 @@ func (t *frozenTable) left(e []byte) (val []byte, keep bool) {
 		return val, true
 	}
 	return t.trim(val)
-}
-
-type frozenValues struct {
-	name string
-	vals []groupValue
 }
 
 var _ state.Snapshot = (*snapshot)(nil)
@@ -70,9 +59,8 @@ func (b *Backend) Snapshot(cp dataflow.CheckpointID) (state.Snapshot, error) {
 	for i, t := range b.tables {
 		s.tables[i].lists = t.lists
 	}
-	for _, v := range b.values {
-		s.values = append(s.values, frozenValues{v.name, v.vals})
-	}
+	s.values = b.values.Freeze()
+	s.lease = statefile.NewLease(func() { b.released(s) })
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.mu.open = append(b.mu.open, s)
@@ -83,16 +71,7 @@ func (b *Backend) Snapshot(cp dataflow.CheckpointID) (state.Snapshot, error) {
 
 // Release implements state.Snapshot. A WriteTo that is still running ends
 // with an error soon, and the pages are given up when it has.
-func (s *snapshot) Release() {
-	s.mu.Lock()
-	was := s.mu.released
-	s.mu.released = true
-	idle := s.mu.writers == 0
-	s.mu.Unlock()
-	if idle && !was {
-		s.b.released(s)
-	}
-}
+func (s *snapshot) Release() { s.lease.Release() }
 
 func (b *Backend) released(s *snapshot) {
 	b.mu.Lock()
@@ -115,40 +94,12 @@ func (b *Backend) released(s *snapshot) {
 	s.tables, s.values = nil, nil
 }
 
-var errReleased = errors.New("snapshot was released")
-
-func (s *snapshot) enter() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.mu.released {
-		return errReleased
-	}
-	s.mu.writers++
-	return nil
-}
-
-func (s *snapshot) leave() {
-	s.mu.Lock()
-	s.mu.writers--
-	last := s.mu.released && s.mu.writers == 0
-	s.mu.Unlock()
-	if last {
-		s.b.released(s)
-	}
-}
-
-func (s *snapshot) isReleased() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.mu.released
-}
-
 // WriteTo implements state.Snapshot.
 func (s *snapshot) WriteTo(w io.Writer) (int64, error) {
-	if err := s.enter(); err != nil {
+	if err := s.lease.Enter(); err != nil {
 		return 0, err
 	}
-	defer s.leave()
+	defer s.lease.Leave()
 	fw, err := statefile.NewWriter(w, s.header)
 	if err != nil {
 		return fw.Bytes(), err
@@ -236,8 +187,8 @@ func (c *chunker) addList(t, l uint32, ft *frozenTable, list *pageList) error {
 
 // flush writes what is gathered as one chunk.
 func (c *chunker) flush() error {
-	if c.s.isReleased() {
-		return errReleased
+	if err := c.s.lease.Check(); err != nil {
+		return err
 	}
 	c.order()
 	ends := make([]int, len(c.perGroup))
@@ -245,7 +196,7 @@ func (c *chunker) flush() error {
 	rest := c.sorted
 	for g, n := range c.perGroup {
 		if !c.begun {
-			c.appendValues(g)
+			c.buf = c.s.values.AppendTo(c.buf, g)
 		}
 		c.appendGroup(rest[:n])
 		rest = rest[n:]
@@ -276,14 +227,6 @@ func (c *chunker) order() {
 	for _, r := range c.refs {
 		c.sorted[next[r.group]] = r
 		next[r.group]++
-	}
-}
-
-func (c *chunker) appendValues(g int) {
-	for _, v := range c.s.values {
-		if b := v.vals[g].b; b != nil {
-			c.buf = statefile.AppendGroupValue(c.buf, v.name, b)
-		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/state"
+	"github.com/leatstream/leat/state/groupvalue"
 )
 
 const (
@@ -39,8 +40,7 @@ type Backend struct {
 	tables []*table
 	nextID int // of a table
 	opened map[string]bool
-	values []*groupValues // by name, ascending
-	epoch  uint64         // numbers the spans between snapshots
+	values *groupvalue.Set
 
 	batch  *pebble.Batch
 	point  *pebble.Iterator // for reads of keys since the last write; nil: none yet
@@ -64,13 +64,19 @@ var (
 
 func newBackend(s *Store, dir string, groups dataflow.KeyGroupRange, maxParallelism int) *Backend {
 	return &Backend{
-		store: s, disk: newDisk(s.fs, dir, s.cfg.Log), dir: dir, groups: groups, maxParallelism: maxParallelism, epoch: 1,
+		store: s, disk: newDisk(s.fs, dir, s.cfg.Log), dir: dir, groups: groups, maxParallelism: maxParallelism, values: groupvalue.New(groups),
 		tableCache: share(s.cfg.MemoryBytes, tableCacheShare, tableCacheMin, tableCacheMax), opened: map[string]bool{},
 	}
 }
 
 // KeyGroups implements state.Backend.
 func (b *Backend) KeyGroups() dataflow.KeyGroupRange { return b.groups }
+
+// GroupValue implements state.Backend.
+func (b *Backend) GroupValue(name string, g dataflow.KeyGroup) []byte { return b.values.Get(name, g) }
+
+// SetGroupValue implements state.Backend.
+func (b *Backend) SetGroupValue(name string, g dataflow.KeyGroup, v []byte) { b.values.Put(name, g, v) }
 
 // MaxParallelism implements state.Backend.
 func (b *Backend) MaxParallelism() int { return b.maxParallelism }
@@ -154,7 +160,7 @@ func (b *Backend) zeros(n int) []byte {
 // Close implements state.Backend. Open snapshots stay readable; the database
 // is closed and removed with the last of them.
 func (b *Backend) Close() error {
-	b.tables, b.values = nil, nil
+	b.tables, b.values = nil, groupvalue.New(b.groups)
 	b.cached.Store(0)
 	b.unread()
 	b.mu.Lock()

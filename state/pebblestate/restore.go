@@ -7,7 +7,6 @@ import (
 	"io"
 
 	"github.com/leatstream/leat/dataflow"
-	"github.com/leatstream/leat/dataflow/codec"
 	"github.com/leatstream/leat/state"
 	"github.com/leatstream/leat/state/statefile"
 )
@@ -18,57 +17,13 @@ func (b *Backend) Restore(r io.Reader) error {
 	if len(b.opened) > 0 {
 		return errors.New("restore of state after a table was opened: restore first")
 	}
-	err := b.restore(r)
+	err := statefile.Load(r, b.groups, b.maxParallelism, &restorer{b: b})
 	b.apply()
 	if err == nil {
 		err = b.Err()
 	}
 	if err != nil {
 		return fmt.Errorf("restore key groups %d to %d: %w", b.groups.First, b.groups.Last, err)
-	}
-	return nil
-}
-
-func (b *Backend) restore(r io.Reader) error {
-	fr, err := statefile.NewReader(r)
-	if err != nil {
-		return err
-	}
-	h := fr.Header()
-	if h.MaxParallelism != b.maxParallelism {
-		return fmt.Errorf("state was written with maximum parallelism %d, the job has %d: start the job with %d", h.MaxParallelism, b.maxParallelism, h.MaxParallelism)
-	}
-	v := &restorer{b: b}
-	for _, d := range h.Tables {
-		t, err := b.table(d)
-		if err != nil {
-			return err
-		}
-		v.tables = append(v.tables, t)
-	}
-	var entries int64
-	want := b.groups.Intersect(h.Groups)
-	for {
-		s, err := fr.Next(want)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		v.group = s.Group
-		n, err := h.Parse(s, v)
-		if err != nil {
-			return err
-		}
-		v.endMap()
-		if err := b.Err(); err != nil {
-			return err
-		}
-		entries += n
-	}
-	if want == h.Groups && entries != fr.Entries() {
-		return fmt.Errorf("%w: end mark counts %d entries, found %d", statefile.ErrCorrupt, fr.Entries(), entries)
 	}
 	return nil
 }
@@ -88,17 +43,25 @@ type restorer struct {
 	count int
 }
 
-func (v *restorer) hash(key []byte) (uint64, error) {
-	h := codec.HashKey(key)
-	if g := dataflow.KeyGroupOf(h, v.b.maxParallelism); g != v.group {
-		return h, fmt.Errorf("%w: key %x belongs to key group %d but lies in key group %d", statefile.ErrCorrupt, key, g, v.group)
-	}
-	return h, nil
+// Table implements statefile.Loader.
+func (v *restorer) Table(d state.Descriptor) error {
+	t, err := v.b.table(d)
+	v.tables = append(v.tables, t)
+	return err
+}
+
+// Begin implements statefile.Loader.
+func (v *restorer) Begin(g dataflow.KeyGroup) { v.group = g }
+
+// End implements statefile.Loader.
+func (v *restorer) End() error {
+	v.endMap()
+	return v.b.Err()
 }
 
 // Entry implements statefile.Visitor.
 func (v *restorer) Entry(table int, ns int64, key, val []byte) error {
-	if _, err := v.hash(key); err != nil {
+	if _, err := statefile.KeyIn(key, v.group, v.b.maxParallelism); err != nil {
 		return err
 	}
 	t := v.tables[table]
@@ -116,12 +79,12 @@ func (v *restorer) SubEntry(table int, ns int64, key, sub, val []byte) error {
 	t := v.tables[table]
 	if v.table != t || v.space.ns != ns || !bytes.Equal(v.key.Bytes, key) {
 		v.endMap()
-		h, err := v.hash(key)
+		k, err := statefile.KeyIn(key, v.group, v.b.maxParallelism)
 		if err != nil {
 			return err
 		}
 		v.table, v.space = t, t.obtain(ns)
-		v.key = state.Key{Bytes: append(v.key.Bytes[:0], key...), Hash: h}
+		v.key = state.Key{Bytes: append(v.key.Bytes[:0], key...), Hash: k.Hash}
 	}
 	v.count++
 	v.space.stored++
@@ -142,6 +105,6 @@ func (v *restorer) endMap() {
 
 // GroupValue implements statefile.Visitor.
 func (v *restorer) GroupValue(name string, val []byte) error {
-	v.b.SetGroupValue(name, v.group, append([]byte{}, val...))
+	v.b.SetGroupValue(name, v.group, append([]byte{}, val...)) // not nil, though empty
 	return nil
 }

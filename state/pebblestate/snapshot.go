@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/state"
+	"github.com/leatstream/leat/state/groupvalue"
 	"github.com/leatstream/leat/state/statefile"
 )
 
@@ -20,13 +20,8 @@ type snapshot struct {
 	db     *pebble.Snapshot
 	header statefile.Header
 	tables map[uint16]frozenTable // by the number in keys
-	values []groupValues
-
-	mu struct {
-		sync.Mutex
-		writers  int
-		released bool
-	}
+	values groupvalue.Frozen
+	lease  *statefile.Lease
 }
 
 // frozenTable is what a snapshot knows of a table.
@@ -64,7 +59,8 @@ func (b *Backend) Snapshot(cp dataflow.CheckpointID) (state.Snapshot, error) {
 	if err := b.Err(); err != nil {
 		return nil, err
 	}
-	s.values = b.freezeValues()
+	s.values = b.values.Freeze()
+	s.lease = statefile.NewLease(func() { b.released(s) })
 	s.db = b.db.NewSnapshot()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -74,16 +70,7 @@ func (b *Backend) Snapshot(cp dataflow.CheckpointID) (state.Snapshot, error) {
 
 // Release implements state.Snapshot. A WriteTo that is still running ends
 // with an error soon, and the database's snapshot is given up when it has.
-func (s *snapshot) Release() {
-	s.mu.Lock()
-	was := s.mu.released
-	s.mu.released = true
-	idle := s.mu.writers == 0
-	s.mu.Unlock()
-	if idle && !was {
-		s.b.released(s)
-	}
-}
+func (s *snapshot) Release() { s.lease.Release() }
 
 func (b *Backend) released(s *snapshot) {
 	if err := s.db.Close(); err != nil {
@@ -97,40 +84,12 @@ func (b *Backend) released(s *snapshot) {
 	}
 }
 
-var errReleased = errors.New("snapshot was released")
-
-func (s *snapshot) enter() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.mu.released {
-		return errReleased
-	}
-	s.mu.writers++
-	return nil
-}
-
-func (s *snapshot) leave() {
-	s.mu.Lock()
-	s.mu.writers--
-	last := s.mu.released && s.mu.writers == 0
-	s.mu.Unlock()
-	if last {
-		s.b.released(s)
-	}
-}
-
-func (s *snapshot) isReleased() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.mu.released
-}
-
 // WriteTo implements state.Snapshot.
 func (s *snapshot) WriteTo(w io.Writer) (int64, error) {
-	if err := s.enter(); err != nil {
+	if err := s.lease.Enter(); err != nil {
 		return 0, err
 	}
-	defer s.leave()
+	defer s.lease.Leave()
 	fw, err := statefile.NewWriter(w, s.header)
 	if err != nil {
 		return fw.Bytes(), err
@@ -266,13 +225,13 @@ func (c *chunker) endRun() {
 
 // flush writes what is gathered as one chunk.
 func (c *chunker) flush() error {
-	if c.s.isReleased() {
-		return errReleased
+	if err := c.s.lease.Check(); err != nil {
+		return err
 	}
 	var sections []statefile.Section
 	for i, body := range c.bodies {
 		if !c.begun {
-			body = append(c.groupValues(i), body...)
+			body = append(c.s.values.AppendTo(nil, i), body...)
 		}
 		if len(body) > 0 {
 			sections = append(sections, statefile.Section{Group: c.s.header.Groups.First + dataflow.KeyGroup(i), Body: body})
@@ -281,13 +240,4 @@ func (c *chunker) flush() error {
 	}
 	c.begun, c.bytes = true, 0
 	return c.w.Chunk(sections)
-}
-
-func (c *chunker) groupValues(i int) (b []byte) {
-	for _, v := range c.s.values {
-		if val := v.vals[i].b; val != nil {
-			b = statefile.AppendGroupValue(b, v.name, val)
-		}
-	}
-	return b
 }
