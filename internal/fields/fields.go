@@ -34,6 +34,49 @@ func (r *Reader) Uvarint() uint64 {
 	return v
 }
 
+// Varint reads a number as binary.AppendVarint writes it.
+func (r *Reader) Varint() int64 {
+	v, n := binary.Varint(r.rest)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+// Below reads an unsigned number that must be less than n; another is a fault.
+func (r *Reader) Below(n int) int {
+	v := r.Uvarint()
+	if v >= uint64(max(n, 0)) {
+		r.fail()
+		return 0
+	}
+	return int(v)
+}
+
+// Count reads the length of a list whose elements take at least a byte each.
+// One beyond what is left is a fault, so that a forged length takes no memory.
+func (r *Reader) Count() int {
+	n := r.Uvarint()
+	if n > uint64(len(r.rest)) {
+		r.fail()
+		return 0
+	}
+	return int(n)
+}
+
+// Byte reads a byte.
+func (r *Reader) Byte() byte {
+	if len(r.rest) == 0 {
+		r.fail()
+		return 0
+	}
+	v := r.rest[0]
+	r.rest = r.rest[1:]
+	return v
+}
+
 // Bytes reads a length and as many bytes: a part of the state, not a copy.
 func (r *Reader) Bytes() []byte {
 	n := r.Uvarint()

@@ -55,3 +55,34 @@ func TestWhatIsCutOrLongerIsNotWhole(t *testing.T) {
 		t.Error("the next field was written over")
 	}
 }
+
+func TestNumbersWithLimits(t *testing.T) {
+	t.Parallel()
+	b := binary.AppendVarint([]byte{7}, -5)
+	b = binary.AppendUvarint(b, 3)
+	b = append(binary.AppendUvarint(b, 2), 'x', 'y')
+	r := fields.Read(b)
+	if v := r.Byte(); v != 7 {
+		t.Errorf("byte %d, want 7", v)
+	}
+	if v := r.Varint(); v != -5 {
+		t.Errorf("number %d, want -5", v)
+	}
+	if v := r.Below(4); v != 3 {
+		t.Errorf("number below 4 is %d, want 3", v)
+	}
+	if n := r.Count(); n != 2 || r.Byte() != 'x' || r.Byte() != 'y' || !r.Whole() {
+		t.Errorf("%d elements, want 2; whole %v", n, r.Whole())
+	}
+	for name, read := range map[string]func(r *fields.Reader) bool{
+		"a number at its limit":          func(r *fields.Reader) bool { return r.Below(4) == 0 },
+		"a number with no room":          func(r *fields.Reader) bool { return r.Below(0) == 0 },
+		"a list longer than the rest":    func(r *fields.Reader) bool { return r.Count() == 0 },
+		"a byte, a number after nothing": func(r *fields.Reader) bool { r.Bytes(); return r.Byte() == 0 && r.Varint() == 0 },
+	} {
+		r := fields.Read([]byte{4, 0, 0, 0})
+		if !read(&r) || !r.Bad() {
+			t.Errorf("%s: bad %v, want a zero and a fault", name, r.Bad())
+		}
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+
+	"github.com/leatstream/leat/internal/fields"
 )
 
 // stateVersion begins the state of a key. The form is in docs/formats/operator-state.md.
@@ -11,97 +13,38 @@ const stateVersion = 1
 
 var errState = errors.New("pattern state is damaged")
 
-// reader reads numbers from the state of a key.
-type reader struct {
-	b   []byte
-	bad bool
-}
-
-func (r *reader) uvarint() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.bad = true
-		r.b = nil
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *reader) varint() int64 {
-	v, n := binary.Varint(r.b)
-	if n <= 0 {
-		r.bad = true
-		r.b = nil
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-// below reads a number that must be less than n.
-func (r *reader) below(n int) int32 {
-	v := r.uvarint()
-	if v >= uint64(n) {
-		r.bad = true
-		return 0
-	}
-	return int32(v)
-}
-
-func (r *reader) bytes() []byte {
-	n := r.uvarint()
-	if n > uint64(len(r.b)) {
-		r.bad = true
-		return nil
-	}
-	b := r.b[:n:n]
-	r.b = r.b[n:]
-	return b
-}
-
-// count reads the length of a list whose elements take at least a byte each.
-func (r *reader) count() int {
-	n := r.uvarint()
-	if n > uint64(len(r.b)) {
-		r.bad = true
-		return 0
-	}
-	return int(n)
-}
-
 // Load makes the state of a key, which is copied, the matcher's.
 func (m *Matcher[T]) Load(b []byte) error {
 	m.Reset()
 	m.buf = append(m.buf[:0], b...)
-	r := &reader{b: m.buf}
-	if r.uvarint() != stateVersion {
+	r := fields.Read(m.buf)
+	if r.Uvarint() != stateVersion {
 		return errState
 	}
-	m.armed = r.varint()
+	m.armed = r.Varint()
 	last := int64(0)
-	for range r.count() {
-		last += r.varint()
-		m.events = append(m.events, event{time: last, row: r.bytes()})
+	for range r.Count() {
+		last += r.Varint()
+		m.events = append(m.events, event{time: last, row: r.Bytes()})
 	}
-	for range r.count() {
-		n := node{event: r.below(len(m.events)), pos: r.below(len(m.a.positions))}
-		n.parent = r.below(len(m.nodes)+1) - 1
+	for range r.Count() {
+		n := node{event: int32(r.Below(len(m.events))), pos: int32(r.Below(len(m.a.positions)))}
+		n.parent = int32(r.Below(len(m.nodes)+1)) - 1
 		m.nodes = append(m.nodes, n)
 	}
-	for range r.count() {
-		x := run{node: r.below(len(m.nodes)), start: r.below(len(m.events))}
-		flags := r.uvarint()
-		x.open, x.fresh = r.uvarint(), flags&1 != 0
+	for range r.Count() {
+		x := run{node: int32(r.Below(len(m.nodes))), start: int32(r.Below(len(m.events)))}
+		flags := r.Uvarint()
+		x.open, x.fresh = r.Uvarint(), flags&1 != 0
 		if flags&2 != 0 {
-			x.free = r.uvarint()
+			x.free = r.Uvarint()
 		}
 		m.runs = append(m.runs, x)
 	}
-	for range r.count() {
-		m.done = append(m.done, run{node: r.below(len(m.nodes)), start: r.below(len(m.events))})
+	for range r.Count() {
+		m.done = append(m.done, run{node: int32(r.Below(len(m.nodes))), start: int32(r.Below(len(m.events)))})
 	}
-	if r.bad || len(r.b) > 0 {
+	if !r.Whole() {
 		return errState
 	}
 	return nil

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/leatstream/leat/internal/fields"
 )
 
 // formatVersion is the first byte of a snapshot.
@@ -49,74 +51,33 @@ var errDamaged = errors.New("operator state is damaged")
 
 // parseForms reads what appendForms wrote. What it returns refers to b.
 func parseForms(b []byte) (map[string]form, error) {
-	if b[0] != formatVersion {
-		return nil, fmt.Errorf("operator state has version %d, this release reads %d", b[0], formatVersion)
+	r := fields.Read(b)
+	if v := r.Byte(); v != formatVersion {
+		return nil, fmt.Errorf("operator state has version %d, this release reads %d", v, formatVersion)
 	}
-	r := reader{rest: b[1:]}
-	n := r.uvarint()
 	out := make(map[string]form)
-	for range n {
-		kind := Kind(r.byte())
-		if kind < KindList || kind > KindBroadcast {
+	for range r.Count() {
+		f := form{kind: Kind(r.Byte())}
+		if f.kind < KindList || f.kind > KindBroadcast {
 			return nil, errDamaged
 		}
-		name := string(r.text())
-		f := form{kind: kind, schema: string(r.text())}
-		count := r.uvarint()
-		for i := uint64(0); i < count && r.err == nil; i++ {
+		name := string(r.Bytes())
+		f.schema = string(r.Bytes())
+		for range r.Count() {
 			var e entry
-			if kind == KindBroadcast {
-				e.key = r.text()
+			if f.kind == KindBroadcast {
+				e.key = r.Bytes()
 			}
-			e.val = r.text()
+			e.val = r.Bytes()
 			f.entries = append(f.entries, e)
 		}
-		if _, twice := out[name]; twice || r.err != nil {
+		if _, twice := out[name]; twice || r.Bad() {
 			return nil, errDamaged
 		}
 		out[name] = f
 	}
-	if r.err != nil || len(r.rest) > 0 {
+	if !r.Whole() {
 		return nil, errDamaged
 	}
 	return out, nil
-}
-
-// reader takes bytes from the front; after the first fault it returns zeros.
-type reader struct {
-	rest []byte
-	err  error
-}
-
-func (r *reader) fail() { r.rest, r.err = nil, errDamaged }
-
-func (r *reader) byte() byte {
-	if len(r.rest) == 0 {
-		r.fail()
-		return 0
-	}
-	v := r.rest[0]
-	r.rest = r.rest[1:]
-	return v
-}
-
-func (r *reader) uvarint() uint64 {
-	v, n := binary.Uvarint(r.rest)
-	if n <= 0 {
-		r.fail()
-		return 0
-	}
-	r.rest = r.rest[n:]
-	return v
-}
-
-func (r *reader) text() []byte {
-	n := r.uvarint()
-	if n > uint64(len(r.rest)) {
-		r.fail()
-		return nil
-	}
-	v := r.rest[:n:n]
-	r.rest = r.rest[n:]
-	return v
 }

@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"github.com/leatstream/leat/dataflow/codec"
+	"github.com/leatstream/leat/internal/fields"
 )
 
 // List holds elements of a subtask in the order in which they were added.
@@ -57,10 +58,10 @@ func (l *List[T]) Add(vs ...T) {
 // All yields the elements. The list must not be changed meanwhile.
 func (l *List[T]) All() iter.Seq[T] {
 	return func(yield func(T) bool) {
-		r := reader{rest: l.buf}
+		r := fields.Read(l.buf)
 		for range l.n {
 			var v T
-			if _, err := l.codec.Decode(r.text(), &v); err != nil {
+			if _, err := l.codec.Decode(r.Bytes(), &v); err != nil {
 				panic(fmt.Sprintf("state %q holds bytes that do not decode: %v", l.name, err))
 			}
 			if !yield(v) {
@@ -84,9 +85,9 @@ func (l *List[T]) Clear() { l.buf, l.n = nil, 0 }
 
 func (l *List[T]) form() form {
 	f := form{kind: l.kind, schema: l.codec.Schema(), entries: make([]entry, 0, l.n)}
-	r := reader{rest: l.buf}
+	r := fields.Read(l.buf)
 	for range l.n {
-		f.entries = append(f.entries, entry{val: r.text()})
+		f.entries = append(f.entries, entry{val: r.Bytes()})
 	}
 	return f
 }
