@@ -8,17 +8,14 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"github.com/leatstream/leat/connectors"
-	"github.com/leatstream/leat/connectors/console"
 	"github.com/leatstream/leat/connectors/datagen"
-	"github.com/leatstream/leat/connectors/kafka"
+	"github.com/leatstream/leat/examples/internal/place"
 	"github.com/leatstream/leat/formats"
-	"github.com/leatstream/leat/formats/jsonfmt"
 	"github.com/leatstream/leat/launch"
 	"github.com/leatstream/leat/stream"
 )
@@ -47,47 +44,12 @@ type Enriched struct {
 func main() { launch.Main(build) }
 
 func build(env *stream.Env) error {
-	set := flag.NewFlagSet("enrich", flag.ContinueOnError)
-	brokers := set.String("brokers", "", "host:port of a Kafka broker; none: made-up orders to the console")
-	topics := set.String("topics", "", "prefix of the names of all topics")
-	bounded := set.Bool("bounded", false, "end at the offsets that are the latest when the job starts")
-	if err := set.Parse(env.Args()); err != nil {
-		return err
-	}
-	env.Set(stream.JobName("enrich"))
-	if *brokers != "" {
-		return onKafka(env, kafka.Connection{Brokers: []string{*brokers}}, *topics, *bounded)
-	}
-	made := datagen.Config{Splits: 2, PerSecond: 10, Seed: 1}
-	if *bounded {
-		made.Count, made.PerSecond = 1000, 0
-	}
-	enrich(env, datagen.New(made, makeOrder), datagen.New(made, makeCustomer), console.New(jsonfmt.EncoderOf[Enriched]()))
-	return nil
-}
-
-func onKafka(env *stream.Env, at kafka.Connection, prefix string, bounded bool) error {
-	read := func(topic string) kafka.SourceConfig {
-		c := kafka.SourceConfig{Connection: at, Topics: []string{prefix + topic}, Group: prefix + "enrich"}
-		if bounded {
-			c.Stop = kafka.StopLatest()
-		}
-		return c
-	}
-	orders, err := kafka.NewSource(read("orders"), jsonfmt.DecoderOf[Order]())
-	if err != nil {
-		return err
-	}
-	customers, err := kafka.NewSource(read("customers"), formats.EntryOf(jsonfmt.DecoderOf[Customer]()))
-	if err != nil {
-		return err
-	}
-	to, err := kafka.NewSink(kafka.SinkConfig{Connection: at, Topic: prefix + "orders.enriched"}, jsonfmt.EncoderOf[Enriched]())
-	if err != nil {
-		return err
-	}
-	enrich(env, orders, customers, to)
-	return nil
+	p := place.Flags(env, "enrich", nil)
+	made := p.Made(datagen.Config{Splits: 2, PerSecond: 10, Seed: 1})
+	orders := place.From(p, "orders", datagen.New(made, makeOrder))
+	customers := place.Entries(p, "customers", datagen.New(made, makeCustomer))
+	enrich(env, orders, customers, place.To[Enriched](p, "orders.enriched", nil))
+	return p.Err()
 }
 
 // enrich adds the job to env. It knows nothing of Kafka, so that a test can

@@ -7,16 +7,13 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"github.com/leatstream/leat/connectors"
-	"github.com/leatstream/leat/connectors/console"
 	"github.com/leatstream/leat/connectors/datagen"
-	"github.com/leatstream/leat/connectors/kafka"
-	"github.com/leatstream/leat/formats/jsonfmt"
+	"github.com/leatstream/leat/examples/internal/place"
 	"github.com/leatstream/leat/launch"
 	"github.com/leatstream/leat/stream"
 )
@@ -46,52 +43,12 @@ type Paid struct {
 func main() { launch.Main(build) }
 
 func build(env *stream.Env) error {
-	set := flag.NewFlagSet("payments", flag.ContinueOnError)
-	brokers := set.String("brokers", "", "host:port of a Kafka broker; none: made-up orders to the console")
-	topics := set.String("topics", "", "prefix of the names of all topics")
-	bounded := set.Bool("bounded", false, "end at the offsets that are the latest when the job starts")
-	if err := set.Parse(env.Args()); err != nil {
-		return err
-	}
-	env.Set(stream.JobName("payments"))
-	if *brokers != "" {
-		return onKafka(env, kafka.Connection{Brokers: []string{*brokers}}, *topics, *bounded)
-	}
-	made := datagen.Config{Splits: 2, PerSecond: 10, Seed: 1}
-	if *bounded {
-		made.Count, made.PerSecond = 1000, 0
-	}
-	late := console.New(jsonfmt.EncoderOf[Payment]()).Prefix("late: ")
-	match(env, datagen.New(made, makeOrder), datagen.New(made, makePayment), console.New(jsonfmt.EncoderOf[Paid]()), late)
-	return nil
-}
-
-func onKafka(env *stream.Env, at kafka.Connection, prefix string, bounded bool) error {
-	read := func(topic string) kafka.SourceConfig {
-		c := kafka.SourceConfig{Connection: at, Topics: []string{prefix + topic}, Group: prefix + "payments"}
-		if bounded {
-			c.Stop = kafka.StopLatest()
-		}
-		return c
-	}
-	orders, err := kafka.NewSource(read("orders"), jsonfmt.DecoderOf[Order]())
-	if err != nil {
-		return err
-	}
-	payments, err := kafka.NewSource(read("payments"), jsonfmt.DecoderOf[Payment]())
-	if err != nil {
-		return err
-	}
-	paid, err := kafka.NewSink(kafka.SinkConfig{Connection: at, Topic: prefix + "orders.paid"}, jsonfmt.EncoderOf[Paid]())
-	if err != nil {
-		return err
-	}
-	late, err := kafka.NewSink(kafka.SinkConfig{Connection: at, Topic: prefix + "payments.late"}, jsonfmt.EncoderOf[Payment]())
-	if err != nil {
-		return err
-	}
-	match(env, orders, payments, paid, late)
-	return nil
+	p := place.Flags(env, "payments", nil)
+	made := p.Made(datagen.Config{Splits: 2, PerSecond: 10, Seed: 1})
+	orders := place.From(p, "orders", datagen.New(made, makeOrder))
+	payments := place.From(p, "payments", datagen.New(made, makePayment))
+	match(env, orders, payments, place.To[Paid](p, "orders.paid", nil), place.To[Payment](p, "payments.late", nil))
+	return p.Err()
 }
 
 // match adds the job to env. It knows nothing of Kafka, so that a test can

@@ -8,16 +8,13 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"math/rand/v2"
 
 	"github.com/leatstream/leat/connectors"
-	"github.com/leatstream/leat/connectors/console"
 	"github.com/leatstream/leat/connectors/datagen"
-	"github.com/leatstream/leat/connectors/kafka"
+	"github.com/leatstream/leat/examples/internal/place"
 	"github.com/leatstream/leat/formats"
-	"github.com/leatstream/leat/formats/jsonfmt"
 	"github.com/leatstream/leat/launch"
 	"github.com/leatstream/leat/stream"
 )
@@ -54,47 +51,12 @@ type (
 func main() { launch.Main(build) }
 
 func build(env *stream.Env) error {
-	set := flag.NewFlagSet("tables", flag.ContinueOnError)
-	brokers := set.String("brokers", "", "host:port of a Kafka broker; none: made-up users to the console")
-	topics := set.String("topics", "", "prefix of the names of all topics")
-	bounded := set.Bool("bounded", false, "end at the offsets that are the latest when the job starts")
-	if err := set.Parse(env.Args()); err != nil {
-		return err
-	}
-	env.Set(stream.JobName("tables"))
-	if *brokers != "" {
-		return onKafka(env, kafka.Connection{Brokers: []string{*brokers}}, *topics, *bounded)
-	}
-	made := datagen.Config{Splits: 1, PerSecond: 10, Seed: 1}
-	if *bounded {
-		made.Count, made.PerSecond = 1000, 0
-	}
-	balance(env, datagen.New(made, makeUser), datagen.New(made, makeAccount), console.New(jsonfmt.EncoderOf[balances]()))
-	return nil
-}
-
-func onKafka(env *stream.Env, at kafka.Connection, prefix string, bounded bool) error {
-	read := func(topic string) kafka.SourceConfig {
-		c := kafka.SourceConfig{Connection: at, Topics: []string{prefix + topic}, Group: prefix + "tables"}
-		if bounded {
-			c.Stop = kafka.StopLatest()
-		}
-		return c
-	}
-	from, err := kafka.NewSource(read("users"), formats.EntryOf(jsonfmt.DecoderOf[User]()))
-	if err != nil {
-		return err
-	}
-	with, err := kafka.NewSource(read("accounts"), formats.EntryOf(jsonfmt.DecoderOf[Account]()))
-	if err != nil {
-		return err
-	}
-	to, err := kafka.NewSink(kafka.SinkConfig{Connection: at, Topic: prefix + "balances"}, formats.EntryTo(jsonfmt.EncoderOf[Balance]()))
-	if err != nil {
-		return err
-	}
-	balance(env, from, with, to)
-	return nil
+	p := place.Flags(env, "tables", nil)
+	made := p.Made(datagen.Config{Splits: 1, PerSecond: 10, Seed: 1})
+	people := place.Entries(p, "users", datagen.New(made, makeUser))
+	money := place.Entries(p, "accounts", datagen.New(made, makeAccount))
+	balance(env, people, money, place.EntriesTo[Balance](p, "balances"))
+	return p.Err()
 }
 
 // balance adds the job to env. It knows nothing of Kafka, so that a test can

@@ -38,7 +38,7 @@ func paymentPrograms() []program {
 			check: checkRules,
 		},
 		{
-			name: "payments", group: "payments-payments", topics: map[string]int32{"orders": 2, "payments": 2}, outputs: []string{"orders.paid", "payments.late"},
+			name: "payments", topics: map[string]int32{"orders": 2, "payments": 2}, outputs: []string{"orders.paid", "payments.late"},
 			input: func(rng *rand.Rand) (in []message, half int) {
 				for i := range 800 {
 					id := fmt.Sprintf("ORD-%06d", i)
@@ -53,7 +53,7 @@ func paymentPrograms() []program {
 			check: checkPayments,
 		},
 		{
-			name: "fraudcep", group: "fraudcep-fraudcep-job", topics: map[string]int32{"transactions": 2}, outputs: []string{"fraud-alerts", "transactions.late"},
+			name: "fraudcep", topics: map[string]int32{"transactions": 2}, outputs: []string{"fraud-alerts", "transactions.late"},
 			input: func(rng *rand.Rand) (in []message, half int) {
 				for i := range 3000 {
 					amount := []float64{1.5, 20, 900}[rng.IntN(3)]

@@ -36,8 +36,6 @@ type program struct {
 	// name is the folder under examples/.
 	name string
 	args []string
-	// group is that of the offsets; empty: name-job.
-	group string
 	// plain programs give their topics no prefix.
 	plain bool
 	// topics are what it reads, with their partitions; outputs what it writes.
@@ -138,9 +136,6 @@ func (c *cluster) play(t *testing.T, p program, seed uint64) {
 	prefix, group := p.name+"-", p.name+"-job"
 	if p.plain {
 		prefix = ""
-	}
-	if p.group != "" {
-		group = p.group
 	}
 	c.create(t, prefix, p)
 	c.produce(t, prefix, in[:half])

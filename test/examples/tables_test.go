@@ -12,12 +12,12 @@ import (
 func tablePrograms() []program {
 	return []program{
 		{
-			name: "enrich", group: "enrich-enrich", topics: map[string]int32{"orders": 2, "customers": 2}, outputs: []string{"orders.enriched"},
+			name: "enrich", topics: map[string]int32{"orders": 2, "customers": 2}, outputs: []string{"orders.enriched"},
 			input: enrichInput,
 			check: checkEnriched,
 		},
 		{
-			name: "tables", group: "tables-tables", topics: map[string]int32{"users": 2, "accounts": 2}, outputs: []string{"balances"},
+			name: "tables", topics: map[string]int32{"users": 2, "accounts": 2}, outputs: []string{"balances"},
 			input: func(rng *rand.Rand) (in []message, half int) {
 				for range 1500 {
 					topic, value := "users", any(map[string]any{"name": "n", "city": []string{"Oslo", "Rome", "Kyoto"}[rng.IntN(3)]})

@@ -6,10 +6,12 @@ package place
 
 import (
 	"flag"
+	"fmt"
 	"strings"
 
 	"github.com/leatstream/leat/connectors"
 	"github.com/leatstream/leat/connectors/console"
+	"github.com/leatstream/leat/connectors/datagen"
 	"github.com/leatstream/leat/connectors/kafka"
 	"github.com/leatstream/leat/formats"
 	"github.com/leatstream/leat/formats/jsonfmt"
@@ -20,11 +22,12 @@ import (
 type Place struct {
 	brokers []string
 	prefix  string
+	bounded bool
 	err     error
 }
 
-// Flags reads a program's arguments: --brokers and --topics, and those that
-// were added to set, which may be nil. It names the job.
+// Flags reads a program's arguments: --brokers, --topics and --bounded, and
+// those that were added to set, which may be nil. It names the job.
 func Flags(env *stream.Env, name string, set *flag.FlagSet) *Place {
 	if set == nil {
 		set = flag.NewFlagSet(name, flag.ContinueOnError)
@@ -32,9 +35,13 @@ func Flags(env *stream.Env, name string, set *flag.FlagSet) *Place {
 	p := &Place{}
 	brokers := set.String("brokers", "", "Kafka brokers, host:port, separated by commas; none: made-up records to the console")
 	set.StringVar(&p.prefix, "topics", "", "prefix of the names of all topics")
+	set.BoolVar(&p.bounded, "bounded", false, "end at the offsets that are the latest when the job starts")
 	env.Set(stream.JobName(name))
 	if p.err = set.Parse(env.Args()); *brokers != "" {
 		p.brokers = strings.Split(*brokers, ",")
+	}
+	if p.err == nil && set.NArg() > 0 {
+		p.err = fmt.Errorf("argument %q is not understood: all arguments are flags", set.Arg(0))
 	}
 	return p
 }
@@ -45,6 +52,18 @@ func (p *Place) Err() error { return p.err }
 // Kafka reports whether brokers are named.
 func (p *Place) Kafka() bool { return p.brokers != nil }
 
+// Bounded reports whether the job is to end by itself.
+func (p *Place) Bounded() bool { return p.bounded }
+
+// Made is how records are made up: as c says, but a thousand at once for a job
+// that is to end by itself.
+func (p *Place) Made(c datagen.Config) datagen.Config {
+	if p.bounded {
+		c.Count, c.PerSecond = 1000, 0
+	}
+	return c
+}
+
 // Connection is the brokers' address.
 func (p *Place) Connection() kafka.Connection { return kafka.Connection{Brokers: p.brokers} }
 
@@ -54,12 +73,21 @@ func (p *Place) Topic(name string) string { return p.prefix + name }
 // Group is the consumer group that is told the offsets of checkpoints.
 func (p *Place) Group() string { return p.prefix + "job" }
 
+// read configures a source of a topic.
+func (p *Place) read(topic string) kafka.SourceConfig {
+	c := kafka.SourceConfig{Connection: p.Connection(), Topics: []string{p.Topic(topic)}, Group: p.Group()}
+	if p.bounded {
+		c.Stop = kafka.StopLatest()
+	}
+	return c
+}
+
 // From reads JSON records from a topic, or takes those made up.
 func From[T any, S connectors.SourceOf[T]](p *Place, topic string, made S) connectors.SourceOf[T] {
 	if !p.Kafka() {
 		return made
 	}
-	src, err := kafka.NewSource(kafka.SourceConfig{Connection: p.Connection(), Topics: []string{p.Topic(topic)}, Group: p.Group()}, jsonfmt.DecoderOf[T]())
+	src, err := kafka.NewSource(p.read(topic), jsonfmt.DecoderOf[T]())
 	p.keep(err)
 	return src
 }
@@ -69,7 +97,7 @@ func Entries[T any, S connectors.SourceOf[formats.Entry[T]]](p *Place, topic str
 	if !p.Kafka() {
 		return made
 	}
-	src, err := kafka.NewSource(kafka.SourceConfig{Connection: p.Connection(), Topics: []string{p.Topic(topic)}, Group: p.Group()}, formats.EntryOf(jsonfmt.DecoderOf[T]()))
+	src, err := kafka.NewSource(p.read(topic), formats.EntryOf(jsonfmt.DecoderOf[T]()))
 	p.keep(err)
 	return src
 }
@@ -78,11 +106,24 @@ func Entries[T any, S connectors.SourceOf[formats.Entry[T]]](p *Place, topic str
 // appends the record's key, nil: records have none.
 func To[T any](p *Place, topic string, key func(dst []byte, v *T) []byte) connectors.SinkOf[T] {
 	enc := jsonfmt.EncoderOf[T]()
-	if !p.Kafka() {
-		return console.New(enc).Prefix(topic + ": ")
-	}
 	if key != nil {
 		enc = formats.WithKey(enc, key)
+	}
+	return write(p, topic, enc)
+}
+
+// EntriesTo writes keys with JSON values, and deletions, to a compacted topic
+// exactly once, or to the console.
+func EntriesTo[T any](p *Place, topic string) connectors.SinkOf[formats.Entry[T]] {
+	if !p.Kafka() {
+		return write(p, topic, jsonfmt.EncoderOf[formats.Entry[T]]())
+	}
+	return write(p, topic, formats.EntryTo(jsonfmt.EncoderOf[T]()))
+}
+
+func write[T any](p *Place, topic string, enc func() (formats.Encoder[T], error)) connectors.SinkOf[T] {
+	if !p.Kafka() {
+		return console.New(enc).Prefix(topic + ": ")
 	}
 	sink, err := kafka.NewSink(kafka.SinkConfig{Connection: p.Connection(), Topic: p.Topic(topic)}, enc)
 	p.keep(err)
