@@ -160,18 +160,25 @@ func (s *Map[K, V]) Values() iter.Seq[V] {
 	}
 }
 
+type mapEntry struct{ sub, val []byte }
+
+// sortEntries stands alone to be compiled once: in a method of Map it would be
+// for each type of keys and values.
+func sortEntries(all []mapEntry) {
+	slices.SortFunc(all, func(a, b mapEntry) int { return bytes.Compare(a.sub, b.sub) })
+}
+
 // Sorted yields the entries in ascending order of their keys: numbers by
 // value, strings by bytes, structs field by field. It is the same on every
 // backend; it costs memory for a copy of the map's entries.
 func (s *Map[K, V]) Sorted() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
-		type entry struct{ sub, val []byte }
-		var all []entry
+		var all []mapEntry
 		s.scan(func(sub, val []byte) bool {
-			all = append(all, entry{bytes.Clone(sub), bytes.Clone(val)})
+			all = append(all, mapEntry{bytes.Clone(sub), bytes.Clone(val)})
 			return true
 		})
-		slices.SortFunc(all, func(a, b entry) int { return bytes.Compare(a.sub, b.sub) })
+		sortEntries(all)
 		for _, e := range all {
 			if key, v := s.entry(e.sub, e.val); !yield(key, v) {
 				return

@@ -69,10 +69,24 @@ func openTable(b Backend, d Descriptor, make maker, now int64) (Table, error) {
 	return b.Table(d)
 }
 
+// RowCodec is what tables of rows need to know of a codec.Codec, whatever its
+// type.
+type RowCodec interface {
+	Schema() string
+	Fixed() int
+	RowsFrom(oldSchema string) (func(dst, src []byte) (out, rest []byte, err error), error)
+}
+
+// KeyCodec is a RowCodec of a type that is also a key of maps.
+type KeyCodec interface {
+	RowCodec
+	KeysFrom(oldSchema string) (func(dst, src []byte) ([]byte, error), error)
+}
+
 // RowTable returns the table whose values are the row forms of c, for
 // operators that keep tables of their own. Its schema text is that of c. A
 // restored table of an older type is rewritten, as far as c can read it.
-func RowTable[T any](b Backend, name string, c *codec.Codec[T], sub bool) (Table, error) {
+func RowTable(b Backend, name string, c RowCodec, sub bool) (Table, error) {
 	d := Descriptor{Name: name, Schema: c.Schema(), Sub: sub}
 	if !sub {
 		d.Fixed = c.Fixed()
@@ -107,19 +121,9 @@ type rows struct {
 	next func(dst, src []byte) (out, rest []byte, err error)
 }
 
-func rowsOf[T any](c *codec.Codec[T], oldSchema string) (rows, error) {
-	read, err := c.CompatibleWith(oldSchema)
-	if err != nil {
-		return rows{}, err
-	}
-	var v T
-	return rows{next: func(dst, src []byte) ([]byte, []byte, error) {
-		rest, err := read(src, &v)
-		if err != nil {
-			return dst, nil, err
-		}
-		return c.Append(dst, &v), rest, nil
-	}}, nil
+func rowsOf(c RowCodec, oldSchema string) (rows, error) {
+	next, err := c.RowsFrom(oldSchema)
+	return rows{next}, err
 }
 
 // whole is next of a row that fills src.
@@ -170,7 +174,7 @@ func (r restamp) put(dst []byte, stamp int64) []byte {
 }
 
 // migrateRows is the maker of values with one row each.
-func migrateRows[T any](c *codec.Codec[T]) maker {
+func migrateRows(c RowCodec) maker {
 	return func(old tableSchema, stamps restamp) (Rewrite, error) {
 		rows, err := rowsOf(c, old.row)
 		if err != nil {
@@ -193,7 +197,7 @@ func oneRow(rows rows, stamps restamp) Rewrite {
 }
 
 // migrateElements is the maker of lists.
-func migrateElements[T any](c *codec.Codec[T]) maker {
+func migrateElements(c RowCodec) maker {
 	return func(old tableSchema, stamps restamp) (Rewrite, error) {
 		rows, err := rowsOf(c, old.row)
 		if err != nil {
@@ -230,13 +234,13 @@ func migrateElements[T any](c *codec.Codec[T]) maker {
 }
 
 // migrateEntries is the maker of maps.
-func migrateEntries[K, V any](keys *codec.Codec[K], values *codec.Codec[V]) maker {
+func migrateEntries(keys KeyCodec, values RowCodec) maker {
 	return func(old tableSchema, stamps restamp) (Rewrite, error) {
 		oldKey, oldValue, err := splitMapSchema(old.row)
 		if err != nil {
 			return nil, err
 		}
-		readKey, err := keys.KeysCompatibleWith(oldKey)
+		key, err := keys.KeysFrom(oldKey)
 		if err != nil {
 			return nil, fmt.Errorf("keys: %w", err)
 		}
@@ -247,11 +251,9 @@ func migrateEntries[K, V any](keys *codec.Codec[K], values *codec.Codec[V]) make
 		value := oneRow(rows, stamps)
 		var newSub []byte
 		return func(sub, val []byte) ([]byte, []byte, error) {
-			var key K
-			if err := readKey(sub, &key); err != nil {
+			if newSub, err = key(newSub[:0], sub); err != nil {
 				return nil, nil, err
 			}
-			newSub = keys.AppendKey(newSub[:0], &key)
 			_, val, err := value(nil, val)
 			return newSub, val, err
 		}, nil

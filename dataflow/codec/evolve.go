@@ -20,14 +20,7 @@ type rowReader func(src []byte, q unsafe.Pointer) ([]byte, error)
 // are, or if the tag leat:"was=NAME" says so. Anything else is an error that
 // names the field.
 func (c *Codec[T]) CompatibleWith(oldSchema string) (func(src []byte, v *T) (rest []byte, err error), error) {
-	if oldSchema == c.schema {
-		return c.Decode, nil
-	}
-	old, err := ParseSchema(oldSchema)
-	if err != nil {
-		return nil, err
-	}
-	read, err := evolve(old, c.typ, typeName(c.typ.Go))
+	read, err := c.c.compatible(oldSchema)
 	if err != nil {
 		return nil, err
 	}
@@ -35,6 +28,58 @@ func (c *Codec[T]) CompatibleWith(oldSchema string) (func(src []byte, v *T) (res
 		var zero T
 		*v = zero
 		return read(src, unsafe.Pointer(v))
+	}, nil
+}
+
+func (c *core) compatible(oldSchema string) (rowReader, error) {
+	old, err := ParseSchema(oldSchema)
+	if err != nil {
+		return nil, err
+	}
+	return evolve(old, c.typ, typeName(c.typ.Go))
+}
+
+// RowsFrom returns a function that turns row forms of an older schema into
+// those of T, under the rules of CompatibleWith: it appends what the first row
+// of src is now, and returns what follows. It is not safe for concurrent use.
+func (c *Codec[T]) RowsFrom(oldSchema string) (func(dst, src []byte) (out, rest []byte, err error), error) {
+	return c.c.rowsFrom(oldSchema)
+}
+
+func (c *core) rowsFrom(oldSchema string) (func(dst, src []byte) (out, rest []byte, err error), error) {
+	read, err := c.compatible(oldSchema)
+	if err != nil {
+		return nil, err
+	}
+	v := reflect.New(c.typ.Go)
+	return func(dst, src []byte) ([]byte, []byte, error) {
+		v.Elem().SetZero()
+		rest, err := read(src, v.UnsafePointer())
+		if err != nil {
+			return dst, nil, err
+		}
+		return c.row.append(dst, v.UnsafePointer()), rest, nil
+	}, nil
+}
+
+// KeysFrom is RowsFrom for key forms, each of which fills src, under the rules
+// of KeysCompatibleWith.
+func (c *Codec[T]) KeysFrom(oldSchema string) (func(dst, src []byte) ([]byte, error), error) {
+	return c.c.keysFrom(oldSchema)
+}
+
+func (c *core) keysFrom(oldSchema string) (func(dst, src []byte) ([]byte, error), error) {
+	read, err := c.keysCompatible(oldSchema)
+	if err != nil {
+		return nil, err
+	}
+	v := reflect.New(c.typ.Go)
+	return func(dst, src []byte) ([]byte, error) {
+		v.Elem().SetZero()
+		if err := read(src, v.UnsafePointer()); err != nil {
+			return nil, err
+		}
+		return c.key.append(dst, v.UnsafePointer()), nil
 	}, nil
 }
 

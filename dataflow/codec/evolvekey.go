@@ -13,8 +13,22 @@ import (
 // under an older schema, in the way of CompatibleWith. Keys that differ stay
 // different: no field may be gone.
 func (c *Codec[T]) KeysCompatibleWith(oldSchema string) (func(src []byte, v *T) error, error) {
+	read, err := c.c.keysCompatible(oldSchema)
+	if err != nil {
+		return nil, err
+	}
+	return func(src []byte, v *T) error {
+		var zero T
+		*v = zero
+		return read(src, unsafe.Pointer(v))
+	}, nil
+}
+
+// keysCompatible returns what reads the key form of an older type into the
+// zero value at q.
+func (c *core) keysCompatible(oldSchema string) (func(src []byte, q unsafe.Pointer) error, error) {
 	if oldSchema == c.schema {
-		return c.DecodeKey, nil
+		return c.decodeKey, nil
 	}
 	old, err := ParseSchema(oldSchema)
 	if err != nil {
@@ -28,7 +42,7 @@ func (c *Codec[T]) KeysCompatibleWith(oldSchema string) (func(src []byte, v *T) 
 	if err := keepsKeys(old, c.typ, name); err != nil {
 		return nil, err
 	}
-	return func(src []byte, v *T) error {
+	return func(src []byte, q unsafe.Pointer) error {
 		row, rest, err := keyToRow(nil, src, old, true)
 		if err == nil && len(rest) > 0 {
 			err = fmt.Errorf("codec: %s: %d bytes follow the key: the bytes are damaged or of another type", name, len(rest))
@@ -36,9 +50,7 @@ func (c *Codec[T]) KeysCompatibleWith(oldSchema string) (func(src []byte, v *T) 
 		if err != nil {
 			return err
 		}
-		var zero T
-		*v = zero
-		_, err = read(row, unsafe.Pointer(v))
+		_, err = read(row, q)
 		return err
 	}, nil
 }

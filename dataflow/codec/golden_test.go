@@ -72,7 +72,7 @@ func golden[T any](t *testing.T, sb *strings.Builder, v T) {
 	c := mustOf[T](t)
 	key := c.AppendKey(nil, &v)
 	shown := fmt.Sprintf("%+v", v)
-	if c.typ.Kind == KindPointer {
+	if c.Type().Kind == KindPointer {
 		shown = map[bool]string{true: "nil", false: "not nil"}[shown == "<nil>"]
 	}
 	fmt.Fprintf(sb, "schema  %s\nvalue   %q\nfixed   %d\nrow     %x\ncolumns %x\nkey     %x\nhash    %016x\n\n",

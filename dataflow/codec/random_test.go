@@ -144,8 +144,8 @@ func roundTrips[T any](t *testing.T) {
 		t.Parallel()
 		r := rand.New(rand.NewPCG(11, 12))
 		c := mustOf[T](t)
-		slow := compiled[T](c.typ, layout{}, "T")
-		if slow.Fixed() != c.Fixed() || slow.Schema() != c.Schema() || slow.rowBits != c.rowBits {
+		slow := &Codec[T]{compiled(c.Type(), layout{}, "T")}
+		if slow.Fixed() != c.Fixed() || slow.Schema() != c.Schema() || slow.c.rowBits != c.c.rowBits {
 			t.Fatalf("the builds differ: %d and %d bytes", slow.Fixed(), c.Fixed())
 		}
 		for _, n := range []int{0, 1, 7, 8, 9, 40} {
