@@ -272,8 +272,14 @@ func (r *reader[T]) Snapshot() []connectors.Split {
 		s := splitState{topicID: r.pull.topicID(pt), next: pt.task.next, stop: pt.task.stop, epoch: pt.task.epoch}
 		out[i] = connectors.Split{ID: pt.id, Position: s.encode()}
 	}
-	slices.SortFunc(out, func(a, b connectors.Split) int { return strings.Compare(a.ID, b.ID) })
+	sortSplits(out)
 	return out
+}
+
+// sortSplits stands alone to be compiled once: in a method of reader it would
+// be for each type of rows.
+func sortSplits(all []connectors.Split) {
+	slices.SortFunc(all, func(a, b connectors.Split) int { return strings.Compare(a.ID, b.ID) })
 }
 
 // topicID is learned from metadata when the state did not have it.

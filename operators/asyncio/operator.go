@@ -1,10 +1,10 @@
 package asyncio
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"sort"
 	"sync/atomic"
 	"time"
 
@@ -358,7 +358,7 @@ func (o *operator[T, A, R]) timeUp() error {
 			late = append(late, r)
 		}
 	}
-	slices.SortFunc(late, func(a, b *request[T, A]) int { return cmp.Compare(a.seq, b.seq) })
+	sort.Sort(inOrder[T, A](late))
 	for _, r := range late {
 		o.timeouts.Add(1)
 		err := error(&TimeoutError{After: o.cfg.Timeout})
@@ -403,7 +403,7 @@ func (o *operator[T, A, R]) drained() (bool, error) {
 // Snapshot implements operators.Snapshotter: the rows in flight, in order.
 func (o *operator[T, A, R]) Snapshot(operators.Checkpoint) ([]byte, error) {
 	flying := slices.Clone(o.window.rows())
-	slices.SortFunc(flying, func(a, b *request[T, A]) int { return cmp.Compare(a.seq, b.seq) })
+	sort.Sort(inOrder[T, A](flying))
 	o.list.Clear()
 	for _, r := range flying {
 		o.list.Add(inFlight[T]{Row: r.row, Time: r.time})

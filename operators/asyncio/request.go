@@ -88,3 +88,11 @@ func (w *window[T, A]) remove(r *request[T, A]) {
 	w.all[last] = nil
 	w.all = w.all[:last]
 }
+
+// inOrder is sort.Interface and not an argument of slices.SortFunc, whose body
+// would be compiled again for each type of requests.
+type inOrder[T, A any] []*request[T, A]
+
+func (s inOrder[T, A]) Len() int           { return len(s) }
+func (s inOrder[T, A]) Less(i, j int) bool { return s[i].seq < s[j].seq }
+func (s inOrder[T, A]) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }

@@ -323,7 +323,7 @@ func (m *Matcher[T]) settle() error {
 		return nil
 	}
 	m.done = append(m.done, m.found...)
-	slices.SortStableFunc(m.done, func(a, b run) int { return cmp.Compare(a.start, b.start) })
+	sortRuns(m.done)
 	for len(m.done) > 0 && (len(m.runs) == 0 || m.done[0].start <= m.runs[0].start) {
 		r := m.done[0]
 		m.done = slices.Delete(m.done, 0, 1)
@@ -384,4 +384,10 @@ func (m *Matcher[T]) Finish(at int64) error {
 	m.dirty = m.dirty || !m.Empty()
 	m.runs, m.found, m.now = m.runs[:0], m.found[:0], at
 	return m.settle()
+}
+
+// sortRuns stands alone to be compiled once: in a method of Matcher it would
+// be for each type of rows.
+func sortRuns(all []run) {
+	slices.SortStableFunc(all, func(a, b run) int { return cmp.Compare(a.start, b.start) })
 }

@@ -1,6 +1,7 @@
 package join
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
@@ -103,17 +104,15 @@ func (x *buffer[T]) scan(val []byte, lo, hi int64, without byte) []found {
 		at = to
 	}
 	if !sorted {
-		slices.SortStableFunc(x.found, func(a, b found) int {
-			if a.time < b.time {
-				return -1
-			}
-			if a.time > b.time {
-				return 1
-			}
-			return 0
-		})
+		sortFound(x.found)
 	}
 	return x.found
+}
+
+// sortFound stands alone to be compiled once: in a method of buffer it would
+// be for each type of rows.
+func sortFound(all []found) {
+	slices.SortStableFunc(all, func(a, b found) int { return cmp.Compare(a.time, b.time) })
 }
 
 // load reads a row. Unless it may be kept it is valid until the next load.

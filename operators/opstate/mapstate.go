@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sort"
 
 	"github.com/leatstream/leat/dataflow/codec"
 )
@@ -145,13 +146,16 @@ func (m *Map[K, V]) sort() {
 	for _, c := range m.cells {
 		m.order = append(m.order, c)
 	}
-	slices.SortFunc(m.order, func(a, b *cell[K, V]) int {
-		if a.enc < b.enc {
-			return -1
-		}
-		return 1
-	})
+	sort.Sort(byKey[K, V](m.order))
 }
+
+// byKey is sort.Interface and not an argument of slices.SortFunc, whose body
+// would be compiled again for each type of entries.
+type byKey[K comparable, V any] []*cell[K, V]
+
+func (s byKey[K, V]) Len() int           { return len(s) }
+func (s byKey[K, V]) Less(i, j int) bool { return s[i].enc < s[j].enc }
+func (s byKey[K, V]) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
 
 func (m *Map[K, V]) form() form {
 	m.sort()

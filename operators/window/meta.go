@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"sort"
 
 	"github.com/leatstream/leat/dataflow/codec"
 	"github.com/leatstream/leat/state"
@@ -116,9 +117,22 @@ func (x *book[T, A]) all(ns int64, k state.Key) (_ []meta, err error) {
 		x.found = append(x.found, m)
 		return err == nil
 	})
-	slices.SortFunc(x.found, func(a, b meta) int { return a.win.compare(b.win) })
+	sortMetas(x.found)
 	return x.found, err
 }
+
+// sortMetas stands alone to be compiled once: in a method of book it would be
+// for each type of rows.
+func sortMetas(all []meta) {
+	slices.SortFunc(all, func(a, b meta) int { return a.win.compare(b.win) })
+}
+
+// byArrival is in order of sequence numbers.
+type byArrival[T any] []Element[T]
+
+func (s byArrival[T]) Len() int           { return len(s) }
+func (s byArrival[T]) Less(i, j int) bool { return s[i].seq < s[j].seq }
+func (s byArrival[T]) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
 
 // put stores a record that was changed.
 func (x *book[T, A]) put(ns int64, k state.Key, m *meta) {
@@ -179,12 +193,7 @@ func (x *book[T, A]) load(ns int64, k state.Key, m *meta) (_ []Element[T], err e
 		x.rows = append(x.rows, e)
 		return err == nil
 	})
-	slices.SortFunc(x.rows, func(a, b Element[T]) int {
-		if a.seq < b.seq {
-			return -1
-		}
-		return 1
-	})
+	sort.Sort(byArrival[T](x.rows))
 	return x.rows, err
 }
 

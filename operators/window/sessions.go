@@ -3,7 +3,7 @@ package window
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
+	"sort"
 
 	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/dataflow"
@@ -288,7 +288,7 @@ func (o *sessions[K, T, A, O]) place(s *slot[K, keySessions[A]], w Window, fired
 		return false, nil
 	}
 	main := session[A]{Timer: dataflow.TimeMax}
-	slices.SortFunc(joined, func(a, b session[A]) int { return a.win().compare(b.win()) })
+	sort.Sort(byWindow[A](joined))
 	for i := range joined {
 		main.Timer = min(main.Timer, joined[i].Timer)
 		if i == 0 {
@@ -321,9 +321,17 @@ func (o *sessions[K, T, A, O]) readOthers(k state.Key) (all []session[A], err er
 		all = append(all, x)
 		return err == nil
 	})
-	slices.SortFunc(all, func(a, b session[A]) int { return a.win().compare(b.win()) })
+	sort.Sort(byWindow[A](all))
 	return all, err
 }
+
+// byWindow is sort.Interface and not an argument of slices.SortFunc, whose body
+// would be compiled again for each type of accumulator.
+type byWindow[A any] []session[A]
+
+func (s byWindow[A]) Len() int           { return len(s) }
+func (s byWindow[A]) Less(i, j int) bool { return s[i].win().compare(s[j].win()) < 0 }
+func (s byWindow[A]) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
 
 func (o *sessions[K, T, A, O]) emit(k K, s *session[A]) {
 	o.inWork = s.win()
