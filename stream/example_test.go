@@ -122,10 +122,10 @@ func ExampleAggregate() {
 	// 45
 }
 
-func ExampleWindowedStream_Reduce() {
+func ExampleReduceWindow() {
 	env := stream.NewEnv()
 	byUser := stream.KeyBy(from(env), func(c click) string { return c.User })
-	most := byUser.Window(stream.Tumbling(time.Hour)).Reduce(func(a, b click) click {
+	most := stream.ReduceWindow(byUser.Window(stream.Tumbling(time.Hour)), func(a, b click) click {
 		if b.N > a.N {
 			return b
 		}

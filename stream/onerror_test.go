@@ -299,7 +299,7 @@ func TestNilFunctionsAreFaults(t *testing.T) {
 	src.Filter(nil)
 	src.Partition(nil)
 	stream.KeyBy(src, (func(int) int)(nil))
-	stream.KeyBy(src, func(v int) int { return v }).Reduce(nil, stream.UID("sums"))
+	stream.Reduce(stream.KeyBy(src, func(v int) int { return v }), nil, stream.UID("sums"))
 	wantFaults(t, "onerror_test.go", env,
 		"map is given a nil function", "flat-map is given a nil function", "filter is given a nil function",
 		"Partition is given a nil function", "KeyBy is given a nil function", "Reduce is given a nil function")

@@ -63,7 +63,7 @@ func copies[P any](e *Env, where string, processor P) func() P {
 
 // Reduce combines the rows of each key, two at a time, and emits the result
 // so far after each row. It is stateful.
-func (k *KeyedStream[K, T]) Reduce(combine func(a, b T) T, opts ...Option) *DataStream[T] {
+func Reduce[K comparable, T any](k *KeyedStream[K, T], combine func(a, b T) T, opts ...Option) *DataStream[T] {
 	needFunctions(k.stream.env, callSite(), "Reduce", combine == nil)
 	return process(k, "reduce", callSite(), KeyedProcessor[K, T, T](&reducer[K, T]{combine: combine}), opts)
 }

@@ -79,10 +79,10 @@ func ExampleSide() {
 	// ann 32
 }
 
-func ExampleKeyedStream_Reduce() {
+func ExampleReduce() {
 	env := stream.NewEnv()
 	byUser := stream.KeyBy(from(env), func(c click) string { return c.User })
-	sums := byUser.Reduce(func(a, b click) click {
+	sums := stream.Reduce(byUser, func(a, b click) click {
 		a.N += b.N
 		return a
 	}, stream.UID("sums"))

@@ -20,7 +20,7 @@ type WindowedStream[K comparable, T any] struct {
 	assign WindowAssigner
 	cfg    windowConfig
 	where  string
-	plan   windowPlan[T]
+	plan   windowPlan
 	all    bool        // not keyed: one subtask
 	node   *graph.Node // of the function, once there is one
 }
@@ -53,7 +53,7 @@ func windowed[K comparable, T any](k *KeyedStream[K, T], a WindowAssigner, where
 		}
 		o(&w.cfg)
 	}
-	w.plan = planOf[T](a, w.cfg, k.stream.untimed)
+	w.plan = planOf(a, w.cfg, k.stream.untimed)
 	for _, f := range w.plan.faults {
 		e.fail(where, "%s", f)
 	}
@@ -67,7 +67,7 @@ func (w *WindowedStream[K, T]) Late() *DataStream[T] {
 	where := callSite()
 	d := &DataStream[T]{env: w.keyed.stream.env, typ: w.keyed.stream.typ}
 	if w.node == nil {
-		d.env.fail(where, "Late is asked of a window without a function: call Aggregate, Reduce or ProcessWindow on it before")
+		d.env.fail(where, "Late is asked of a window without a function: call Aggregate, ReduceWindow or ProcessWindow on it before")
 		return d
 	}
 	d.ports = []port{{node: w.node, output: dataflow.SideLate, part: graph.Forward}}
@@ -82,17 +82,14 @@ func config[K comparable, T, O any](w *WindowedStream[K, T]) window.Config[K, T,
 	}
 }
 
-// sound reports whether nothing is wrong with the window itself.
-func (w *WindowedStream[K, T]) sound() bool { return w.keyed.codec != nil && len(w.plan.faults) == 0 }
-
 // single returns the factory of the operator that keeps windows one by one.
 // Rows are kept for functions that want them, for evictors, and where
 // accumulators would have to be merged and cannot.
-func single[K comparable, T, A, O any](w *WindowedStream[K, T], fold window.Fold[T, A], keepRows bool, fn func() window.Function[K, A, O]) (operators.Factory, error) {
+func single[K comparable, T, A, O any](w *WindowedStream[K, T], x windowParts[T], fold window.Fold[T, A], keepRows bool, fn func() window.Function[K, A, O]) (operators.Factory, error) {
 	cfg := window.SingleConfig[K, T, A, O]{
 		Key: w.keyed.key, Hasher: w.keyed.hasher, KeyCodec: w.keyed.codec,
-		Assigner: w.plan.assigner, Merging: w.plan.merging, Clock: w.assign.clock, Untimed: w.plan.untimed,
-		Lateness: w.cfg.lateness.Milliseconds(), Trigger: w.plan.trigger, Evictor: w.plan.evictor,
+		Assigner: x.assigner, Merging: w.plan.merging, Clock: w.assign.clock, Untimed: w.plan.untimed,
+		Lateness: w.cfg.lateness.Milliseconds(), Trigger: x.trigger, Evictor: x.evictor,
 		Fold: fold, Function: fn,
 	}
 	if keepRows || cfg.Evictor != nil || cfg.Merging && fold.Merge == nil {
@@ -170,18 +167,18 @@ func foldOf[T, A, R any](e *Env, where string, agg Aggregator[T, A, R]) (fold wi
 func aggregate[K comparable, T, A, O any](w *WindowedStream[K, T], op, where string, fold window.Fold[T, A], ok bool, result func(K, Window, *A) O, opts []Option) *DataStream[O] {
 	out := rowTypeOf[O](w.keyed.stream.env, where)
 	var f operators.Factory
-	switch {
-	case !w.sound() || !ok:
+	switch x, sound := partsOf(w); {
+	case !sound || !ok:
 	case w.plan.tables && (w.assign.panes() == nil || fold.Merge != nil):
 		f = window.Aggregate(config[K, T, O](w), fold, result)
 	case w.plan.sessions && fold.Merge != nil:
 		f = window.AggregateSessions(window.SessionConfig[K, T, O]{
-			Gap: w.plan.gap, Lateness: w.cfg.lateness.Milliseconds(),
+			Gap: x.gap, Lateness: w.cfg.lateness.Milliseconds(),
 			Key: w.keyed.key, Hasher: w.keyed.hasher, KeyCodec: w.keyed.codec,
 		}, fold, result)
 	default:
 		var err error
-		f, err = single(w, fold, false, func() window.Function[K, A, O] { return &foldedWindow[K, A, O]{result: result} })
+		f, err = single(w, x, fold, false, func() window.Function[K, A, O] { return &foldedWindow[K, A, O]{result: result} })
 		if err != nil {
 			w.keyed.stream.env.fail(where, "%w", err)
 		}
@@ -189,19 +186,19 @@ func aggregate[K comparable, T, A, O any](w *WindowedStream[K, T], op, where str
 	return addWindow[K, T, O](w, op, where, out, f, opts)
 }
 
-// reduced is the accumulator of Reduce.
+// reduced is the accumulator of ReduceWindow.
 type reduced[T any] struct {
 	Any   bool
 	Value T
 }
 
-// Reduce combines the records of each window and key, two at a time. It is
-// stateful.
-func (w *WindowedStream[K, T]) Reduce(combine func(a, b T) T, opts ...Option) *DataStream[T] {
+// ReduceWindow combines the records of each window and key, two at a time. It
+// is stateful.
+func ReduceWindow[K comparable, T any](w *WindowedStream[K, T], combine func(a, b T) T, opts ...Option) *DataStream[T] {
 	where := callSite()
 	e := w.keyed.stream.env
 	if combine == nil {
-		e.fail(where, "the function of Reduce is nil")
+		e.fail(where, "the function of ReduceWindow is nil")
 	}
 	c, err := codec.Of[reduced[T]]()
 	if err != nil {
@@ -241,12 +238,12 @@ func ProcessWindow[K comparable, T, R any](w *WindowedStream[K, T], fn func(key 
 		e.fail(where, "%w", err)
 	}
 	var f operators.Factory
-	switch {
-	case !w.sound() || err != nil:
+	switch x, sound := partsOf(w); {
+	case !sound || err != nil:
 	case w.plan.tables && w.assign.panes() == nil:
 		f = window.Process(config[K, T, R](w), rows, fn)
 	default:
-		f, err = single(w, keptRows[T](), true, func() window.Function[K, []T, R] { return &rowsOfWindow[K, T, R]{fn: fn} })
+		f, err = single(w, x, keptRows[T](), true, func() window.Function[K, []T, R] { return &rowsOfWindow[K, T, R]{fn: fn} })
 		if err != nil {
 			e.fail(where, "%w", err)
 		}

@@ -86,7 +86,7 @@ func ExampleSessionBy() {
 	win := byUser(env).Window(stream.SessionBy(func(c click) time.Duration {
 		return time.Duration(c.N) * time.Minute
 	}))
-	show(env, win.Reduce(func(a, b click) click { return click{a.User, a.N + b.N, a.At} }, stream.UID("sessions")))
+	show(env, stream.ReduceWindow(win, func(a, b click) click { return click{a.User, a.N + b.N, a.At} }, stream.UID("sessions")))
 	// Output:
 	// {ann 45 1970-01-01 00:00:05 +0000 UTC}
 	// {bob 18 1970-01-01 00:00:10 +0000 UTC}
@@ -95,7 +95,7 @@ func ExampleSessionBy() {
 func ExampleCount() {
 	env := stream.NewEnv()
 	win := byUser(env).Window(stream.Count(2))
-	show(env, win.Reduce(func(a, b click) click { return click{a.User, a.N + b.N, b.At} }, stream.UID("pairs")))
+	show(env, stream.ReduceWindow(win, func(a, b click) click { return click{a.User, a.N + b.N, b.At} }, stream.UID("pairs")))
 	// Output:
 	// {ann 40 1970-01-01 00:02:10 +0000 UTC}
 	// {ann 5 1970-01-01 00:00:59 +0000 UTC}
@@ -311,7 +311,7 @@ func ExampleEarlyEvery() {
 
 func ExampleSuppressFor() {
 	env := stream.NewEnv()
-	sums := byUser(env).Reduce(func(a, b click) click { return click{a.User, a.N + b.N, b.At} }, stream.UID("so far"))
+	sums := stream.Reduce(byUser(env), func(a, b click) click { return click{a.User, a.N + b.N, b.At} }, stream.UID("so far"))
 	byUser := stream.KeyBy(sums, func(c click) string { return c.User })
 	show(env, stream.SuppressFor(byUser, time.Minute, stream.BufferRows(10_000), stream.UID("thinned")))
 	// Output:
@@ -323,7 +323,7 @@ func ExampleSuppressFor() {
 
 func ExampleSuppressForProcessingTime() {
 	env := stream.NewEnv()
-	sums := byUser(env).Reduce(func(a, b click) click { return click{a.User, a.N + b.N, b.At} }, stream.UID("so far"))
+	sums := stream.Reduce(byUser(env), func(a, b click) click { return click{a.User, a.N + b.N, b.At} }, stream.UID("so far"))
 	byUser := stream.KeyBy(sums, func(c click) string { return c.User })
 	show(env, stream.SuppressForProcessingTime(byUser, time.Minute, stream.BufferUnbounded(), stream.UID("thinned")))
 	// Output:

@@ -52,8 +52,8 @@ func assignerFaults() []windowFault {
 		{"allowed lateness 1000000h0m0s is longer than", func(k *stream.KeyedStream[string, click]) {
 			k.Window(stream.Tumbling(time.Minute), stream.AllowedLateness(1_000_000*time.Hour))
 		}},
-		{"the function of Reduce is nil", func(k *stream.KeyedStream[string, click]) {
-			k.Window(stream.Tumbling(time.Minute)).Reduce(nil, stream.UID("x"))
+		{"the function of ReduceWindow is nil", func(k *stream.KeyedStream[string, click]) {
+			stream.ReduceWindow(k.Window(stream.Tumbling(time.Minute)), nil, stream.UID("x"))
 		}},
 		{"gap of 0s is shorter than a millisecond", windowing(stream.Session(0))},
 		{"gap of -1m0s is negative", windowing(stream.Session(-time.Minute))},
@@ -120,7 +120,9 @@ func functionFaults() []windowFault {
 }
 
 func windowing(a stream.WindowAssigner, opts ...stream.WindowOption) func(*stream.KeyedStream[string, click]) {
-	return func(k *stream.KeyedStream[string, click]) { k.Window(a, opts...) }
+	return func(k *stream.KeyedStream[string, click]) {
+		stream.ReduceWindow(k.Window(a, opts...), func(_, b click) click { return b }, stream.UID("x"))
+	}
 }
 
 // markSums adds up N.

@@ -6,24 +6,22 @@ import (
 	"github.com/leatstream/leat/operators/window"
 )
 
-// windowPlan is what the assigner and the options of a window come to for rows
-// of type T.
-type windowPlan[T any] struct {
+// windowPlan is what the assigner and the options of a window come to,
+// whatever the type of the rows.
+type windowPlan struct {
 	// tables: windows are the same for all keys and have the default trigger,
 	// so that each is a table that fires as a whole.
 	tables   bool
 	sessions bool // sessions with the default trigger
-	gap      func(T) int64
-	assigner window.Assigner[T]
-	trigger  window.Trigger[T]
-	evictor  window.Evictor[T]
 	merging  bool
 	untimed  bool
+	trigger  TriggerSpec
+	evictor  any // keepLast, keepRecent, window.Evictor[T] or nil
 	faults   []string
 }
 
-func planOf[T any](a WindowAssigner, cfg windowConfig, untimedSource string) windowPlan[T] {
-	p := windowPlan[T]{
+func planOf(a WindowAssigner, cfg windowConfig, untimedSource string) windowPlan {
+	p := windowPlan{
 		faults:  append(append([]string(nil), a.faults...), cfg.faults...),
 		merging: a.kind == kindSession || a.kind == kindSessionBy,
 		untimed: a.kind == kindGlobal || a.kind == kindCount,
@@ -41,7 +39,6 @@ func planOf[T any](a WindowAssigner, cfg windowConfig, untimedSource string) win
 	if len(p.faults) > 0 {
 		return p
 	}
-	p.assign(a)
 	timed := p.triggers(a, cfg)
 	p.evictors(a, cfg)
 	if untimedSource != "" && timed {
@@ -50,11 +47,11 @@ func planOf[T any](a WindowAssigner, cfg windowConfig, untimedSource string) win
 	return p
 }
 
-func (p *windowPlan[T]) fault(format string, args ...any) {
+func (p *windowPlan) fault(format string, args ...any) {
 	p.faults = append(p.faults, fmt.Sprintf(format, args...))
 }
 
-func (p *windowPlan[T]) checkLateness(a WindowAssigner, cfg windowConfig) {
+func (p *windowPlan) checkLateness(a WindowAssigner, cfg windowConfig) {
 	switch d := cfg.lateness; {
 	case d < 0:
 		p.fault("allowed lateness %s is negative", d)
@@ -65,116 +62,128 @@ func (p *windowPlan[T]) checkLateness(a WindowAssigner, cfg windowConfig) {
 	}
 }
 
-func (p *windowPlan[T]) assign(a WindowAssigner) {
-	switch a.kind {
-	case kindTumbling, kindSliding, kindCumulative:
-		p.assigner = window.Aligned[T](a.tumbling(), a.panes())
-	case kindSession:
-		gap := a.size.Milliseconds()
-		p.gap = func(T) int64 { return gap }
-		p.assigner = window.Sessions(p.gap)
-	case kindSessionBy:
-		gap, ok := a.custom.(func(T) int64)
-		if !ok {
-			p.otherRows(a)
-			return
-		}
-		p.gap, p.assigner = gap, window.Sessions(gap)
-	case kindGlobal, kindCount:
-		p.assigner = window.AssignerFunc[T](func(dst []Window, _ T, _ int64) []Window { return append(dst, window.Global()) })
-	default:
-		own, ok := a.custom.(window.Assigner[T])
-		if !ok {
-			p.otherRows(a)
-			return
-		}
-		p.assigner = own
-	}
-}
-
-func (p *windowPlan[T]) otherRows(a WindowAssigner) {
-	var zero T
-	p.fault("the function of the window (%s) does not take %T, which the rows are", a.text, zero)
-}
-
 // triggers chooses the trigger; it reports whether that needs event time.
-func (p *windowPlan[T]) triggers(a WindowAssigner, cfg windowConfig) (timed bool) {
+func (p *windowPlan) triggers(a WindowAssigner, cfg windowConfig) (timed bool) {
 	switch n := len(cfg.triggers); {
 	case n > 1:
 		p.fault("the window (%s) has %d triggers (%s, %s): a window has one", a.text, n, cfg.triggers[0].text, cfg.triggers[1].text)
-		return false
 	case n == 1 && a.kind == kindCount:
 		p.fault("the window (%s) has a trigger of its own: use GlobalWindows with %s", a.text, cfg.triggers[0].text)
-		return false
 	case n == 1:
-		return p.chosen(a, cfg.triggers[0])
+		p.trigger = cfg.triggers[0]
+		p.faults = append(p.faults, p.trigger.faults...)
+		if p.trigger.timed && a.clock {
+			p.fault("trigger %s waits for event time in a window of processing time (%s)", p.trigger.text, a.text)
+		}
+		return p.trigger.timed
 	case a.kind == kindGlobal:
 		p.fault("GlobalWindows never have a result by themselves: add stream.Trigger, say stream.Trigger(stream.OnCount(100))")
 	case a.kind == kindCount && a.every > 0:
-		p.trigger = window.AnyRow[T](window.ByCount{N: int64(a.every)})
-		p.evictor = window.KeepLast[T](a.rows)
+		p.trigger.trigger = window.ByCount{N: int64(a.every)}
+		p.evictor = keepLast(a.rows)
 	case a.kind == kindCount:
-		p.trigger = window.Purging(window.AnyRow[T](window.ByCount{N: int64(a.rows)}))
+		p.trigger = TriggerSpec{trigger: window.ByCount{N: int64(a.rows)}, purge: true}
 	case a.clock:
-		p.trigger = window.AnyRow[T](window.ByProcessingTime{})
+		p.trigger.trigger = window.ByProcessingTime{}
 	default:
-		p.trigger = window.AnyRow[T](window.ByEventTime{})
+		p.trigger.trigger = window.ByEventTime{}
 	}
 	return false
 }
 
-func (p *windowPlan[T]) chosen(a WindowAssigner, s TriggerSpec) (timed bool) {
-	p.faults = append(p.faults, s.faults...)
-	if len(s.faults) > 0 {
-		return false
-	}
-	switch t := s.trigger.(type) {
-	case window.Ungeneric:
-		p.trigger = window.AnyRow[T](t)
-	case window.Trigger[T]:
-		p.trigger = t
-	default:
-		var zero T
-		p.fault("trigger %s does not take %T, which the rows are", s.text, zero)
-		return false
-	}
-	if s.purge {
-		p.trigger = window.Purging(p.trigger)
-	}
-	if _, ok := p.trigger.(window.MergingTrigger); p.merging && !ok {
-		p.fault("trigger %s has no method OnMerge, which windows that merge (%s) need", s.text, a.text)
-	}
-	if s.timed && a.clock {
-		p.fault("trigger %s waits for event time in a window of processing time (%s)", s.text, a.text)
-	}
-	return s.timed
-}
-
-func (p *windowPlan[T]) evictors(a WindowAssigner, cfg windowConfig) {
+func (p *windowPlan) evictors(a WindowAssigner, cfg windowConfig) {
 	switch n := len(cfg.evictors); {
 	case n == 0:
-		return
 	case n > 1:
 		p.fault("the window (%s) has %d evictors: a window has one", a.text, n)
-		return
 	case p.evictor != nil:
 		p.fault("the window (%s) has an evictor of its own: use GlobalWindows", a.text)
-		return
-	}
-	s := cfg.evictors[0]
-	p.faults = append(p.faults, s.faults...)
-	if len(s.faults) > 0 {
-		return
-	}
-	switch e := s.evictor.(type) {
-	case keepLast:
-		p.evictor = window.KeepLast[T](int(e))
-	case keepRecent:
-		p.evictor = window.KeepRecent[T](int64(e))
-	case window.Evictor[T]:
-		p.evictor = e
 	default:
-		var zero T
-		p.fault("the evictor does not take %T, which the rows are", zero)
+		p.faults = append(p.faults, cfg.evictors[0].faults...)
+		p.evictor = cfg.evictors[0].evictor
 	}
+}
+
+// windowParts is a plan for rows of type T. It is made where a window gets its
+// function: a plan of a type that Window alone needed would be compiled for
+// every keyed stream.
+type windowParts[T any] struct {
+	gap      func(T) int64 // of sessions
+	assigner window.Assigner[T]
+	trigger  window.Trigger[T]
+	evictor  window.Evictor[T]
+}
+
+// partsOf reports ok false when something is wrong with the window.
+func partsOf[K comparable, T any](w *WindowedStream[K, T]) (x windowParts[T], ok bool) {
+	if len(w.plan.faults) > 0 || w.keyed.codec == nil {
+		return x, false
+	}
+	var zero T
+	a, e := w.assign, w.keyed.stream.env
+	if x.assigner, x.gap = assignerOf[T](a); x.assigner == nil {
+		e.fail(w.where, "the function of the window (%s) does not take %T, which the rows are", a.text, zero)
+		return x, false
+	}
+	if x.trigger = triggerOf[T](w.plan.trigger); x.trigger == nil {
+		e.fail(w.where, "trigger %s does not take %T, which the rows are", w.plan.trigger.text, zero)
+		return x, false
+	}
+	if _, can := x.trigger.(window.MergingTrigger); w.plan.merging && !can {
+		e.fail(w.where, "trigger %s has no method OnMerge, which windows that merge (%s) need", w.plan.trigger.text, a.text)
+		return x, false
+	}
+	switch v := w.plan.evictor.(type) {
+	case nil:
+	case keepLast:
+		x.evictor = window.KeepLast[T](int(v))
+	case keepRecent:
+		x.evictor = window.KeepRecent[T](int64(v))
+	case window.Evictor[T]:
+		x.evictor = v
+	default:
+		e.fail(w.where, "the evictor does not take %T, which the rows are", zero)
+		return x, false
+	}
+	return x, true
+}
+
+// assignerOf returns nil when the window's function takes other rows. gap is
+// of sessions only.
+func assignerOf[T any](a WindowAssigner) (assigner window.Assigner[T], gap func(T) int64) {
+	switch a.kind {
+	case kindTumbling, kindSliding, kindCumulative:
+		return window.Aligned[T](a.tumbling(), a.panes()), nil
+	case kindSession:
+		size := a.size.Milliseconds()
+		gap = func(T) int64 { return size }
+		return window.Sessions(gap), gap
+	case kindSessionBy:
+		gap, ok := a.custom.(func(T) int64)
+		if !ok {
+			return nil, nil
+		}
+		return window.Sessions(gap), gap
+	case kindGlobal, kindCount:
+		return window.AssignerFunc[T](func(dst []Window, _ T, _ int64) []Window { return append(dst, window.Global()) }), nil
+	default:
+		assigner, _ = a.custom.(window.Assigner[T])
+		return assigner, nil
+	}
+}
+
+// triggerOf returns nil when the trigger takes other rows.
+func triggerOf[T any](s TriggerSpec) (trigger window.Trigger[T]) {
+	switch t := s.trigger.(type) {
+	case window.Ungeneric:
+		trigger = window.AnyRow[T](t)
+	case window.Trigger[T]:
+		trigger = t
+	default:
+		return nil
+	}
+	if s.purge {
+		return window.Purging(trigger)
+	}
+	return trigger
 }

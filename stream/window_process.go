@@ -34,9 +34,9 @@ func ProcessWindowWith[K comparable, T, R any](w *WindowedStream[K, T], processo
 		e.fail(where, "processor %T is no pointer to a struct: each subtask needs a copy of it", processor)
 	}
 	var f operators.Factory
-	if w.sound() {
+	if x, sound := partsOf(w); sound {
 		var err error
-		f, err = single(w, keptRows[T](), true, func() window.Function[K, []T, R] {
+		f, err = single(w, x, keptRows[T](), true, func() window.Function[K, []T, R] {
 			c := reflect.New(v.Type().Elem())
 			c.Elem().Set(v.Elem())
 			return &processedWindow[K, T, R]{c.Interface().(WindowProcessor[K, T, R])}

@@ -306,7 +306,7 @@ func program([]string, map[string]string) (*graph.JobGraph, error) {
 	env := stream.NewEnv(stream.JobName("sums"), stream.CheckpointInterval(50*time.Millisecond))
 	ticks := stream.From(env, datagen.New(datagen.Config{PerSecond: 1000, Splits: 2}, func(i int64, _ *rand.Rand) tick { return tick{i, i % 3} }),
 		stream.UID("ticks"), stream.TimestampMillis(func(t tick) int64 { return t.N }), stream.Watermarks(stream.Monotonous()))
-	stream.KeyBy(ticks, func(t tick) int64 { return t.Key }).Reduce(func(a, b tick) tick { return tick{a.N + b.N, a.Key} }, stream.UID("sums")).
+	stream.Reduce(stream.KeyBy(ticks, func(t tick) int64 { return t.Key }), func(a, b tick) tick { return tick{a.N + b.N, a.Key} }, stream.UID("sums")).
 		Filter(func(t tick) bool { return false }, stream.UID("none")).To(collection.NewCollector[tick](), stream.UID("out"))
 	return env.Graph()
 }

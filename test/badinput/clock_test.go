@@ -85,8 +85,8 @@ func sumsOf(n int64, out string) (*graph.JobGraph, error) {
 	rows := stream.From(env, datagen.New(datagen.Config{Count: n, PerSecond: 1000, Splits: 2}, func(i int64, _ *rand.Rand) row {
 		return row{N: i, Key: i % 5, Sum: i}
 	}), stream.UID("rows"))
-	stream.KeyBy(rows, func(r row) int64 { return r.Key }).
-		Reduce(func(a, b row) row { return row{N: b.N, Key: a.Key, Sum: a.Sum + b.Sum} }, stream.UID("sums")).
+	byKey := stream.KeyBy(rows, func(r row) int64 { return r.Key })
+	stream.Reduce(byKey, func(a, b row) row { return row{N: b.N, Key: a.Key, Sum: a.Sum + b.Sum} }, stream.UID("sums")).
 		To(files.NewSink(out, func() (formats.Encoder[row], error) { return jsonfmt.NewEncoder[row]() }), stream.UID("out"))
 	return env.Graph()
 }

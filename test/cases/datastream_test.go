@@ -39,7 +39,7 @@ func wordsOf(lines *stream.DataStream[string]) *stream.DataStream[wordN] {
 			}
 		}
 	})
-	return stream.KeyBy(words, wordN.key).Reduce(func(a, b wordN) wordN {
+	return stream.Reduce(stream.KeyBy(words, wordN.key), func(a, b wordN) wordN {
 		a.N += b.N
 		return a
 	}, stream.UID("counts"))

@@ -121,7 +121,7 @@ func sums(env *stream.Env, o options) {
 	if o.uid != "-" {
 		opts = append(opts, stream.UID(o.uid))
 	}
-	keyed.Reduce(func(a, b Row) Row { return Row{N: b.N, Key: a.Key, Sum: a.Sum + b.Sum} }, opts...).
+	stream.Reduce(keyed, func(a, b Row) Row { return Row{N: b.N, Key: a.Key, Sum: a.Sum + b.Sum} }, opts...).
 		To(files.NewSink(o.out, encoder), stream.UID("out"))
 }
 
@@ -129,8 +129,8 @@ func sums(env *stream.Env, o options) {
 func textState(env *stream.Env, o options) {
 	type named struct{ Text string }
 	texts := stream.Map(source(env, o), func(r Row) named { return named{fmt.Sprint(r.N)} }, stream.UID("name"))
-	stream.KeyBy(texts, func(n named) int64 { return int64(len(n.Text)) }).
-		Reduce(func(_, b named) named { return b }, stream.UID(o.uid)).
+	byLength := stream.KeyBy(texts, func(n named) int64 { return int64(len(n.Text)) })
+	stream.Reduce(byLength, func(_, b named) named { return b }, stream.UID(o.uid)).
 		To(files.NewSink(o.out, func() (formats.Encoder[named], error) { return jsonfmt.NewEncoder[named]() }), stream.UID("out"))
 }
 

@@ -49,7 +49,7 @@ func build(env *stream.Env) error {
 		}
 		return t
 	}, stream.UID("see"))
-	sums := stream.KeyBy(seen, func(t Tick) int64 { return t.Rest }).Reduce(func(a, b Tick) Tick {
+	sums := stream.Reduce(stream.KeyBy(seen, func(t Tick) int64 { return t.Rest }), func(a, b Tick) Tick {
 		return Tick{N: a.N + b.N, Rest: a.Rest}
 	}, stream.UID(*uid))
 	sums.Filter(func(t Tick) bool { return t.N%1000 == 0 }, stream.UID("some")).To(console.New(encoder), stream.UID("out"))
