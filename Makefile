@@ -59,12 +59,17 @@ BENCH := $(GO) run ./bench/cmd/ordersbench --bin bin
 bench: build ## micro-benchmarks, and the orders job on both brokers beside a hand-written loop (writes bench/results)
 	$(GO) test -run '^$$' -bench . -benchtime 1s $(BENCH_PACKAGES)
 	$(BENCH) --out bench/results/exchange.txt exchange
+	$(GO) run ./bench/cmd/patternsbench --out bench/results/patterns.txt
 	$(BENCH) --out bench/results/start.txt startup memory
 	$(BENCH) --out bench/results/orders-embedded.txt orders
 	$(BENCH) --broker real --out bench/results/orders-kafka.txt orders
 	$(BENCH) --broker real --compression snappy --out bench/results/orders-kafka-snappy.txt orders
 	$(BENCH) --broker real --parallelism 2 --out bench/results/orders-kafka-p2.txt orders
 	$(BENCH) --broker real --out bench/results/checkpoints.txt checkpoints
+
+.PHONY: bench-patterns
+bench-patterns: ## filter, count, windows and joins beside loops written by hand (ARGS="-only join -runs 3")
+	$(GO) run ./bench/cmd/patternsbench $(ARGS)
 
 .PHONY: bench-state
 bench-state: ## 2 GiB of state on disk under a limit of 256 MiB, beside the database alone (writes bench/results)
