@@ -77,6 +77,35 @@ type Momentary interface {
 	Momentary() bool
 }
 
+// StagedEnumerator is implemented by enumerators whose splits come in stages:
+// those of the next one are found after all of the one before have ended, in
+// every subtask. Discover then returns the splits of the current stage only.
+//
+// Nothing of a later stage is read before a checkpoint that holds it (Snapshot
+// after its first Discover) is committed, so that a job which fails meanwhile
+// does not decide otherwise. Until a subtask gets a later stage's splits, the
+// ended ones of this stage hold back its watermark: what follows them is not
+// late.
+type StagedEnumerator interface {
+	Enumerator
+	// More reports whether another stage follows the one of the last Discover.
+	More() bool
+	// Advance says that all splits of the last Discover have ended, and where:
+	// the next Discover begins the next stage. It is called while More is
+	// true, never beside Discover, does no I/O, and may come again after a
+	// restore from before that Discover.
+	Advance(ended []EndedSplit)
+}
+
+// EndedSplit is a split that has no more records.
+type EndedSplit struct {
+	// Split is at its last position.
+	Split
+	// Watermark is the split's own in milliseconds: its strategy expected no
+	// record at or before it any more. dataflow.TimeMin without.
+	Watermark int64
+}
+
 // Owner returns the subtask, of parallelism many, that reads a split:
 // FNV-1a of its id. Sources whose splits are numbered implement SplitOwner to
 // spread them evenly.

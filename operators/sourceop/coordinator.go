@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/leatstream/leat/connectors"
 	"github.com/leatstream/leat/dataflow"
@@ -33,6 +35,20 @@ type coordinator struct {
 	greeted    bool // each subtask got its first assignment
 	failures   int
 	hold       hold
+	// searching says that a discovery is under way, and searchAgain that
+	// another one is to follow at once.
+	searching, searchAgain bool
+	stage                  stage
+}
+
+// stage is what is known of a connectors.StagedEnumerator's current stage.
+type stage struct {
+	enum      connectors.StagedEnumerator // nil: the source has none
+	more      bool                        // another one follows
+	advancing bool                        // the next discovery begins it
+	ended     map[int]bool                // subtasks whose splits have all ended
+	ends      []connectors.EndedSplit
+	held      map[int][]string // what subtasks hold, of any stage
 }
 
 var (
@@ -41,7 +57,7 @@ var (
 )
 
 // hold keeps back all splits until a checkpoint with their start positions is
-// committed (connectors.Momentary).
+// committed (connectors.Momentary, and each later stage).
 type hold struct {
 	on bool
 	// in is the first checkpoint that has the positions, 0: none yet.
@@ -62,6 +78,8 @@ func newCoordinator(src connectors.Source, ctx *operators.CoordinatorContext) (*
 		ctx: ctx, src: src, enum: enum, state: ctx.Restored,
 		registered: make(map[int]bool), taken: make(map[string]bool),
 	}
+	c.stage = stage{ended: make(map[int]bool), held: make(map[int][]string)}
+	c.stage.enum, _ = enum.(connectors.StagedEnumerator)
 	m, ok := enum.(connectors.Momentary)
 	c.hold.on = ok && m.Momentary() && ctx.Restored == nil && ctx.WantCheckpoint != nil
 	// The context ends with the coordinator, not with the caller of this
@@ -79,6 +97,11 @@ func (c *coordinator) Start() error {
 }
 
 func (c *coordinator) startDiscovery(life context.Context) {
+	if c.searching {
+		c.searchAgain = true
+		return
+	}
+	c.searching = true
 	var splits []connectors.Split
 	var state []byte
 	c.ctx.Async(func() error {
@@ -90,25 +113,41 @@ func (c *coordinator) startDiscovery(life context.Context) {
 		state, err = c.enum.Snapshot()
 		return err
 	}, func(err error) error {
+		c.searching = false
 		if life.Err() != nil {
 			return nil
 		}
 		if err != nil {
 			return c.discoveryFailed(err)
 		}
-		c.failures = 0
-		c.trouble(nil)
-		first := !c.foundOnce
-		c.found, c.state, c.foundOnce = splits, state, true
-		if first {
-			c.want()
-		}
-		if d := c.enum.Interval(); d > 0 {
-			c.ctx.After(d.Milliseconds(), c.again)
-		}
-		c.assign()
+		c.discovered(splits, state)
 		return nil
 	})
+}
+
+// discovered takes what a discovery found.
+func (c *coordinator) discovered(splits []connectors.Split, state []byte) {
+	c.failures = 0
+	c.trouble(nil)
+	first := !c.foundOnce
+	c.found, c.state, c.foundOnce = splits, state, true
+	c.stage.more = c.stage.enum != nil && c.stage.enum.More()
+	if c.stage.advancing {
+		c.stage.advancing = false
+		c.hold = hold{on: c.ctx.WantCheckpoint != nil}
+		c.greeted = false
+		first = true
+	}
+	if first {
+		c.want()
+	}
+	if c.searchAgain {
+		c.searchAgain = false
+		c.discover()
+	} else if d := c.enum.Interval(); d > 0 {
+		c.ctx.After(d.Milliseconds(), c.again)
+	}
+	c.assign()
 }
 
 func (c *coordinator) trouble(err error) {
@@ -129,6 +168,7 @@ func (c *coordinator) discoveryFailed(err error) error {
 	c.trouble(fmt.Errorf("source %q cannot find its splits: %w", c.src.Name(), err))
 	delay := min(int64(retryMillis)<<min(c.failures, 10), retryMillisMax)
 	c.failures++
+	c.searchAgain = false
 	c.ctx.Log.Warn("finding splits failed, trying again", "source", c.src.Name(), "failures", c.failures, "delayMillis", delay, "error", err)
 	c.ctx.After(delay, c.again)
 	return nil
@@ -148,13 +188,49 @@ func (c *coordinator) HandleEvent(subtask int, payload []byte) error {
 	if err != nil {
 		return err
 	}
+	if e.Ended != nil {
+		c.subtaskEnded(subtask, *e.Ended)
+		return nil
+	}
 	if e.Held == nil {
 		return fmt.Errorf("source %q: subtask %d sent an event that is none of a reader's", c.src.Name(), subtask)
 	}
 	c.SubtaskRestored(subtask, *e.Held)
 	c.registered[subtask] = true
+	if c.stage.enum != nil {
+		c.stage.held[subtask] = *e.Held
+	}
 	c.assign()
 	return nil
+}
+
+// subtaskEnded books that a subtask has read all of the current stage. After
+// the last of them the next stage is looked for.
+func (c *coordinator) subtaskEnded(subtask int, ends []connectors.EndedSplit) {
+	if !c.stage.more || c.stage.advancing || c.stage.ended[subtask] {
+		return
+	}
+	c.stage.ended[subtask] = true
+	c.stage.ends = append(c.stage.ends, ends...)
+	if len(c.stage.ended) < c.ctx.Parallelism {
+		return
+	}
+	current := c.current()
+	ends = slices.DeleteFunc(c.stage.ends, func(s connectors.EndedSplit) bool { return !current[s.ID] })
+	slices.SortFunc(ends, func(a, b connectors.EndedSplit) int { return strings.Compare(a.ID, b.ID) })
+	c.stage.ends, c.stage.advancing = nil, true
+	clear(c.stage.ended)
+	c.stage.enum.Advance(ends)
+	c.discover()
+}
+
+// current are the splits of the current stage.
+func (c *coordinator) current() map[string]bool {
+	ids := make(map[string]bool, len(c.found))
+	for _, s := range c.found {
+		ids[s.ID] = true
+	}
+	return ids
 }
 
 // want asks for the checkpoint that ends the hold, until there is one.
@@ -182,19 +258,38 @@ func (c *coordinator) assign() {
 		to := Owner(c.src, s.ID, c.ctx.Parallelism)
 		perSubtask[to] = append(perSubtask[to], s)
 	}
-	noMore := c.src.Bounded() && c.enum.Interval() == 0
+	noMore := c.src.Bounded() && c.enum.Interval() == 0 && !c.stage.more
 	for to, splits := range perSubtask {
 		if len(splits) == 0 && c.greeted {
 			continue
 		}
-		c.ctx.Send(to, event{Assign: &assignment{Splits: splits, NoMore: noMore}}.encode())
+		c.ctx.Send(to, event{Assign: &assignment{
+			Splits: splits, NoMore: noMore, More: c.stage.more, Passed: c.passed(to, splits),
+		}}.encode())
 	}
 	c.greeted = true
 }
 
+// passed returns what a subtask holds of stages before the current one, and
+// books what it is about to hold.
+func (c *coordinator) passed(subtask int, more []connectors.Split) []string {
+	if !c.stage.more {
+		return nil // nothing is held back by ended splits any more
+	}
+	current := c.current()
+	held := c.stage.held[subtask]
+	old := slices.DeleteFunc(slices.Clone(held), func(id string) bool { return current[id] })
+	held = slices.DeleteFunc(held, func(id string) bool { return !current[id] })
+	for _, s := range more {
+		held = append(held, s.ID)
+	}
+	c.stage.held[subtask] = held
+	return old
+}
+
 // Snapshot implements operators.Coordinator.
 func (c *coordinator) Snapshot(cp dataflow.CheckpointID) ([]byte, error) {
-	if c.foundOnce && c.hold.in == 0 {
+	if c.hold.on && c.foundOnce && c.hold.in == 0 {
 		c.hold.in = cp
 	}
 	return c.state, nil

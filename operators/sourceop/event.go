@@ -12,6 +12,9 @@ import (
 type event struct {
 	// Held is sent by a subtask once, first: the splits it holds.
 	Held *[]string `json:"held,omitempty"`
+	// Ended is sent by a subtask once for each assignment with More: all its
+	// splits have ended.
+	Ended *[]connectors.EndedSplit `json:"ended,omitempty"`
 	// Assign is sent by the coordinator: more splits to read, perhaps none.
 	Assign *assignment `json:"assign,omitempty"`
 }
@@ -20,6 +23,10 @@ type assignment struct {
 	Splits []connectors.Split `json:"splits"`
 	// NoMore says that no split will follow.
 	NoMore bool `json:"noMore"`
+	// More says that splits of another stage follow when all have ended.
+	More bool `json:"more,omitempty"`
+	// Passed are splits that the subtask holds of stages before this one.
+	Passed []string `json:"passed,omitempty"`
 }
 
 func (e event) encode() []byte {

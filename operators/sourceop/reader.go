@@ -36,6 +36,10 @@ type reader struct {
 	assigned   bool // got a first assignment
 	noMore     bool
 	over       bool // had reached its end in the checkpoint
+	// more says that another stage of splits follows (connectors.StagedEnumerator),
+	// or, before the first assignment, that one may; told that the coordinator
+	// knows that all splits have ended.
+	more, told bool
 
 	emitted   int64     // last watermark emitted
 	emittedAt time.Time // and when
@@ -64,7 +68,7 @@ var (
 )
 
 func newReader(cfg Config) *reader {
-	return &reader{cfg: cfg, emitted: dataflow.TimeMin}
+	return &reader{cfg: cfg, emitted: dataflow.TimeMin, more: true}
 }
 
 // Open implements operators.Operator.
@@ -189,9 +193,10 @@ func (o *reader) HandleEvent(payload []byte) error {
 	default:
 		return nil
 	}
+	now := o.ctx.Clock.Now()
+	o.follow(e.Assign, now)
 	o.assigned = true
 	o.noMore = o.noMore || e.Assign.NoMore
-	now := o.ctx.Clock.Now()
 	for _, s := range e.Assign.Splits {
 		o.splits.add(s.ID, o.newGenerator(), dataflow.TimeMin, now)
 	}
@@ -205,6 +210,45 @@ func (o *reader) HandleEvent(payload []byte) error {
 	return nil
 }
 
+// follow says which of the ended splits go on holding back the watermark. A
+// subtask that is left without splits waits before it turns idle: those that
+// were idle until now and have some must be heard first, or all would seem
+// idle for a moment.
+func (o *reader) follow(a *assignment, now time.Time) {
+	for _, id := range a.Passed {
+		if s := o.splits.byID[id]; s != nil {
+			s.passed = true
+		}
+	}
+	until := now
+	if o.assigned && len(a.Splits) == 0 {
+		wait := o.cfg.IdleAfter
+		if wait < 0 {
+			wait = IdleAfterDefault
+		}
+		until = now.Add(wait)
+	}
+	o.more, o.told = a.More, false
+	o.splits.hold(o.more, until)
+}
+
+// tell reports that all splits of a stage have ended.
+func (o *reader) tell() {
+	if !o.assigned || !o.more || o.told || !o.splits.allEnded() {
+		return
+	}
+	o.told = true
+	ends := []connectors.EndedSplit{}
+	for _, s := range o.reader.Snapshot() {
+		e := connectors.EndedSplit{Split: s, Watermark: dataflow.TimeMin}
+		if st := o.splits.byID[s.ID]; st != nil {
+			e.Watermark = st.wm
+		}
+		ends = append(ends, e)
+	}
+	o.ctx.SendEvent(event{Ended: &ends}.encode())
+}
+
 // take handles one piece of a split.
 func (o *reader) take(f connectors.Fetched) error {
 	s := o.splits.byID[f.Split]
@@ -215,13 +259,17 @@ func (o *reader) take(f connectors.Fetched) error {
 		o.setAside(f.Bad)
 	}
 	s.caughtUp = f.CaughtUp
-	s.ended = s.ended || f.SplitEnd
 	if f.Batch != nil && o.cfg.Source.RowType().Len(f.Batch.Rows) > 0 {
 		s.idle = false
 		o.setIdle(false)
 		o.emit(s, f.Batch)
 	} else if len(f.Bad) == 0 && !f.SplitEnd {
 		return nil
+	}
+	if f.SplitEnd {
+		// Only now: until its last rows are out it holds back the watermark.
+		s.ended = true
+		s.held = o.more && !s.passed && s.wm != dataflow.TimeMin
 	}
 	now := o.ctx.Clock.Now()
 	s.quiet = now
@@ -349,7 +397,11 @@ func (o *reader) settle() {
 		next = o.splits.markIdle(now, o.cfg.IdleAfter)
 		o.idleGauge.Store(int64(o.splits.idleCount()))
 	}
+	if left := o.splits.release(now); left > 0 && (next == 0 || left < next) {
+		next = left
+	}
 	o.advance(now)
+	o.tell()
 	if next > 0 && o.idleTimer == nil {
 		o.idleTimer = o.ctx.At(now.Add(next).UnixMilli(), func() error {
 			o.idleTimer = nil

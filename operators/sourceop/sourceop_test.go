@@ -22,6 +22,8 @@ import (
 
 // scripted is a source whose reader returns what a test put into feed.
 type scripted struct {
+	stages   [][]string // of a stagedEnumerator; splits are then the current one
+	ends     []string   // what it was told of the last stage
 	splits   []string
 	bounded  bool
 	interval time.Duration
@@ -48,7 +50,10 @@ func (s *scripted) Owner(id string, parallelism int) int {
 	return n % parallelism
 }
 
-func (s *scripted) NewEnumerator(*connectors.EnumeratorContext) (connectors.Enumerator, error) {
+func (s *scripted) NewEnumerator(ctx *connectors.EnumeratorContext) (connectors.Enumerator, error) {
+	if s.stages != nil {
+		return newStaged(s, ctx.Restored), nil
+	}
 	return enumerator{s}, nil
 }
 

@@ -16,9 +16,16 @@ type splitState struct {
 	quiet    time.Time // since when nothing came
 	idle     bool
 	ended    bool
+	// held says that the split has ended and holds back the watermark as if it
+	// had not, since splits are still to come that go on where it ended: for
+	// good, or until the time until.
+	held  bool
+	until time.Time
+	// passed says that the splits that follow it are there.
+	passed bool
 }
 
-func (s *splitState) active() bool { return !s.idle && !s.ended }
+func (s *splitState) active() bool { return !s.idle && !s.ended || s.held }
 
 func (s *splitState) advance() {
 	if s.gen != nil {
@@ -81,12 +88,45 @@ func (s *splitSet) lowerBound() int64 {
 // returns the time until the next one would be (0: none is waiting).
 func (s *splitSet) markIdle(now time.Time, after time.Duration) (next time.Duration) {
 	for _, sp := range s.list {
-		if !sp.active() || !sp.caughtUp {
+		if sp.ended || sp.idle || !sp.caughtUp {
 			continue
 		}
 		left := after - now.Sub(sp.quiet)
 		if left <= 0 {
 			sp.idle = true
+			continue
+		}
+		if next == 0 || left < next {
+			next = left
+		}
+	}
+	return next
+}
+
+// hold lets ended splits hold back the watermark while more are to come; those
+// that hold it and need not any longer do so until a time. A split without a
+// watermark holds nothing.
+func (s *splitSet) hold(more bool, until time.Time) {
+	for _, sp := range s.list {
+		switch want := more && !sp.passed; {
+		case want:
+			sp.held, sp.until = sp.ended && sp.wm != dataflow.TimeMin, time.Time{}
+		case sp.held && sp.until.IsZero():
+			sp.until = until
+		}
+	}
+}
+
+// release ends what is held until now or earlier, and returns the time until
+// the next is due (0: none is).
+func (s *splitSet) release(now time.Time) (next time.Duration) {
+	for _, sp := range s.list {
+		if !sp.held || sp.until.IsZero() {
+			continue
+		}
+		left := sp.until.Sub(now)
+		if left <= 0 {
+			sp.held = false
 			continue
 		}
 		if next == 0 || left < next {

@@ -123,6 +123,13 @@ func (l *life) commit(id dataflow.CheckpointID) error {
 			}
 		}
 	}
+	for _, c := range l.coords {
+		if o, ok := c.op.(operators.CheckpointListener); ok {
+			if err := o.CheckpointCommitted(id); err != nil {
+				return err
+			}
+		}
+	}
 	return l.await(func() string {
 		for _, s := range l.all {
 			if c, ok := s.op.(operators.Committer); ok && c.Uncommitted() > 0 {
@@ -155,6 +162,7 @@ func (l *life) newCoordinator(n *graph.Node, f operators.CoordinatorFactory, fro
 		After: func(millis int64, fn func() error) {
 			l.at(l.run.clock.Now().UnixMilli()+millis, fn)
 		},
+		WantCheckpoint: func() { l.wanted = true },
 	}
 	if from != nil {
 		ctx.Restored = from.coordinator[n.ID]

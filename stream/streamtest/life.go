@@ -29,7 +29,9 @@ type life struct {
 	emitted int // batches
 	// silent is since when mail is waited for, zero when it is not.
 	silent time.Time
-	asked  int // questions whether there is room downstream
+	asked  int  // questions whether there is room downstream
+	wanted bool // a coordinator wants a checkpoint
+	mailed bool // mail has run since it was false
 
 	mu     sync.Mutex
 	mail   []func() error // guarded by mu
@@ -166,7 +168,10 @@ func (l *life) step() (busy, done bool, err error) {
 			s.end()
 		}
 	}
-	return busy, done, l.rest()
+	// What was told and asked may be what the next poll needs.
+	l.mailed = false
+	err = l.rest()
+	return busy || l.mailed, done, err
 }
 
 func (l *life) post(fn func() error) {
@@ -188,6 +193,7 @@ func (l *life) runMail() error {
 		if len(mail) == 0 {
 			return l.err
 		}
+		l.mailed = true
 		for _, fn := range mail {
 			if err := fn(); err != nil {
 				return err

@@ -154,6 +154,11 @@ func (r *runner) run() error {
 		switch {
 		case err != nil:
 			return err
+		case r.life.wanted && !done:
+			r.life.wanted = false
+			if err := r.checkpoint(false); err != nil {
+				return err
+			}
 		case done, !busy && r.opt.StopIdle:
 			return r.checkpoint(done)
 		case r.ctx.Err() != nil:
