@@ -23,7 +23,10 @@ type Encoder[T any] struct {
 	root *node
 }
 
-var _ formats.Encoder[int] = (*Encoder[int])(nil)
+var (
+	_ formats.Encoder[int] = (*Encoder[int])(nil)
+	_ formats.FileEncoder  = (*Encoder[int])(nil)
+)
 
 // NewEncoder compiles T. A type that cannot be written is an error that names
 // the field and what to do.
@@ -43,6 +46,13 @@ func NewEncoder[T any]() (*Encoder[T], error) {
 func EncoderOf[T any]() func() (formats.Encoder[T], error) {
 	return func() (formats.Encoder[T], error) { return NewEncoder[T]() }
 }
+
+// Extension implements formats.FileEncoder: a file of texts has one on each
+// line.
+func (e *Encoder[T]) Extension() string { return ".jsonl" }
+
+// AppendHeader implements formats.FileEncoder: there is none.
+func (e *Encoder[T]) AppendHeader(dst []byte) []byte { return dst }
 
 // Encode implements formats.Encoder: it appends the text to out.Value.
 func (e *Encoder[T]) Encode(v *T, out *formats.Out) error {
