@@ -127,7 +127,7 @@ type externalRule struct {
 // externals are the confinements of third-party libraries.
 var externals = []externalRule{
 	{"k8s.io/", nil, "the engine does not need Kubernetes"},
-	{"github.com/minio/minio-go", []string{"checkpoint/store/s3store"}, "one store owns it"},
+	{"github.com/minio/minio-go", []string{"checkpoint/store/s3store", "connectors/files"}, "one store and one connector own it"},
 	{"github.com/cockroachdb/pebble", []string{"state/pebblestate"}, "one backend owns it"},
 	{"go.etcd.io/etcd/client", []string{"runtime/ha/etcdha", "internal/devetcd"}, "one coordination owns it"},
 	{"go.etcd.io/etcd/server", []string{"internal/devetcd"}, "bundles and servers do not carry an etcd server"},
