@@ -14,6 +14,14 @@ import (
 	"github.com/leatstream/leat/internal/clock"
 )
 
+// Clock tells the time and makes timers: connectors take theirs from the
+// context, so that tests can drive it. Implementations are safe for concurrent
+// use.
+type Clock = clock.Clock
+
+// Timer is made by a Clock: it fires once, on a channel with room for that.
+type Timer = clock.Timer
+
 // Split is a unit of source input with the position to read from.
 type Split struct {
 	// ID is unique in the source and stable for ever ("orders-3").
@@ -44,7 +52,7 @@ type EnumeratorContext struct {
 	Info dataflow.TaskInfo
 	// Restored is the state in the checkpoint, nil at a fresh start.
 	Restored []byte
-	Clock    clock.Clock
+	Clock    Clock
 	Log      *slog.Logger
 	// Trouble is as in ReaderContext.
 	Trouble func(err error)
@@ -116,7 +124,7 @@ type SplitOwner interface {
 // ReaderContext is what a reader may use.
 type ReaderContext struct {
 	Info  dataflow.TaskInfo
-	Clock clock.Clock
+	Clock Clock
 	Log   *slog.Logger
 	// Wake makes the task call Next again; safe from any goroutine.
 	Wake func()
@@ -250,7 +258,7 @@ type CheckInfo struct {
 // WriterContext is what a writer may use.
 type WriterContext struct {
 	Info  dataflow.TaskInfo
-	Clock clock.Clock
+	Clock Clock
 	Log   *slog.Logger
 	// Wake makes the task look at Ready again; safe from any goroutine.
 	Wake        func()

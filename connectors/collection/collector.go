@@ -11,9 +11,10 @@ import (
 	"github.com/leatstream/leat/dataflow"
 )
 
-// committableVersion is the first byte of a committable: then come subtask
-// and checkpoint as unsigned varints, then the rows (columnar.RowType).
-const committableVersion = 1
+// committableVersion is the first byte of a committable: then come length and
+// bytes of the job's incarnation, subtask and checkpoint as unsigned varints,
+// then the rows (columnar.RowType).
+const committableVersion = 2
 
 // sealedMax bounds the checkpoints that wait to be committed.
 const sealedMax = 4
@@ -127,6 +128,8 @@ func (w *writer[T]) Prepare(_ context.Context, cp dataflow.CheckpointID, _ bool)
 	}
 	owner := w.ctx.Info.Subtask
 	data := []byte{committableVersion}
+	data = binary.AppendUvarint(data, uint64(len(w.ctx.Incarnation)))
+	data = append(data, w.ctx.Incarnation...)
 	data = binary.AppendUvarint(data, uint64(owner))
 	data = binary.AppendUvarint(data, uint64(cp))
 	data = w.to.typ.AppendBatch(data, columnar.NewBatch(w.rows, w.times))
@@ -140,20 +143,29 @@ func (w *writer[T]) Commit(_ context.Context, all []connectors.Committable) erro
 		if len(c.Data) == 0 || c.Data[0] != committableVersion {
 			return fmt.Errorf("committable of a collector is not of version %d", committableVersion)
 		}
-		rest := c.Data[1:]
+		life, rest, ok := take(c.Data[1:])
 		owner, n := binary.Uvarint(rest)
 		rest = rest[max(n, 0):]
 		cp, m := binary.Uvarint(rest)
-		if n <= 0 || m <= 0 {
+		if !ok || n <= 0 || m <= 0 {
 			return fmt.Errorf("committable of a collector is damaged: %.40x", c.Data)
 		}
 		b, err := w.to.typ.DecodeBatch(rest[m:])
 		if err != nil {
 			return fmt.Errorf("committable of a collector: %w", err)
 		}
-		w.to.commit(fmt.Sprintf("%d/%d", owner, cp), columnar.Rows[T](b), b)
+		w.to.commit(fmt.Sprintf("%s/%d/%d", life, owner, cp), columnar.Rows[T](b), b)
 	}
 	return nil
+}
+
+// take takes a length and as many bytes from the front.
+func take(b []byte) (field, rest []byte, ok bool) {
+	size, n := binary.Uvarint(b)
+	if n <= 0 || size > uint64(len(b)-n) {
+		return nil, nil, false
+	}
+	return b[n : n+int(size)], b[n+int(size):], true
 }
 
 // SealedMax implements connectors.Writer.

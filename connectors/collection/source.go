@@ -94,8 +94,14 @@ func (s *Source[T]) index(splitID string) (int, error) {
 }
 
 // NewEnumerator implements connectors.Source.
-func (s *Source[T]) NewEnumerator(*connectors.EnumeratorContext) (connectors.Enumerator, error) {
-	return enumerator{parts: len(s.parts)}, s.err
+func (s *Source[T]) NewEnumerator(ctx *connectors.EnumeratorContext) (connectors.Enumerator, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	if r := ctx.Restored; r != nil && (len(r) != 1 || r[0] != positionVersion) {
+		return nil, fmt.Errorf("state %.40x of a collection is not of version %d", r, positionVersion)
+	}
+	return enumerator{parts: len(s.parts)}, nil
 }
 
 type enumerator struct{ parts int }

@@ -3,19 +3,17 @@ package connectortest
 import (
 	"context"
 	"fmt"
-	"io"
-	"log/slog"
-	"math/rand/v2"
-	"slices"
+	"runtime/pprof"
+	"sync"
 	"testing"
 
 	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/connectors"
 	"github.com/leatstream/leat/dataflow"
-	"github.com/leatstream/leat/internal/clock"
 )
 
-// SinkCase is an exactly-once sink with a way to look at what it made visible.
+// SinkCase is a sink with a way to look at what it made visible. All checks
+// write to one place, one after the other, each rows of its own.
 type SinkCase[T any] struct {
 	// New returns the sink, as each run of main would; all write to one place.
 	New func() connectors.SinkOf[T]
@@ -25,119 +23,172 @@ type SinkCase[T any] struct {
 	Visible func() []T
 	// Key tells rows apart.
 	Key func(T) string
+	// Refused returns a row that the writer refuses for good (it does not
+	// encode); nil: it takes all.
+	Refused func() T
+	// AtLeastOnce says that the sink takes no part in two-phase commit: what
+	// was written is there after Prepare, perhaps earlier, and some of it
+	// twice after a failure.
+	AtLeastOnce bool
+	// Steps is the length of the longest check; default 60.
+	Steps int
 }
 
-// TestSink checks that rows are visible exactly once, after their checkpoint
-// was committed, whatever fails between.
+// TestSink runs SinkChecks.
 func TestSink[T any](t *testing.T, c SinkCase[T]) {
-	t.Run("crashes at every step", func(t *testing.T) {
-		r := &sinkRun[T]{t: t, c: c, rng: rand.New(rand.NewPCG(1, 2))}
-		r.run()
-	})
+	t.Helper()
+	test(t, SinkChecks[T](), c)
 }
+
+// SinkChecks are what sinks promise: rows are visible exactly once, after
+// their checkpoint was committed, whatever fails between. Of a sink that is
+// AtLeastOnce they ask what it promises.
+func SinkChecks[T any]() []Check[SinkCase[T]] {
+	var out []Check[SinkCase[T]]
+	for i, c := range []struct {
+		name string
+		fn   func(r *sinkRun[T])
+	}{
+		{"describes itself the same each time", describesSink[T]},
+		{"keeps rows once through crashes at every step", crashesEverywhere[T]},
+		{"shows nothing before its commit", showsNothingEarly[T]},
+		{"adds nothing to what is prepared", sealsAtPrepare[T]},
+		{"commits again without effect", commitsAgain[T]},
+		{"recovers at any parallelism", recoversAnywhere[T]},
+		{"prepares nothing without rows", preparesNothing[T]},
+		{"commits what an aborted checkpoint had prepared with the next one", commitsSkipped[T]},
+		{"holds as many prepared checkpoints as it says", holdsSealed[T]},
+		{"commits while rows are written", commitsBesideWrites[T]},
+		{"tells the lives of a job apart", tellsLivesApart[T]},
+		{"takes batches of any size", takesAnyBatch[T]},
+		{"refuses committables that it did not write", refusesCommittables[T]},
+		{"sets aside rows that it refuses", rejectsRows[T]},
+		{"closes at any time", closesSinkAnytime[T]},
+	} {
+		out = append(out, checkOf(c.name, func(p *probe, s SinkCase[T]) {
+			if s.Steps == 0 {
+				s.Steps = stepsDefault
+			}
+			// The rows, checkpoints and attempts of each check are its own.
+			n := i + 1
+			r := &sinkRun[T]{p: p, c: s, first: n * rowsPerCheck, life: dataflow.Incarnation(fmt.Sprintf("%012x", n))}
+			r.next, r.settled, r.cp, r.attempt = r.first, r.first, dataflow.CheckpointID(n*1000), dataflow.Attempt(n*1000)
+			p.later(r.drop)
+			c.fn(r)
+			// What is left open is aborted, as by the next start of the job.
+			r.restart(1, nil)
+			r.close()
+		}))
+	}
+	return out
+}
+
+const (
+	stepsDefault = 60
+	rowsPerCheck = 1_000_000
+)
 
 // sinkRun drives the writers of a sink like the engine does.
 type sinkRun[T any] struct {
-	t    *testing.T
-	c    SinkCase[T]
-	rng  *rand.Rand
-	next int // row to write
+	p     *probe
+	c     SinkCase[T]
+	first int // row of the check
+	next  int // row to write
 
-	writers []connectors.Writer
+	writers []*writer
+	life    dataflow.Incarnation
 	attempt dataflow.Attempt
 	cp      dataflow.CheckpointID
-	// saved are the committables of the last committed checkpoint, and settled
-	// the rows that it covers.
-	saved   []connectors.Committable
+	// settled are the rows before it that committed checkpoints cover.
 	settled int
 }
 
-const sinkSteps = 60
-
-func (r *sinkRun[T]) run() {
-	r.t.Helper()
-	r.open(2, nil)
-	for range sinkSteps {
-		r.write(1 + r.rng.IntN(20))
-		fate := r.rng.IntN(5)
-		if fate == 0 { // before the checkpoint: what was written is lost
-			r.crash()
-			continue
-		}
-		prepared := r.prepare(false)
-		if fate == 1 { // prepared, but the checkpoint failed: rolled back
-			r.crash()
-			continue
-		}
-		r.saved, r.settled = prepared, r.next
-		if fate == 2 { // the checkpoint is committed, the effects are not
-			r.crash()
-			r.expect()
-			continue
-		}
-		r.commit(prepared)
-		r.expect()
-		if fate == 3 { // all done: Recover commits once more
-			r.crash()
-			r.expect()
-		}
-	}
-	r.saved, r.settled = r.prepare(true), r.next
-	r.commit(r.saved)
-	r.commit(r.saved)
-	r.expect()
-	r.close()
+// writer is one that is open.
+type writer struct {
+	connectors.Writer
+	woken waker
+	// refused counts the rows that it did not take.
+	refused int
 }
 
+// open makes the writers of an attempt and lets them recover.
 func (r *sinkRun[T]) open(parallelism int, prepared []connectors.Committable) {
-	r.t.Helper()
 	r.attempt++
 	for i := range parallelism {
-		w, err := r.c.New().NewWriter(&connectors.WriterContext{
-			Info:  dataflow.TaskInfo{Job: "job", JobName: "job", UID: "sink", Subtask: i, Parallelism: parallelism, MaxParallelism: 8, Attempt: r.attempt},
-			Clock: clock.Real{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Wake: func() {},
-			Counter: func(string) func(int64) { return func(int64) {} }, Incarnation: "life", TxnPool: 4 * parallelism,
-		})
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		if err := w.Recover(r.t.Context(), prepared); err != nil {
-			r.t.Fatal(err)
-		}
-		r.writers = append(r.writers, w)
+		r.writers = append(r.writers, r.openOne(i, parallelism, prepared, true))
 	}
 }
 
-func (r *sinkRun[T]) write(n int) {
-	r.t.Helper()
-	for range n {
-		w := r.writers[r.rng.IntN(len(r.writers))]
-		b := columnar.NewBatch([]T{r.c.Row(r.next)}, []int64{int64(r.next)})
-		if err := w.Write(b); err != nil {
-			r.t.Fatal(err)
+func (r *sinkRun[T]) openOne(subtask, parallelism int, prepared []connectors.Committable, rejects bool) *writer {
+	w := &writer{woken: newWaker()}
+	ctx := NewWriterContext(subtask, parallelism, w.woken.wake)
+	ctx.Info = info(subtask, parallelism, r.attempt)
+	ctx.Incarnation = r.life
+	if rejects {
+		ctx.Reject = func(b *columnar.Batch, i int, err error) {
+			if err == nil {
+				r.p.err = fmt.Errorf("row %d was rejected without an error", i)
+			}
+			_ = b.Rows.([]T)[i] // the row is still there
+			w.refused++
 		}
+	}
+	var err error
+	w.Writer, err = r.c.New().NewWriter(ctx)
+	r.p.must(err, "NewWriter")
+	if err := w.Recover(r.p.ctx, prepared); err != nil {
+		_ = w.Close()
+		r.p.failf("Recover: %w", err)
+	}
+	return w
+}
+
+// writeTo writes rows as one batch.
+func (r *sinkRun[T]) writeTo(w *writer, rows int) {
+	batch, times := make([]T, rows), make([]int64, rows)
+	for i := range batch {
+		batch[i], times[i] = r.c.Row(r.next), int64(r.next)
 		r.next++
 	}
+	r.p.must(r.put(w, columnar.NewBatch(batch, times)), "Write")
+}
+
+func (r *sinkRun[T]) put(w *writer, b *columnar.Batch) error {
+	for !w.Ready() {
+		if !w.woken.wait(r.p) {
+			r.p.failf("the writer is not Ready and did not call Wake for %s", quietWait)
+		}
+	}
+	return w.Write(b)
 }
 
 func (r *sinkRun[T]) prepare(final bool) []connectors.Committable {
-	r.t.Helper()
 	r.cp++
 	var all []connectors.Committable
 	for _, w := range r.writers {
-		p, err := w.Prepare(r.t.Context(), r.cp, final)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		for _, c := range p {
-			all = append(all, connectors.Committable{Owner: c.Owner, Data: slices.Clone(c.Data)})
-		}
+		all = append(all, r.prepareOne(w, final)...)
 	}
 	return all
 }
 
+func (r *sinkRun[T]) prepareOne(w *writer, final bool) []connectors.Committable {
+	p, err := w.Prepare(r.p.ctx, r.cp, final)
+	r.p.must(err, "Prepare")
+	if r.c.AtLeastOnce && len(p) > 0 {
+		r.p.failf("a sink that is AtLeastOnce prepared %d committables", len(p))
+	}
+	var out []connectors.Committable
+	for _, c := range p {
+		if c.Owner < 0 {
+			r.p.failf("the owner of a committable is %d", c.Owner)
+		}
+		// What is stored is a copy: its memory may be used again.
+		out = append(out, connectors.Committable{Owner: c.Owner, Data: append([]byte(nil), c.Data...)})
+	}
+	return out
+}
+
 func (r *sinkRun[T]) commit(all []connectors.Committable) {
-	r.t.Helper()
 	for i, w := range r.writers {
 		var mine []connectors.Committable
 		for _, c := range all {
@@ -145,46 +196,78 @@ func (r *sinkRun[T]) commit(all []connectors.Committable) {
 				mine = append(mine, c)
 			}
 		}
-		if err := w.Commit(context.Background(), mine); err != nil {
-			r.t.Fatal(err)
-		}
+		// The engine commits on a goroutine of its own.
+		var err error
+		var wg sync.WaitGroup
+		wg.Go(func() { err = w.Commit(r.p.ctx, mine) })
+		wg.Wait()
+		r.p.must(err, "Commit")
 	}
 }
 
-// crash goes back to the last committed checkpoint at another parallelism:
-// rows after it are written again.
-func (r *sinkRun[T]) crash() {
-	r.t.Helper()
+// restart goes back to the last committed checkpoint: rows after it are
+// written again.
+func (r *sinkRun[T]) restart(parallelism int, prepared []connectors.Committable) {
 	r.close()
 	r.next = r.settled
-	r.open(1+r.rng.IntN(3), r.saved)
+	r.open(parallelism, prepared)
 }
 
 func (r *sinkRun[T]) close() {
-	r.t.Helper()
-	for _, w := range r.writers {
-		if err := w.Close(); err != nil {
-			r.t.Fatal(err)
-		}
-	}
+	writers := r.writers
 	r.writers = nil
+	for _, w := range writers {
+		r.p.must(w.Close(), "Close of a writer")
+	}
 }
 
-// expect checks that exactly the settled rows are visible.
-func (r *sinkRun[T]) expect() {
-	r.t.Helper()
-	seen := make(map[string]int)
-	for _, v := range r.c.Visible() {
-		seen[r.c.Key(v)]++
-	}
-	for i := range r.settled {
-		k := r.c.Key(r.c.Row(i))
-		if seen[k] != 1 {
-			r.t.Fatalf("row %d (%s) is visible %d times after checkpoint %d", i, k, seen[k], r.cp)
+// drop closes what a check that failed has left.
+func (r *sinkRun[T]) drop() {
+	for _, w := range r.writers {
+		if err := w.Close(); err != nil && r.p.err == nil {
+			r.p.err = fmt.Errorf("closing a writer: %w", err)
 		}
-		delete(seen, k)
-	}
-	if len(seen) > 0 {
-		r.t.Fatalf("rows that were never settled are visible: %s", fmt.Sprint(seen))
 	}
 }
+
+// expect checks that exactly the rows before settled are visible, of those
+// that this check wrote.
+func (r *sinkRun[T]) expect(when string) {
+	index := make(map[string]int)
+	for i := r.first; i < r.next; i++ {
+		index[r.c.Key(r.c.Row(i))] = i
+	}
+	seen := make(map[int]int)
+	for _, v := range r.visible() {
+		if i, ok := index[r.c.Key(v)]; ok {
+			seen[i]++
+		}
+	}
+	for i := r.first; i < r.next; i++ {
+		n, want := seen[i], 0
+		if i < r.settled {
+			want = 1
+		}
+		if r.c.AtLeastOnce && (n >= want) {
+			continue
+		}
+		if n != want {
+			r.p.failf("%s, row %d (%s) of %d is visible %d times, want %d", when, i-r.first, r.c.Key(r.c.Row(i)), r.next-r.first, n, want)
+		}
+	}
+}
+
+// visible looks from outside: what the looking leaves behind is not the
+// sink's.
+func (r *sinkRun[T]) visible() (rows []T) {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		pprof.SetGoroutineLabels(context.Background())
+		rows = r.c.Visible()
+	})
+	wg.Wait()
+	return rows
+}
+
+// settle says that all rows written so far are to be there.
+func (r *sinkRun[T]) settle() { r.settled = r.next }

@@ -125,8 +125,14 @@ func (s *Source[T]) rows(split int) int64 {
 }
 
 // NewEnumerator implements connectors.Source.
-func (s *Source[T]) NewEnumerator(*connectors.EnumeratorContext) (connectors.Enumerator, error) {
-	return enumerator{splits: s.cfg.Splits}, s.err
+func (s *Source[T]) NewEnumerator(ctx *connectors.EnumeratorContext) (connectors.Enumerator, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	if r := ctx.Restored; r != nil && (len(r) != 1 || r[0] != positionVersion) {
+		return nil, fmt.Errorf("state %.40x of generated rows is not of version %d", r, positionVersion)
+	}
+	return enumerator{splits: s.cfg.Splits}, nil
 }
 
 type enumerator struct{ splits int }

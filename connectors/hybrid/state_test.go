@@ -7,8 +7,33 @@ import (
 
 	"github.com/leatstream/leat/connectors"
 	"github.com/leatstream/leat/connectors/collection"
+	"github.com/leatstream/leat/connectors/connectortest"
 	"github.com/leatstream/leat/connectors/hybrid"
 )
+
+// TestSourceConforms reads three collections in turn.
+func TestSourceConforms(t *testing.T) {
+	t.Parallel()
+	parts := [][]int{{1, 2, 3, 4, 5, 6, 7}, {}, {10}}
+	for name, endless := range map[string]bool{"bounded": false, "endless": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			connectortest.TestSource(t, connectortest.SourceCase[int]{
+				New: func() connectors.SourceOf[int] {
+					last := collection.Slice(8, 9).BatchRows(1)
+					if endless {
+						last = last.Endless()
+					}
+					return hybrid.New(collection.Partitions(parts...).BatchRows(2), collection.Partitions([]int{}, []int{11, 12}), last)
+				},
+				Rows: map[string][]int{
+					"0/part-0": parts[0], "0/part-1": nil, "0/part-2": parts[2], "1/part-0": nil, "1/part-1": {11, 12}, "2/part-0": {8, 9},
+				},
+				Endless: endless,
+			})
+		})
+	}
+}
 
 // step reads the first of two sources and makes the step to the second one.
 func step(t *testing.T) (src *hybrid.Source[int], e connectors.StagedEnumerator) {
