@@ -12,6 +12,10 @@ import (
 // its state and metrics, Process handles a row.
 type RowProcessor[T, R any] = rowop.RowProcessor[T, R]
 
+// RowFinisher is a RowProcessor, or one of two streams, with a method Finish
+// that is called at the end of input.
+type RowFinisher[R any] = rowop.RowFinisher[R]
+
 // RowContext is what a RowProcessor may use.
 type RowContext[R any] = rowop.RowContext[R]
 

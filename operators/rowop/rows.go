@@ -2,6 +2,7 @@ package rowop
 
 import (
 	"github.com/leatstream/leat/columnar"
+	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/operators"
 	"github.com/leatstream/leat/operators/setaside"
 )
@@ -12,6 +13,15 @@ import (
 type RowProcessor[T, R any] interface {
 	Open(ctx *RowContext[R]) error
 	Process(ctx *RowContext[R], v T) error
+}
+
+// RowFinisher is a processor of rows without keys that acts at the end of
+// input: Finish is called once in each subtask, after the last row and before
+// the last checkpoint. What it emits has no event time. A job that is stopped
+// with a drain has its end there. After a restore from that checkpoint it is
+// called again: state says what it has done.
+type RowFinisher[R any] interface {
+	Finish(ctx *RowContext[R]) error
 }
 
 // CoRowProcessor is a RowProcessor over two streams.
@@ -97,6 +107,7 @@ type plainSide[R any] interface {
 
 var (
 	_ operators.WatermarkHandler = (*plain[int])(nil)
+	_ operators.EndHandler       = (*plain[int])(nil)
 	_ operators.Snapshotter      = (*plain[int])(nil)
 	_ operators.Positioner       = (*plain[int])(nil)
 )
@@ -132,6 +143,30 @@ func (o *plain[R]) Process(input int, b *columnar.Batch) error {
 // Watermark implements operators.WatermarkHandler: the context tells it.
 func (o *plain[R]) Watermark(wm int64) (bool, error) {
 	o.ctx.watermark = wm
+	return true, nil
+}
+
+// End implements operators.EndHandler.
+func (o *plain[R]) End() (bool, error) {
+	f, ok := o.user.(RowFinisher[R])
+	if !ok {
+		return true, nil
+	}
+	o.ctx.time, o.ctx.out.known = dataflow.TimeNone, false
+	o.ctx.out.at(dataflow.TimeNone, false)
+	if o.ctx.tray == nil {
+		if err := f.Finish(&o.ctx); err != nil {
+			return true, err
+		}
+	} else {
+		o.ctx.begin()
+		if err := f.Finish(&o.ctx); err != nil {
+			o.ctx.failed(setaside.Record{Time: dataflow.TimeNone}, err)
+		} else {
+			o.ctx.done()
+		}
+	}
+	o.ctx.flush()
 	return true, nil
 }
 
