@@ -43,7 +43,7 @@ type TriggerSpec struct {
 func Trigger(t TriggerSpec) WindowOption {
 	return func(c *windowConfig) {
 		if t.trigger == nil && len(t.faults) == 0 {
-			c.faults = append(c.faults, "the trigger is empty: use one of stream.OnCount, OnEventTimeEvery, OnProcessingTimeEvery, OnDelta, CustomTrigger")
+			c.faults = append(c.faults, "the trigger is empty: use one of stream.OnCount, OnClose, OnEventTimeEvery, OnProcessingTimeEvery, OnDelta, CustomTrigger")
 			return
 		}
 		c.triggers = append(c.triggers, t)

@@ -89,7 +89,8 @@ func single[K comparable, T, A, O any](w *WindowedStream[K, T], x windowParts[T]
 	cfg := window.SingleConfig[K, T, A, O]{
 		Key: w.keyed.key, Hasher: w.keyed.hasher, KeyCodec: w.keyed.codec,
 		Assigner: x.assigner, Merging: w.plan.merging, Clock: w.assign.clock, Untimed: w.plan.untimed,
-		Lateness: w.cfg.lateness.Milliseconds(), Trigger: x.trigger, Evictor: x.evictor,
+		Lateness: w.cfg.lateness.Milliseconds(), Delay: w.plan.delay.Milliseconds(),
+		Trigger: x.trigger, Evictor: x.evictor,
 		Fold: fold, Function: fn,
 	}
 	if keepRows || cfg.Evictor != nil || cfg.Merging && fold.Merge == nil {
@@ -167,8 +168,11 @@ func foldOf[T, A, R any](e *Env, where string, agg Aggregator[T, A, R]) (fold wi
 func aggregate[K comparable, T, A, O any](w *WindowedStream[K, T], op, where string, fold window.Fold[T, A], ok bool, result func(K, Window, *A) O, opts []Option) *DataStream[O] {
 	out := rowTypeOf[O](w.keyed.stream.env, where)
 	var f operators.Factory
+	var err error
 	switch x, sound := partsOf(w); {
 	case !sound || !ok:
+	case w.plan.rolling:
+		f, err = rollingFold(w, fold, result)
 	case w.plan.tables && (w.assign.panes() == nil || fold.Merge != nil):
 		f = window.Aggregate(config[K, T, O](w), fold, result)
 	case w.plan.sessions && fold.Merge != nil:
@@ -177,11 +181,10 @@ func aggregate[K comparable, T, A, O any](w *WindowedStream[K, T], op, where str
 			Key: w.keyed.key, Hasher: w.keyed.hasher, KeyCodec: w.keyed.codec,
 		}, fold, result)
 	default:
-		var err error
 		f, err = single(w, x, fold, false, func() window.Function[K, A, O] { return &foldedWindow[K, A, O]{result: result} })
-		if err != nil {
-			w.keyed.stream.env.fail(where, "%w", err)
-		}
+	}
+	if err != nil {
+		w.keyed.stream.env.fail(where, "%w", err)
 	}
 	return addWindow[K, T, O](w, op, where, out, f, opts)
 }
@@ -234,19 +237,18 @@ func ProcessWindow[K comparable, T, R any](w *WindowedStream[K, T], fn func(key 
 		e.fail(where, "the function of ProcessWindow is nil")
 	}
 	rows, err := codec.Of[T]()
-	if err != nil {
-		e.fail(where, "%w", err)
-	}
 	var f operators.Factory
 	switch x, sound := partsOf(w); {
 	case !sound || err != nil:
+	case w.plan.rolling:
+		f, err = rollingRows(w, fn)
 	case w.plan.tables && w.assign.panes() == nil:
 		f = window.Process(config[K, T, R](w), rows, fn)
 	default:
 		f, err = single(w, x, keptRows[T](), true, func() window.Function[K, []T, R] { return &rowsOfWindow[K, T, R]{fn: fn} })
-		if err != nil {
-			e.fail(where, "%w", err)
-		}
+	}
+	if err != nil {
+		e.fail(where, "%w", err)
 	}
 	return addWindow[K, T, R](w, "process-window", where, out, f, opts)
 }

@@ -33,6 +33,7 @@ const (
 	kindGlobal
 	kindCount
 	kindCustom
+	kindRolling
 )
 
 // AssignerOption sets an option of an assigner.

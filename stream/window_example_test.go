@@ -54,6 +54,33 @@ func ExampleCumulative() {
 	// bob 00:00-02:00 18
 }
 
+// The rows of a user that are at most half a minute apart.
+func ExampleRolling() {
+	env := stream.NewEnv()
+	win := byUser(env).Window(stream.Rolling(30 * time.Second))
+	show(env, stream.AggregateWindow(win, sumN{}, clickRow, stream.UID("sums")))
+	// Output:
+	// ann 00:29-00:59 4
+	// ann 00:31-01:01 12
+	// ann 00:59-01:29 8
+	// ann 01:40-02:10 32
+	// ann 59:35-00:05 1
+	// bob 01:29-01:59 16
+	// bob 59:40-00:10 2
+}
+
+func ExampleOnClose() {
+	env := stream.NewEnv()
+	win := byUser(env).Window(stream.Tumbling(time.Minute), stream.AllowedLateness(time.Minute), stream.Trigger(stream.OnClose()))
+	show(env, stream.AggregateWindow(win, sumN{}, clickRow, stream.UID("sums")))
+	// Output:
+	// ann 00:00-01:00 5
+	// ann 01:00-02:00 8
+	// ann 02:00-03:00 32
+	// bob 00:00-01:00 2
+	// bob 01:00-02:00 16
+}
+
 func ExampleIn() {
 	berlin, err := time.LoadLocation("Europe/Berlin")
 	if err != nil {

@@ -66,6 +66,17 @@ func assignerFaults() []windowFault {
 		{"GlobalWindows never have a result by themselves: add stream.Trigger", windowing(stream.GlobalWindows())},
 		{"no row is late in a window without event time", windowing(stream.Count(3), stream.AllowedLateness(time.Second))},
 		{"no row is late in a window without event time", windowing(stream.Tumbling(time.Second, stream.ByProcessingTime()), stream.AllowedLateness(time.Second))},
+		{"rolling window of -1s is negative", windowing(stream.Rolling(-time.Second))},
+		{"a rolling window (rolling 1s of processing time offset 0ms) is of event time", windowing(stream.Rolling(time.Second, stream.ByProcessingTime()))},
+		{"takes no trigger but OnCount(1) and OnClose, not OnCount(2): use Sliding", windowing(stream.Rolling(time.Second), stream.Trigger(stream.OnCount(2)))},
+		{"takes no trigger but OnCount(1) and OnClose, not Purging OnCount(1)", windowing(stream.Rolling(time.Second), stream.Trigger(stream.Purging(stream.OnCount(1))))},
+		{"has 2 triggers: a window has one", windowing(stream.Rolling(time.Second), stream.Trigger(stream.OnCount(1)), stream.Trigger(stream.OnClose()))},
+		{"a rolling window (rolling 1s offset 0ms) takes no evictor", windowing(stream.Rolling(time.Second), stream.Evictor(stream.KeepLast(1)))},
+		{"GlobalWindows never close", windowing(stream.GlobalWindows(), stream.Trigger(stream.OnClose()))},
+		{"trigger OnClose waits for event time in a window of processing time", windowing(stream.Tumbling(time.Second, stream.ByProcessingTime()), stream.Trigger(stream.OnClose()))},
+		{"ProcessWindowWith keeps windows one by one, which rolling windows (rolling 1s offset 0ms) are not", func(k *stream.KeyedStream[string, click]) {
+			stream.ProcessWindowWith(k.Window(stream.Rolling(time.Second)), &changes{}, stream.UID("x"))
+		}},
 		{"Offset is for tumbling, sliding and cumulative windows, not session", windowing(stream.Session(time.Second, stream.Offset(time.Second)))},
 	}
 }
@@ -200,6 +211,7 @@ func TestWindowsManyWays(t *testing.T) {
 		"sliding":    {stream.Sliding(time.Second, 250*time.Millisecond, stream.Offset(30*time.Millisecond)), slide, []string{"merged", "rows"}},
 		"cumulative": {stream.Cumulative(time.Second, 250*time.Millisecond), step, []string{"merged", "unmerged"}},
 		"session":    {stream.Session(90 * time.Millisecond), sessionMarks(marks, 90), []string{"merged", "rows"}},
+		"rolling":    {stream.Rolling(90 * time.Millisecond), rollingMarks(marks, 90), []string{"merged", "unmerged", "rows"}},
 		"custom": {stream.CustomWindows(func(dst []stream.Window, _ mark, at int64) []stream.Window {
 			for _, s := range stepSpans(at) {
 				dst = append(dst, stream.WindowOf(s.start, s.end))
@@ -220,6 +232,31 @@ func TestWindowsManyWays(t *testing.T) {
 			})
 		}
 	}
+}
+
+// rollingMarks makes a window that ends with each mark, and one after it, and
+// keeps those that are not empty.
+func rollingMarks(marks []mark, apart int64) []markTotal {
+	starts := make(map[span]bool)
+	for _, m := range marks {
+		for _, start := range []int64{m.Millis - apart, m.Millis + 1} {
+			starts[span{start, start + apart + 1}] = true
+		}
+	}
+	all := wantMarks(marks, func(at int64) (in []span) {
+		for s := range starts {
+			if s.start <= at && at < s.end {
+				in = append(in, s)
+			}
+		}
+		return in
+	})
+	// A window is made by a mark of its key.
+	return slices.DeleteFunc(all, func(w markTotal) bool {
+		return !slices.ContainsFunc(marks, func(m mark) bool {
+			return m.Key == w.Key && (m.Millis == w.End-1 || m.Millis == w.Start-1)
+		})
+	})
 }
 
 // sessionMarks sorts the marks of each key and cuts where there is a gap.

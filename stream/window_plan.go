@@ -2,6 +2,7 @@ package stream
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/leatstream/leat/operators/window"
 )
@@ -15,6 +16,10 @@ type windowPlan struct {
 	sessions bool // sessions with the default trigger
 	merging  bool
 	untimed  bool
+	rolling  bool          // rolling windows
+	each     bool          // of which each row shows what it changes
+	once     bool          // or which are shown at their close
+	delay    time.Duration // of watermarks, for results at the close
 	trigger  TriggerSpec
 	evictor  any // keepLast, keepRecent, window.Evictor[T] or nil
 	faults   []string
@@ -35,6 +40,10 @@ func planOf(a WindowAssigner, cfg windowConfig, untimedSource string) windowPlan
 	}
 	if untimedSource != "" && !p.untimed && !a.clock {
 		untimed("")
+	}
+	if a.kind == kindRolling {
+		p.rollingPlan(a, cfg)
+		return p
 	}
 	if len(p.faults) > 0 {
 		return p
@@ -72,6 +81,9 @@ func (p *windowPlan) triggers(a WindowAssigner, cfg windowConfig) (timed bool) {
 	case n == 1:
 		p.trigger = cfg.triggers[0]
 		p.faults = append(p.faults, p.trigger.faults...)
+		if _, is := p.trigger.trigger.(onClose); is {
+			p.close(a, cfg)
+		}
 		if p.trigger.timed && a.clock {
 			p.fault("trigger %s waits for event time in a window of processing time (%s)", p.trigger.text, a.text)
 		}
@@ -118,6 +130,9 @@ type windowParts[T any] struct {
 func partsOf[K comparable, T any](w *WindowedStream[K, T]) (x windowParts[T], ok bool) {
 	if len(w.plan.faults) > 0 || w.keyed.codec == nil {
 		return x, false
+	}
+	if w.plan.rolling {
+		return x, true // it needs none
 	}
 	var zero T
 	a, e := w.assign, w.keyed.stream.env

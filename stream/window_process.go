@@ -33,8 +33,11 @@ func ProcessWindowWith[K comparable, T, R any](w *WindowedStream[K, T], processo
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
 		e.fail(where, "processor %T is no pointer to a struct: each subtask needs a copy of it", processor)
 	}
+	if w.plan.rolling {
+		e.fail(where, "ProcessWindowWith keeps windows one by one, which rolling windows (%s) are not: use ProcessWindow", w.assign.text)
+	}
 	var f operators.Factory
-	if x, sound := partsOf(w); sound {
+	if x, sound := partsOf(w); sound && !w.plan.rolling {
 		var err error
 		f, err = single(w, x, keptRows[T](), true, func() window.Function[K, []T, R] {
 			c := reflect.New(v.Type().Elem())

@@ -28,6 +28,15 @@ func TablesOf[A, T any]() []state.Descriptor {
 	}
 }
 
+// RollingTables describes the tables of rolling windows with accumulators A.
+func RollingTables[A any]() []state.Descriptor {
+	keys := must(codec.Of[rollingKey]())
+	return []state.Descriptor{
+		{Name: tableRollingKeys, Schema: keys.Schema(), Fixed: keys.Fixed()},
+		{Name: tableRolling, Schema: must(codec.Of[A]()).Schema(), Sub: true},
+	}
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)

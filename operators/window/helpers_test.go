@@ -21,7 +21,12 @@ func entries(s *operatortest.Subtask, table string) int {
 // noState fails unless all tables are empty.
 func noState(t *testing.T, s *operatortest.Subtask) {
 	t.Helper()
-	tables := window.TablesOf[total, sale]()
+	empty(t, s, window.TablesOf[total, sale]())
+}
+
+// empty fails unless tables are.
+func empty(t *testing.T, s *operatortest.Subtask, tables []state.Descriptor) {
+	t.Helper()
 	for _, d := range tables {
 		if n := must(s.State.Table(d)).Len(); n != 0 {
 			t.Fatalf("subtask %d still has %d entries in %s after the end", s.Index, n, d.Name)

@@ -49,8 +49,10 @@ type SingleConfig[K comparable, T, A, O any] struct {
 	// Untimed: rows need no event time.
 	Untimed  bool
 	Lateness int64
-	Trigger  Trigger[T]
-	Evictor  Evictor[T] // needs Rows; may be nil
+	// Delay is how much older than the watermark results are, in milliseconds.
+	Delay   int64
+	Trigger Trigger[T]
+	Evictor Evictor[T] // needs Rows; may be nil
 
 	// Fold makes the accumulator. With Rows, rows are kept, and folded when
 	// the window fires; its Codec is not used.
@@ -108,6 +110,7 @@ type single[K comparable, T, A, O any] struct {
 var (
 	_ operators.WatermarkHandler = (*single[int, int, int, int])(nil)
 	_ operators.EndHandler       = (*single[int, int, int, int])(nil)
+	_ operators.WatermarkDelayer = (*single[int, int, int, int])(nil)
 	_ operators.Snapshotter      = (*single[int, int, int, int])(nil)
 	_ operators.Positioner       = (*single[int, int, int, int])(nil)
 )

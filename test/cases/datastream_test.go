@@ -18,6 +18,7 @@ func datastreamPrograms() map[string]program {
 		"count-news-clicks":   countNewsClicks,
 		"session-windowing":   sessionWindowing,
 		"top-speed-windowing": topSpeedWindowing,
+		"e2e-stream-sql-kill": overThenJoin,
 	}
 }
 

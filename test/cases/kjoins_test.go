@@ -70,13 +70,17 @@ func source(env *stream.Env, uid string) *stream.DataStream[entry] {
 }
 
 func streamStream(t *testing.T, c *file, joiner stream.Joiner[string, string, joinedRow]) {
+	streamStreamWithin(t, c, stream.Between(-15*time.Second, 15*time.Second).Grace(5*time.Second), joiner)
+}
+
+func streamStreamWithin(t *testing.T, c *file, within stream.Interval, joiner stream.Joiner[string, string, joinedRow]) {
+	t.Helper()
 	stepped{
 		build: func(env *stream.Env) {
 			value := func(e entry) string { return e.Value }
 			one := func(string) string { return "" }
 			left := stream.KeyBy(stream.Map(source(env, "left").Filter(present), value), one)
 			right := stream.KeyBy(stream.Map(source(env, "right").Filter(present), value), one)
-			within := stream.Between(-15*time.Second, 15*time.Second).Grace(5 * time.Second)
 			stream.IntervalJoin(left, right, within, joiner, stream.UID("join")).
 				To(streamtest.Sink[joinedRow](), stream.UID("out"))
 		},

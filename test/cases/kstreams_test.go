@@ -1,6 +1,7 @@
 package cases_test
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/leatstream/leat/stream"
@@ -10,6 +11,7 @@ import (
 // kstreamsPrograms are programs of Kafka Streams' documentation and tests.
 func kstreamsPrograms() map[string]program {
 	programs := joinPrograms()
+	maps.Copy(programs, suppressPrograms())
 	programs["wordcount-quickstart"] = wordCountUpdates
 	return programs
 }

@@ -13,8 +13,17 @@ import (
 // ownPrograms are programs of the cases in testdata.
 func ownPrograms() map[string]program {
 	return map[string]program{
-		"tumbling-late": tumblingLate,
-		"sum-per-key":   sumPerKey,
+		"tumbling-late":       tumblingLate,
+		"sum-per-key":         sumPerKey,
+		"session-dynamic-gap": sessionDynamicGap,
+		"cumulative":          cumulative,
+		"count-windows":       countWindows,
+		"suppress-size":       suppressSize,
+		"interval-outer-late": intervalOuterLate,
+		"temporal-join":       temporalJoin,
+		"fk-join-left-tombstones": func(t *testing.T, c *file) {
+			foreignKey(t, c, stream.LeftOuter(foreignLeft))
+		},
 	}
 }
 
