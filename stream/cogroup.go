@@ -26,8 +26,8 @@ type sided[L, R any] struct {
 // CoGroup cuts two streams into the same windows and calls fn for each window
 // and key that has rows of either, with all of them in order of arrival. emit
 // is valid during the call only. A result has the last instant of its window.
-// Rows that come too late for their windows are dropped and counted. It is
-// stateful.
+// Rows that come too late for their windows go to LateLeft and LateRight, or
+// are dropped and counted. It is stateful.
 func CoGroup[K comparable, L, R, O any](left *KeyedStream[K, L], right *KeyedStream[K, R], assigner WindowAssigner, fn func(key K, win Window, left []L, right []R, emit func(O)), opts ...CoGroupOption) *DataStream[O] {
 	where := callSite()
 	if fn == nil {
@@ -81,7 +81,7 @@ func coGroup[K comparable, L, R, O any](left *KeyedStream[K, L], right *KeyedStr
 		return left.key(s.Left)
 	})
 	win := both.Window(assigner, c.window...)
-	return ProcessWindow(win, func(k K, w Window, rows []sided[L, R], emit func(O)) {
+	out := ProcessWindow(win, func(k K, w Window, rows []sided[L, R], emit func(O)) {
 		var ls []L
 		var rs []R
 		for _, s := range rows {
@@ -93,6 +93,36 @@ func coGroup[K comparable, L, R, O any](left *KeyedStream[K, L], right *KeyedStr
 		}
 		fn(k, w, ls, rs, emit)
 	}, c.node...)
+	out.late = func(right bool) any {
+		if right {
+			return FlatMap(win.Late(), func(s sided[L, R], emit func(R)) {
+				if s.IsRight {
+					emit(s.Right)
+				}
+			})
+		}
+		return FlatMap(win.Late(), func(s sided[L, R], emit func(L)) {
+			if !s.IsRight {
+				emit(s.Left)
+			}
+		})
+	}
+	return out
+}
+
+// lateSides makes the stream of late rows of the left or the right side.
+type lateSides func(right bool) any
+
+const noJoinOf = "late rows are asked of something that is no join of that input by time: give the stream that the join returned, and its input"
+
+// lateOfWindows is lateOf for a join of windows.
+func lateOfWindows[T, O any](joined *DataStream[O], of *DataStream[T], right bool, where string) *DataStream[T] {
+	d, ok := joined.late(right).(*DataStream[T])
+	if !ok {
+		joined.env.fail(where, noJoinOf)
+		return &DataStream[T]{env: joined.env, typ: of.typ}
+	}
+	return d
 }
 
 // unkeyed returns the stream as it was before KeyBy.

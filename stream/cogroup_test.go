@@ -93,6 +93,25 @@ func TestWindowJoinManyWays(t *testing.T) {
 	}})
 }
 
+// TestLateRowsOfWindowJoins: a row of either side that is behind the lateness
+// goes to its side, one within it makes the result come again.
+func TestLateRowsOfWindowJoins(t *testing.T) {
+	t.Parallel()
+	streamtest.Check(t, streamtest.Case{Timing: streamtest.InOrder, Build: func(b *streamtest.Bench) {
+		// The watermark of both is 1999 when the last rows come: the window to
+		// 1000 takes no more, that to 2000 does.
+		l := streamtest.From(b, "left", streamtest.At(100, mark{"a", 1, 100}).Watermark(1999).At(900, mark{"a", 2, 900}).At(1100, mark{"a", 3, 1100}))
+		r := streamtest.From(b, "right", streamtest.At(150, mark{"a", 4, 150}).Watermark(1999).At(950, mark{"a", 5, 950}))
+		left, right := stream.KeyBy(l, markKey), stream.KeyBy(r, markKey)
+		joined := stream.WindowJoin(left, right, stream.Tumbling(time.Second),
+			stream.FullOuter(func(l, r *mark) string { return orNone(l) + " " + orNone(r) }),
+			stream.UID("join"), stream.AllowedLateness(500*time.Millisecond))
+		streamtest.Expect(b, "joined", joined, []string{"a1 a4", "a3 none"})
+		streamtest.Expect(b, "late left", stream.LateLeft(joined, left), []mark{{"a", 2, 900}})
+		streamtest.Expect(b, "late right", stream.LateRight(joined, right), []mark{{"a", 5, 950}})
+	}})
+}
+
 // TestGlobalJoinManyWays joins rows with a table that was there before them.
 func TestGlobalJoinManyWays(t *testing.T) {
 	t.Parallel()

@@ -20,6 +20,9 @@ type DataStream[T any] struct {
 	typ   columnar.RowType // nil after a fault
 	// untimed names the source that has no watermarks, "" if all have.
 	untimed string
+	// late makes the stream of late rows of a side of a join of windows; nil
+	// for other streams.
+	late lateSides
 }
 
 // port is one output of a node with the way its rows are spread.

@@ -121,14 +121,23 @@ func sideOf[K comparable, T any](k *KeyedStream[K, T], where string) (join.Side[
 	return join.Side[K, T]{Key: k.key, Hasher: k.hasher, Codec: c}, err == nil && k.codec != nil
 }
 
-// LateLeft returns the rows of the left input of a join by time that came
-// too late. of is that input. Without a consumer they are dropped and counted.
+// LateLeft returns the rows of the left input of a join by time, of a
+// WindowJoin or of a CoGroup that came too late. of is that input. Without a
+// consumer they are dropped and counted; of windows, which have both sides in
+// one, those of a side alone without a consumer are dropped and not counted as
+// such.
 func LateLeft[K comparable, L, O any](joined *DataStream[O], of *KeyedStream[K, L]) *DataStream[L] {
+	if joined.late != nil {
+		return lateOfWindows(joined, of.stream, false, callSite())
+	}
 	return lateOf(joined, of.stream, 0, join.SideLateLeft, callSite())
 }
 
 // LateRight is LateLeft for the right input.
 func LateRight[K comparable, R, O any](joined *DataStream[O], of *KeyedStream[K, R]) *DataStream[R] {
+	if joined.late != nil {
+		return lateOfWindows(joined, of.stream, true, callSite())
+	}
 	return lateOf(joined, of.stream, 1, join.SideLateRight, callSite())
 }
 
@@ -136,7 +145,7 @@ func lateOf[T, O any](joined *DataStream[O], of *DataStream[T], input int, tag, 
 	d := &DataStream[T]{env: joined.env, typ: of.typ}
 	for _, p := range joined.ports {
 		if p.node == nil || p.output != "" || !takes(joined.env, p.node, input, of.typ) {
-			joined.env.fail(where, "late rows are asked of something that is no join of that input by time: give the stream that the join returned, and its input")
+			joined.env.fail(where, noJoinOf)
 			continue
 		}
 		d.ports = append(d.ports, port{node: p.node, output: tag, part: graph.Forward})

@@ -26,11 +26,12 @@ const (
 	ToDeadLetters = operators.ToDeadLetters
 )
 
-// OnError sets the error policy of a source, a sink, a processor, or a step by
-// TryMap, TryFilter or TryFlatMap. A record that is set aside leaves nothing
+// OnError sets the error policy of a source, a sink, a processor, also of
+// windows, of Async, or of a step by TryMap, TryFilter or TryFlatMap. A record that is set aside leaves nothing
 // behind: what its call emitted, changed in state, and set in timers is taken
 // back; fields of a processor and metrics are not. A timer whose OnTimer fails
-// is set aside likewise and does not fire again.
+// is set aside likewise and does not fire again. Of a window that is refused the
+// rows stay: with the next late row it is asked again.
 func OnError(p ErrorPolicy) Option {
 	return nodeOption(func(n *graph.Node) { n.OnError = string(p) })
 }
@@ -41,7 +42,7 @@ func (e *Env) checkPolicy(n *graph.Node, fallible bool) {
 	case Fail:
 	case SkipRecord, ToDeadLetters:
 		if !fallible {
-			e.fail(n.Where, "OnError on %q: a %s has no errors of records: use TryMap, TryFilter, TryFlatMap or a processor", n.Name, n.Op)
+			e.fail(n.Where, "OnError on %q: a %s has no errors of records: use TryMap, TryFilter, TryFlatMap or a processor, before it or behind it", n.Name, n.Op)
 		}
 	default:
 		e.fail(n.Where, "OnError on %q: there is no policy %q: use stream.Fail, stream.SkipRecord or stream.ToDeadLetters", n.Name, n.OnError)

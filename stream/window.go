@@ -23,6 +23,8 @@ type WindowedStream[K comparable, T any] struct {
 	plan   windowPlan
 	all    bool        // not keyed: one subtask
 	node   *graph.Node // of the function, once there is one
+	// fallible: the function may refuse a window.
+	fallible bool
 }
 
 // Window cuts the stream into windows of event time.
@@ -109,7 +111,7 @@ func addWindow[K comparable, T, O any](w *WindowedStream[K, T], op, where string
 		in.env.fail(where, "the window of %s has a function already (operator %q): make another with Window", w.where, w.node.Name)
 	}
 	s := step{
-		op: op, kind: graph.KindOperator, factory: f, stateful: true, keyed: true, out: out, where: where,
+		op: op, kind: graph.KindOperator, factory: f, stateful: true, keyed: true, fallible: w.fallible, out: out, where: where,
 		detail: fmt.Sprintf("%s lateness %s", w.assign.text, w.cfg.lateness),
 	}
 	if w.all {

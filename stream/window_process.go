@@ -17,7 +17,8 @@ type WindowProcessor[K comparable, T, R any] interface {
 	// Open is called once, before any window; state handles are made here.
 	Open(ctx *WindowContext[K, R]) error
 	// Process is called when a window has a result, with its rows in order of
-	// arrival; for a window with late rows or early results, many times.
+	// arrival; for a window with late rows or early results, many times. OnError
+	// says what becomes of a window that it refuses with an error.
 	Process(ctx *WindowContext[K, R], rows []T) error
 }
 
@@ -29,6 +30,7 @@ func ProcessWindowWith[K comparable, T, R any](w *WindowedStream[K, T], processo
 	where := callSite()
 	e := w.keyed.stream.env
 	out := rowTypeOf[R](e, where)
+	w.fallible = true
 	v := reflect.ValueOf(processor)
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
 		e.fail(where, "processor %T is no pointer to a struct: each subtask needs a copy of it", processor)

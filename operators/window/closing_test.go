@@ -47,7 +47,9 @@ func TestClosingAgainstReference(t *testing.T) {
 		ref      func() checked
 	}{
 		"hopping": {
-			func(l int64) operators.Factory { return closing(window.Aligned[sale](window.Tumbling{}, hopping), l, false, false) },
+			func(l int64) operators.Factory {
+				return closing(window.Aligned[sale](window.Tumbling{}, hopping), l, false, false)
+			},
 			func() checked { return newReference(sliding(hopping), 0) },
 		},
 		"sessions": {
@@ -59,7 +61,9 @@ func TestClosingAgainstReference(t *testing.T) {
 			},
 		},
 		"rolling": {
-			func(l int64) operators.Factory { return rolled(window.RollingConfig[string, sale, row]{Span: 15, Lateness: l, Once: true}) },
+			func(l int64) operators.Factory {
+				return rolled(window.RollingConfig[string, sale, row]{Span: 15, Lateness: l, Once: true})
+			},
 			func() checked { return &rollingRef{span: 15, fired: none(), rows: make(map[string][]sale)} },
 		},
 	} {

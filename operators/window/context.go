@@ -22,12 +22,17 @@ type Context[K comparable, O any] struct {
 	tables    recorder
 	rows      []O
 	times     []int64
+	policy    *policy // nil: what fails, fails the attempt
 }
 
 func (c *Context[K, O]) open(op *operators.Context) {
 	c.op = op
-	c.tables = recorder{Backend: op.State}
-	c.global = state.NewKeyed(op.State)
+	backend := op.State
+	if c.policy = newPolicy(op); c.policy != nil {
+		backend = c.policy.undo
+	}
+	c.tables = recorder{Backend: backend}
+	c.global = state.NewKeyed(backend)
 	c.perWindow = state.NewKeyed(&c.tables)
 }
 
@@ -85,12 +90,13 @@ func (c *Context[K, O]) Emit(v O) {
 	}
 	c.rows = append(c.rows, v)
 	c.times = append(c.times, at)
-	if len(c.rows) >= columnar.BatchRowsMax {
+	if len(c.rows) >= columnar.BatchRowsMax && !c.policy.trying() {
 		c.flush()
 	}
 }
 
 func (c *Context[K, O]) flush() {
+	c.policy.flush()
 	if len(c.rows) == 0 {
 		return
 	}

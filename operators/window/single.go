@@ -66,7 +66,9 @@ type SingleConfig[K comparable, T, A, O any] struct {
 type Function[K comparable, A, O any] interface {
 	// Open is called once, before anything else.
 	Open(ctx *Context[K, O]) error
-	// Fire makes the results of the window of ctx.
+	// Fire makes the results of the window of ctx. With an error policy of the
+	// operator, an error sets the result aside: what the call emitted and
+	// wrote to state is taken back, the rows stay in the window.
 	Fire(ctx *Context[K, O], acc *A) error
 	// Clear is called when the window of ctx is dropped.
 	Clear(ctx *Context[K, O]) error
@@ -332,7 +334,7 @@ func (o *single[K, T, A, O]) emit(m *meta) error {
 		if err := o.book.acc(o.ns, o.key, m, &acc); err != nil {
 			return fmt.Errorf("window state of %v: %w", o.ctx.key, err)
 		}
-		return o.fn.Fire(&o.ctx, &acc)
+		return tryFire(o.fn, &o.ctx, &acc)
 	}
 	rows, err := o.book.load(o.ns, o.key, m)
 	if err != nil {
@@ -351,7 +353,7 @@ func (o *single[K, T, A, O]) emit(m *meta) error {
 	for i := range rows {
 		o.cfg.Fold.Add(&acc, rows[i].Value)
 	}
-	return o.fn.Fire(&o.ctx, &acc)
+	return tryFire(o.fn, &o.ctx, &acc)
 }
 
 // drop forgets a window and all that belongs to it.
