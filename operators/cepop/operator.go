@@ -124,8 +124,8 @@ func (o *operator[K, T, R]) Open(ctx *operators.Context) (err error) {
 	}
 	o.match = NewMatcher(o.cfg.Automaton, o.cfg.Rows, o.cfg.PartialsMax, sink)
 	// The pattern is part of the schema: positions in another mean nothing.
-	schema := "partial matches 1 of " + o.cfg.Automaton.String() + " over " + o.cfg.Rows.Schema()
-	if o.table, err = ctx.State.Table(state.Descriptor{Name: partialsName, Schema: schema}); err != nil {
+	form := "partial matches 1 of " + o.cfg.Automaton.String() + " over "
+	if o.table, err = state.FramedTable(ctx.State, partialsName, form, o.cfg.Rows, false, reframePartials); err != nil {
 		return err
 	}
 	if o.wait, err = openPending(ctx.State, o.cfg.Rows, o.cfg.Compare); err != nil {

@@ -50,7 +50,7 @@ type waiting struct {
 type later struct{ key, val, end int }
 
 func openPending[T any](b state.Backend, rows *codec.Codec[T], compare func(a, b T) int) (*pending[T], error) {
-	t, err := b.Table(state.Descriptor{Name: pendingName, Schema: "waiting rows 1 of " + rows.Schema()})
+	t, err := state.FramedTable(b, pendingName, "waiting rows 1 of ", rows, false, reframeWaiting)
 	if err != nil {
 		return nil, err
 	}

@@ -47,8 +47,7 @@ type found struct {
 
 func (x *buffer[T]) open(b state.Backend, name string, span int64) (err error) {
 	x.width = max(widthMin, int64(1)<<bits.Len64(uint64(span/2)))
-	schema := fmt.Sprintf("rows of %d ms: %s", x.width, x.codec.Schema())
-	x.table, err = b.Table(state.Descriptor{Name: name, Schema: schema})
+	x.table, err = state.FramedTable(b, name, fmt.Sprintf("rows of %d ms: ", x.width), x.codec, false, reframe)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ type versions[R any] struct {
 
 func (x *versions[R]) open(b state.Backend, name string, c *codec.Codec[R]) (err error) {
 	x.rows.codec = c
-	x.table, err = b.Table(state.Descriptor{Name: name, Schema: "versions: " + c.Schema()})
+	x.table, err = state.FramedTable(b, name, "versions: ", c, false, reframe)
 	return err
 }
 

@@ -36,7 +36,7 @@ func newList[T any](s *Set, name string, kind Kind) (*List[T], error) {
 		return nil, fmt.Errorf("state %q: %w", name, err)
 	}
 	l := &List[T]{name: name, kind: kind, codec: c}
-	f, err := s.claim(name, kind, c.Schema(), l)
+	f, err := s.claim(name, kind, "", c, l)
 	if err != nil {
 		return nil, err
 	}

@@ -52,7 +52,7 @@ func NewMap[K comparable, V any](s *Set, name string) (*Map[K, V], error) {
 		return nil, fmt.Errorf("values of state %q: %w", name, err)
 	}
 	m := &Map[K, V]{set: s, name: name, keys: kc, values: vc, cells: make(map[string]*cell[K, V])}
-	f, err := s.claim(name, KindBroadcast, kc.Schema()+" to "+vc.Schema(), m)
+	f, err := s.claim(name, KindBroadcast, kc.Schema()+" to ", vc, m)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ package opstate
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/leatstream/leat/operators"
 )
@@ -100,19 +101,58 @@ func (s *Set) Undo() {
 }
 
 // claim registers the handle of a state and returns what was restored of it.
-func (s *Set) claim(name string, kind Kind, schema string, h handle) (form, error) {
+// values of an older type are made those of c, whose schema is behind prefix.
+func (s *Set) claim(name string, kind Kind, prefix string, c values, h handle) (form, error) {
+	schema := prefix + c.Schema()
 	if _, twice := s.handles[name]; twice {
 		return form{}, fmt.Errorf("state %q is made twice: give each state of an operator a name of its own", name)
 	}
 	f, ok := s.restored[name]
-	if ok && (f.kind != kind || f.schema != schema) {
-		return form{}, fmt.Errorf("state %q is a %s of schema %q in the checkpoint, but the operator wants a %s of schema %q: keep the type, or give the new state another name",
-			name, f.kind, f.schema, kind, schema)
+	old, same := strings.CutPrefix(f.schema, prefix)
+	switch {
+	case ok && (f.kind != kind || !same):
+		return form{}, mismatch(name, f, kind, schema)
+	case ok && f.schema != schema:
+		if err := f.renew(old, c); err != nil {
+			return form{}, fmt.Errorf("%w (%w)", mismatch(name, f, kind, schema), err)
+		}
 	}
 	delete(s.restored, name)
 	s.handles[name] = h
 	s.names = append(s.names, name)
 	return f, nil
+}
+
+func mismatch(name string, f form, kind Kind, schema string) error {
+	return fmt.Errorf("state %q is a %s of schema %q in the checkpoint, but the operator wants a %s of schema %q: keep the type, or give the new state another name",
+		name, f.kind, f.schema, kind, schema)
+}
+
+// values is what claim needs to know of a codec.Codec, whatever its type.
+type values interface {
+	Schema() string
+	RowsFrom(oldSchema string) (func(dst, src []byte) (out, rest []byte, err error), error)
+}
+
+// renew makes the values of a type with that schema those of c.
+func (f *form) renew(old string, c values) error {
+	next, err := c.RowsFrom(old)
+	if err != nil {
+		return err
+	}
+	entries := make([]entry, len(f.entries))
+	for i, e := range f.entries {
+		val, rest, err := next(nil, e.val)
+		if err != nil {
+			return err
+		}
+		if len(rest) > 0 {
+			return fmt.Errorf("%d bytes follow a value of %d", len(rest), len(e.val)-len(rest))
+		}
+		entries[i] = entry{key: e.key, val: val}
+	}
+	f.entries = entries
+	return nil
 }
 
 // merge makes a subtask's share of the states in all old subtasks' snapshots.

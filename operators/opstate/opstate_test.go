@@ -167,3 +167,48 @@ func FuzzRestore(f *testing.F) {
 		}
 	})
 }
+
+// TestOlderTypesAreRead: elements and broadcast values of a type with fields
+// added, dropped and widened.
+func TestOlderTypesAreRead(t *testing.T) {
+	t.Parallel()
+	type older struct {
+		Gone string
+		N    int32
+	}
+	type newer struct {
+		N    int64
+		Note string
+	}
+	s := open(t, nil, 0, 1)
+	must[*opstate.List[older]](t)(opstate.NewList[older](s, "list")).Add(older{"x", 1}, older{"", -2})
+	must[*opstate.List[older]](t)(opstate.NewUnion[older](s, "union")).Add(older{"y", 3})
+	must[*opstate.Map[string, older]](t)(opstate.NewMap[string, older](s, "rules")).Put(writer{}, "a", older{"z", 4})
+	snap := [][]byte{s.Snapshot()}
+
+	now := open(t, snap, 0, 1)
+	l := must[*opstate.List[newer]](t)(opstate.NewList[newer](now, "list"))
+	u := must[*opstate.List[newer]](t)(opstate.NewUnion[newer](now, "union"))
+	m := must[*opstate.Map[string, newer]](t)(opstate.NewMap[string, newer](now, "rules"))
+	got := append(slices.Collect(l.All()), slices.Collect(u.All())...)
+	a, _ := m.Get("a")
+	if got = append(got, a); !slices.Equal(got, []newer{{N: 1}, {N: -2}, {N: 3}, {N: 4}}) {
+		t.Errorf("read %v", got)
+	}
+	// What is written is of the new type.
+	again := open(t, [][]byte{now.Snapshot()}, 0, 1)
+	if l := must[*opstate.List[newer]](t)(opstate.NewList[newer](again, "list")); l.Len() != 2 {
+		t.Errorf("%d elements", l.Len())
+	}
+
+	type narrower struct{ N int8 }
+	bad := open(t, snap, 0, 1)
+	_, err := opstate.NewMap[string, narrower](bad, "rules")
+	if err == nil || !strings.Contains(err.Error(), "int32 cannot be read as int8") || !strings.Contains(err.Error(), "keep the type") {
+		t.Errorf("error %v", err)
+	}
+	_, err = opstate.NewMap[int, older](bad, "rules")
+	if err == nil || !strings.Contains(err.Error(), "keep the type") {
+		t.Errorf("error %v", err)
+	}
+}

@@ -57,19 +57,35 @@ func (x *book[T, A]) open(b state.Backend) (err error) {
 	if x.metaC, err = codec.Of[record](); err != nil {
 		return err
 	}
-	if x.metas, err = subTable(b, tableWindows, x.metaC.Schema()); err != nil {
+	if x.metas, err = subTable(b, tableWindows, x.metaC, rewrite); err != nil {
 		return err
 	}
 	if x.rowC != nil {
-		x.elements, err = subTable(b, tableElements, x.rowC.Schema())
+		x.elements, err = subTable(b, tableElements, x.rowC, rewriteElement)
 		return err
 	}
-	x.accs, err = subTable(b, tableAccs, x.accC.Schema())
+	x.accs, err = subTable(b, tableAccs, x.accC, rewrite)
 	return err
 }
 
-func subTable(b state.Backend, name, schema string) (state.SubTable, error) {
-	t, err := b.Table(state.Descriptor{Name: name, Schema: schema, Sub: true})
+// rewrite is a state.Reframe of values that are a row.
+func rewrite(dst, old []byte, row func(dst, src []byte) ([]byte, error)) ([]byte, error) {
+	return row(dst, old)
+}
+
+// rewriteElement is a state.Reframe of rows behind their time.
+func rewriteElement(dst, old []byte, row func(dst, src []byte) ([]byte, error)) ([]byte, error) {
+	if len(old) < elementTimeBytes {
+		return nil, fmt.Errorf("window state: a row of %d bytes has no time", len(old))
+	}
+	return row(append(dst, old[:elementTimeBytes]...), old[elementTimeBytes:])
+}
+
+// elementTimeBytes is the size of the time before a row that is kept.
+const elementTimeBytes = 8
+
+func subTable(b state.Backend, name string, c state.RowCodec, reframe state.Reframe) (state.SubTable, error) {
+	t, err := state.FramedTable(b, name, "", c, true, reframe)
 	if err != nil {
 		return nil, err
 	}

@@ -118,7 +118,7 @@ func (o *sessions[K, T, A, O]) Open(ctx *operators.Context) (err error) {
 	if err := o.main.open(ctx.State); err != nil {
 		return err
 	}
-	o.others, err = subTable(ctx.State, tableOthers, o.main.codec.Schema())
+	o.others, err = subTable(ctx.State, tableOthers, o.main.codec, rewrite)
 	return err
 }
 

@@ -77,7 +77,7 @@ func (o *suppress[K, T]) Open(ctx *operators.Context) (err error) {
 	if o.codec, err = codec.Of[held[T]](); err != nil {
 		return err
 	}
-	if o.table, err = ctx.State.Table(state.Descriptor{Name: tableHeld, Schema: o.codec.Schema()}); err != nil {
+	if o.table, err = state.FramedTable(ctx.State, tableHeld, "", o.codec, false, rewrite); err != nil {
 		return err
 	}
 	if o.timers, err = timer.New(ctx.State, tableHeld); err != nil {

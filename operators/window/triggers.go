@@ -1,6 +1,8 @@
 package window
 
 import (
+	"bytes"
+	"hash/fnv"
 	"slices"
 	"time"
 
@@ -245,7 +247,8 @@ func (p purging[T]) OnProcessingTime(ctx *TriggerContext, at time.Time) Decision
 }
 
 // Delta fires when a row is more than Threshold away from the row at which it
-// fired last, or the first one.
+// fired last, or the first one, or, when the type of the rows has changed, the
+// first one after that.
 type Delta[T any] struct {
 	quiet
 	Threshold float64
@@ -255,17 +258,37 @@ type Delta[T any] struct {
 
 // OnElement implements Trigger.
 func (t Delta[T]) OnElement(ctx *TriggerContext, v T) Decision {
-	if b := ctx.State(); b != nil {
-		var before T
-		if _, err := t.Codec.Decode(b, &before); err != nil {
-			panic("window state: delta trigger: " + err.Error()) // written below, by the same codec
-		}
-		if t.Of(before, v) <= t.Threshold {
-			return Continue
-		}
-		ctx.SetState(t.Codec.Append(nil, &v))
-		return Fire
+	var before T
+	if !t.last(ctx.State(), &before) {
+		ctx.SetState(t.form(&v))
+		return Continue
 	}
-	ctx.SetState(t.Codec.Append(nil, &v))
-	return Continue
+	if t.Of(before, v) <= t.Threshold {
+		return Continue
+	}
+	ctx.SetState(t.form(&v))
+	return Fire
+}
+
+// form is a row behind a hash of its schema: the state of a trigger is bytes
+// that nobody migrates.
+func (t Delta[T]) form(v *T) []byte {
+	return t.Codec.Append(t.schema(), v)
+}
+
+func (t Delta[T]) schema() []byte {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(t.Codec.Schema())) // a hash takes all
+	return h.Sum(nil)
+}
+
+// last reads the row at which it fired last, if there is one and the type of
+// rows is still the same: else it begins anew.
+func (t Delta[T]) last(b []byte, v *T) bool {
+	schema := t.schema()
+	if !bytes.HasPrefix(b, schema) {
+		return false
+	}
+	_, err := t.Codec.Decode(b[len(schema):], v)
+	return err == nil
 }
