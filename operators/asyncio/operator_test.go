@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/leatstream/leat/columnar"
@@ -361,28 +362,76 @@ func TestFallback(t *testing.T) {
 }
 
 // TestDeafFunctionKeepsItsPlace: one that does not heed its context still
-// counts as long as it runs.
+// counts as long as it runs: no more are asked for at once than there is
+// capacity, though their rows have had their results. Each row has one result,
+// in order where that is kept, and what comes after its time-out is dropped.
 func TestDeafFunctionKeepsItsPlace(t *testing.T) {
 	t.Parallel()
-	let := make(chan struct{})
-	var asked atomic.Int64
+	for _, unordered := range []bool{false, true} {
+		t.Run(fmt.Sprintf("unordered=%t", unordered), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { deaf(t, unordered) })
+		})
+	}
+}
+
+func deaf(t *testing.T, unordered bool) {
+	var mu sync.Mutex
+	var asked []int // guarded by mu
+	let := make(map[int]chan struct{})
+	for v := range 5 {
+		let[v] = make(chan struct{})
+	}
 	cfg := config(func(_ context.Context, v int) (string, error) {
-		asked.Add(1)
-		<-let
+		mu.Lock()
+		asked = append(asked, v)
+		mu.Unlock()
+		<-let[v]
 		return fmt.Sprint("a", v), nil
 	})
-	cfg.Capacity, cfg.Timeout = 1, time.Second
+	cfg.Capacity, cfg.Timeout, cfg.Unordered = 2, time.Second, unordered
 	cfg.Fallback = func(v int) (string, error) { return fmt.Sprint("late", v), nil }
 	h := open(t, cfg)
-	h.Feed(batch(1, 2))
-	h.Advance(2 * time.Second)
-	wantRows(t, h, "late1")
-	if n := asked.Load(); n > 1 {
-		t.Errorf("%d are asked for at once", n)
+	// quiet waits until nothing moves by itself, and compares what was asked
+	// for and what came out.
+	quiet := func(wantAsked []int, want ...string) {
+		t.Helper()
+		synctest.Wait()
+		h.RunMail()
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		slices.Sort(asked)
+		if !slices.Equal(asked, wantAsked) {
+			t.Errorf("asked for %v, want %v", asked, wantAsked)
+		}
+		got := operatortest.Rows[string](h, "")
+		if unordered {
+			slices.Sort(got)
+			slices.Sort(want)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("results %v, want %v", got, want)
+		}
 	}
-	close(let)
-	h.Await(emitted(h, 2))
-	wantRows(t, h, "late1", "a2")
+	h.Feed(batch(0, 1, 2, 3, 4))
+	quiet([]int{0, 1})
+	h.Advance(2 * time.Second)
+	quiet([]int{0, 1}, "late0", "late1") // both still run: nothing else is asked for
+	close(let[1])
+	quiet([]int{0, 1, 2}, "late0", "late1") // its answer is of no use any more
+	close(let[2])
+	quiet([]int{0, 1, 2, 3}, "late0", "late1", "a2")
+	close(let[0])
+	quiet([]int{0, 1, 2, 3, 4}, "late0", "late1", "a2")
+	close(let[4])
+	after := []string{"late0", "late1", "a2"}
+	if unordered {
+		after = append(after, "a4")
+	}
+	quiet([]int{0, 1, 2, 3, 4}, after...)
+	close(let[3])
+	quiet([]int{0, 1, 2, 3, 4}, "late0", "late1", "a2", "a3", "a4")
 }
 
 func TestRetries(t *testing.T) {

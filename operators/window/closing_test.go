@@ -73,6 +73,10 @@ func TestClosingAgainstReference(t *testing.T) {
 					t.Parallel()
 					rng := rand.New(rand.NewPCG(seed, 6))
 					lateness := []int64{0, 20, 130}[rng.IntN(3)]
+					// Results are so much behind the watermark.
+					if d := c.operator(lateness).New().(operators.WatermarkDelayer).WatermarkDelay(); d != lateness {
+						t.Errorf("watermarks are delayed by %d, want %d", d, lateness)
+					}
 					randomClosing(t, rng, c.operator(lateness), lateness, c.ref(), batchRows)
 				})
 			}

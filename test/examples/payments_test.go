@@ -185,6 +185,11 @@ func checkPayments(t *testing.T, in, out []message) {
 		}
 		payments = append(payments, p)
 	}
+	for p, n := range late {
+		if n > 0 {
+			t.Errorf("%v was late %d times more than it came", p, n)
+		}
+	}
 	want := make(map[string]int)
 	paid := make(map[string]bool)
 	for _, p := range payments {

@@ -117,7 +117,8 @@ func checkEnriched(t *testing.T, in, out []message) {
 	equal(t, got, want)
 }
 
-// checkBalances: the last change of each city is that of the final tables.
+// checkBalances: the last change of each city is that of the final tables, and
+// each is a change, as none that came twice is.
 func checkBalances(t *testing.T, in, out []message) {
 	city, cents := make(map[string]string), make(map[string]int)
 	for _, m := range in {
@@ -149,15 +150,18 @@ func checkBalances(t *testing.T, in, out []message) {
 	}
 	got := make(map[string]balance)
 	for _, m := range out {
-		if m.value == nil {
-			delete(got, string(m.key))
-			continue
+		b := balance{}
+		if m.value != nil {
+			decode(t, m, &b)
 		}
-		var b balance
-		if decode(t, m, &b); b.Holders > 0 {
-			got[string(m.key)] = b
-		} else {
-			delete(got, string(m.key))
+		if got[string(m.key)] == b {
+			t.Errorf("%s is %v again", m.key, b)
+		}
+		got[string(m.key)] = b
+	}
+	for city, b := range got {
+		if b.Holders == 0 {
+			delete(got, city)
 		}
 	}
 	equal(t, got, want)

@@ -85,7 +85,9 @@ func checkClicks(t *testing.T, in, out []message) {
 	for _, m := range out {
 		if m.topic == "late" {
 			var c click
-			decode(t, m, &c)
+			if decode(t, m, &c); late[c.ID] {
+				t.Errorf("%s was late twice", m.value)
+			}
 			late[c.ID] = true
 		}
 	}

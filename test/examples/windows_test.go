@@ -89,6 +89,12 @@ func checkRolling(t *testing.T, in, out []message) {
 	}
 	lasts := make(map[string]int)
 	got := make(map[string]sum)
+	put := func(id string, s sum) {
+		if _, twice := got[id]; twice {
+			t.Errorf("%s came twice", id)
+		}
+		got[id] = s
+	}
 	for _, m := range out {
 		var r struct {
 			Region       string
@@ -99,10 +105,10 @@ func checkRolling(t *testing.T, in, out []message) {
 		switch decode(t, m, &r); m.topic {
 		case "revenue":
 			id := fmt.Sprint("revenue ", r.Region, " ", r.Start.Format(time.RFC3339))
-			got[id] = sum{want[id].n, int64(math.Round(r.Sum * 100))}
+			put(id, sum{want[id].n, int64(math.Round(r.Sum * 100))})
 		case "rolling":
 			id := fmt.Sprint("rolling ", r.Region, " ", r.Until.Format(time.RFC3339))
-			got[id] = sum{r.Orders, int64(math.Round(r.Mean * 100 * float64(r.Orders)))}
+			put(id, sum{r.Orders, int64(math.Round(r.Mean * 100 * float64(r.Orders)))})
 		default:
 			lasts[r.Region]++
 			if r.Orders != min(100, r.Orders) || r.Orders < 1 {
