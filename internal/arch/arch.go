@@ -102,7 +102,7 @@ var layers = []layerRule{
 	{"cmd", nil, ""},
 	{"test", nil, ""},
 	{"bench", nil, ""},
-	{"examples", []string{"dataflow", "formats", "connectors", "state", "operators", "stream", "launch"}, "examples use what users use"},
+	{"examples", []string{"dataflow", "columnar", "formats", "connectors", "state", "operators", "stream", "launch"}, "examples use what users use"},
 }
 
 // unrestricted folders may import everything that is not in nobodyImports.

@@ -25,8 +25,9 @@ func programs() []program {
 
 // elsewhere are examples that another suite runs in the same way.
 var elsewhere = []string{
-	"internal", // no program
-	"orders",   // test/e2e
+	"internal",  // no program
+	"connector", // playConnector
+	"orders",    // test/e2e
 }
 
 // TestPrograms plays each program on one cluster, with a SIGKILL in the middle.
@@ -37,6 +38,10 @@ func TestPrograms(t *testing.T) {
 	}
 	t.Logf("seed %d: repeat with -seed %d", seed, seed)
 	c := startCluster(t)
+	t.Run("connector", func(t *testing.T) {
+		t.Parallel()
+		c.playConnector(t, seed)
+	})
 	for _, p := range programs() {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
