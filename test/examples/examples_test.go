@@ -20,6 +20,7 @@ func programs() []program {
 		tablePrograms(),
 		windowPrograms(),
 		asyncPrograms(),
+		archivePrograms(),
 	)
 }
 

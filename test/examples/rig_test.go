@@ -21,6 +21,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leatstream/leat/internal/devs3"
 )
 
 // message is a record of Kafka. A nil value is a tombstone.
@@ -44,6 +46,8 @@ type program struct {
 	// input makes the messages, in the order in which they are sent. The
 	// worker is killed after those before half were read and committed.
 	input func(rng *rand.Rand) (in []message, half int)
+	// then runs after the drain, before what was committed is read; nil: nothing.
+	then func(t *testing.T, c *cluster, bundle, prefix string, in []message)
 	// check compares what was committed with what the input asks for.
 	check func(t *testing.T, in, out []message)
 }
@@ -52,6 +56,7 @@ const (
 	// waitMax bounds every wait.
 	waitMax          = 120 * time.Second
 	outputPartitions = 2
+	bucketName       = "leat-examples"
 	// pollEvery is the time between two looks at something that has no
 	// notification.
 	pollEvery = 50 * time.Millisecond
@@ -61,6 +66,9 @@ const (
 type cluster struct {
 	bin, dir, rest, kafka string
 	client                *kgo.Client
+	// s3 is a server of S3 whose bucket is a folder; the jobs' environment says
+	// how it is reached.
+	s3, bucket string
 }
 
 func startCluster(t *testing.T) *cluster {
@@ -71,6 +79,7 @@ func startCluster(t *testing.T) *cluster {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	c.startS3(t)
 	out := c.must(t, "local", "up", "--detach", "--dir", c.dir, "--rest-port", "0", "--kafka", "--kafka-port", "0", "--slots", "16", "--memory-mib", "8192", "-o", "json")
 	t.Cleanup(func() {
 		// The test's context has ended by now.
@@ -93,11 +102,28 @@ func startCluster(t *testing.T) *cluster {
 	return c
 }
 
+// startS3 starts a server with one bucket, bucketName.
+func (c *cluster) startS3(t *testing.T) {
+	t.Helper()
+	dir := t.TempDir()
+	server, err := devs3.Start(t.Context(), dir, bucketName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c.s3, c.bucket = "http://"+server.Address(), filepath.Join(dir, bucketName)
+}
+
 // must runs flinkctl and returns what it printed.
 func (c *cluster) must(t *testing.T, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), c.bin, args...)
-	cmd.Env = append(os.Environ(), "LEAT_JOBMANAGER="+c.rest)
+	cmd.Env = append(os.Environ(), "LEAT_JOBMANAGER="+c.rest, "AWS_ENDPOINT_URL="+c.s3, "AWS_REGION="+devs3.Region,
+		"AWS_ACCESS_KEY_ID="+devs3.AccessKey, "AWS_SECRET_ACCESS_KEY="+devs3.SecretKey)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -155,6 +181,9 @@ func (c *cluster) play(t *testing.T, p program, seed uint64) {
 	}
 	c.must(t, "job", "stop", p.name, "--drain")
 	c.must(t, "job", "wait", p.name, "--for", "finished", "--timeout", waitMax.String())
+	if p.then != nil {
+		p.then(t, c, bundle, prefix, in)
+	}
 	p.check(t, in, c.committed(t, prefix, p.outputs))
 }
 

@@ -211,8 +211,17 @@ func (c *cluster) taskManager(n int, objects *filestore.Store) (roles.TaskManage
 			ID: id, Host: "localhost", Address: "127.0.0.1", HostID: "local-" + strconv.Itoa(os.Getpid()), Slots: c.opts.Slots,
 			MemoryBytes: c.opts.MemoryBytes, Dir: dir, SocketDir: sockets, OwnLog: own,
 		},
-		JobManagers: []string{c.status.Control}, Store: objects, Clock: c.clock, Log: log.With("role", "taskmanager", "id", id),
+		JobManagers: []string{c.status.Control}, Store: objects, Clock: c.clock, Log: log.With("role", "taskmanager", "id", id), PassEnv: passEnv(),
 	}, nil
+}
+
+// passEnv are the variables that workers get of the environment in which the
+// cluster was started: those by which clients of S3 are set up.
+func passEnv() []string {
+	return []string{
+		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION",
+		"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3",
+	}
 }
 
 // metrics adds the jobmanager's page for Prometheus.
