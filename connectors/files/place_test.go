@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -31,6 +32,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if slices.ContainsFunc(os.Args, func(a string) bool { return strings.HasPrefix(a, "-test.fuzz") }) {
+		os.Exit(m.Run()) // no fuzz target needs the server, and each of its processes would start one
+	}
 	code, err := runWithServer(m)
 	if err == nil && code == 0 {
 		err = goleak.Find()
