@@ -32,10 +32,10 @@ type sample struct {
 	dec  func() (formats.Decoder[row], error)
 }
 
-func jsonSample() sample {
+func jsonSample(rows int) sample {
 	s := sample{name: "a.jsonl", dec: decoder, bad: 1}
 	var text bytes.Buffer
-	for i := range 14 {
+	for i := range rows {
 		r := row{i, strings.Repeat("x", i*i%37)}
 		s.at, s.rows = append(s.at, int64(text.Len())), append(s.rows, r)
 		fmt.Fprintf(&text, `{"n":%d,"text":%q}`, r.N, r.Text)
@@ -50,11 +50,11 @@ func jsonSample() sample {
 
 // csvSample has columns in another order, quotes, an empty line, a record that
 // is none, and line feeds within quotes if they are allowed.
-func csvSample(name string, opts ...csvfmt.Option) sample {
+func csvSample(name string, rows int, opts ...csvfmt.Option) sample {
 	s := sample{name: name, dec: csvfmt.DecoderOf[row](opts...), bad: 1}
 	var text bytes.Buffer
 	text.WriteString("\ufeffskipped,text,n\r\n")
-	for i := range 20 {
+	for i := range rows {
 		r := row{i, strings.Repeat(`a "b",`, i%4)}
 		if len(opts) > 0 && i%5 == 2 {
 			r.Text += "first\nsecond\r\n\nlast"
@@ -96,7 +96,7 @@ func conforms(t *testing.T, s sample, cfg files.SourceConfig, want map[string][]
 // before, on and after line feeds, and lines span ranges.
 func TestSourceConforms(t *testing.T) {
 	t.Parallel()
-	for _, s := range []sample{jsonSample(), csvSample("a.csv")} {
+	for _, s := range []sample{jsonSample(14), csvSample("a.csv", 20)} {
 		t.Run(s.name, func(t *testing.T) {
 			each(t, func(t *testing.T, r root) {
 				r.put(t, s.name, s.text)
@@ -116,19 +116,25 @@ func TestSourceConforms(t *testing.T) {
 	}
 }
 
-// TestWholeFilesConform reads files that cannot be cut.
+// many rows come in several pieces, between which reading can be resumed.
+const many = 5000
+
+// TestWholeFilesConform reads files that cannot be cut, or are not.
 func TestWholeFilesConform(t *testing.T) {
 	t.Parallel()
-	joined := csvSample("a.csv", csvfmt.QuotedLines())
+	joined := csvSample("a.csv", many, csvfmt.QuotedLines())
 	for name, c := range map[string]struct {
 		sample sample
 		file   string
 		pack   bool
+		split  int64
 	}{
-		"packed JSON":              {jsonSample(), "a.jsonl.gz", true},
-		"packed CSV":               {csvSample("a.csv"), "a.csv.gz", true},
-		"quoted line feeds":        {joined, "a.csv", false},
-		"packed quoted line feeds": {joined, "a.csv.gz", true},
+		"one range of JSON":        {jsonSample(many), "a.jsonl", false, 1 << 30},
+		"one range of CSV":         {csvSample("a.csv", many), "a.csv", false, 1 << 30},
+		"packed JSON":              {jsonSample(many), "a.jsonl.gz", true, 10},
+		"packed CSV":               {csvSample("a.csv", many), "a.csv.gz", true, 10},
+		"quoted line feeds":        {joined, "a.csv", false, 10},
+		"packed quoted line feeds": {joined, "a.csv.gz", true, 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, r root) {
@@ -137,7 +143,7 @@ func TestWholeFilesConform(t *testing.T) {
 					text = packed(t, text)
 				}
 				r.put(t, c.file, text)
-				cfg := files.SourceConfig{Pattern: r.path("*"), SplitBytes: 10, S3: s3}
+				cfg := files.SourceConfig{Pattern: r.path("*"), SplitBytes: c.split, S3: s3}
 				conforms(t, c.sample, cfg, map[string][]row{r.path(c.file) + ":0": c.sample.rows})
 			})
 		})

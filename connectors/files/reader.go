@@ -59,6 +59,7 @@ type reader[T any] struct {
 	joiner formats.LineJoiner    // dec, if records may go over lines
 	rec    formats.Record        // used by run only
 	zero   T
+	usual  int // rows of the last piece
 	cancel context.CancelFunc
 	pieces chan piece
 	more   chan struct{} // says that todo has grown; has room for one
@@ -275,9 +276,9 @@ func (r *reader[T]) blank(line []byte) bool {
 // piece decodes the next records of a split.
 func (r *reader[T]) piece(id string, l *lines) (p piece, end bool, err error) {
 	p.fetched.Split = id
-	var rows []T
+	rows := make([]T, 0, r.usual)
 	var arena codec.Arena
-	origin := &columnar.Origin{Split: id}
+	origin := &columnar.Origin{Split: id, Positions: make([]int64, 0, r.usual)}
 	for size := 0; size < pieceBytes && len(rows) < columnar.BatchRowsMax; {
 		line, offset, err := l.next()
 		if errors.Is(err, errEnd) {
@@ -305,7 +306,7 @@ func (r *reader[T]) piece(id string, l *lines) (p piece, end bool, err error) {
 		}
 		origin.Positions = append(origin.Positions, offset)
 	}
-	if len(rows) > 0 {
+	if r.usual = len(rows); len(rows) > 0 {
 		p.fetched.Batch = &columnar.Batch{Rows: rows, Origin: origin}
 	}
 	p.next = l.position()

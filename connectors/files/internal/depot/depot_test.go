@@ -493,3 +493,41 @@ func TestAccess(t *testing.T) {
 		}
 	}
 }
+
+// TestCompletedBefore has a server that forgets uploads with their completion,
+// as AWS does after a while: the object tells that it was done.
+func TestCompletedBefore(t *testing.T) {
+	t.Parallel()
+	target, err := url.Parse(access.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	var completions atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && r.URL.Query().Has("uploadId") && completions.Add(1) > 1 {
+			w.Header().Set("Content-Type", "application/xml")
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `<?xml version="1.0"?><Error><Code>NoSuchUpload</Code><Message>gone</Message></Error>`)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	a := access
+	a.Endpoint = server.URL
+	s := open(t, fmt.Sprintf("s3://%s/test-%d", bucket, roots.Add(1)), a)
+	sealed, other := s.seal(t, "part-a", "text"), s.seal(t, "part-b", "text")
+	for range 3 {
+		if err := s.folder.Publish(t.Context(), []depot.Sealed{sealed}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.folder.Publish(t.Context(), []depot.Sealed{other}); !errors.Is(err, depot.ErrGone) {
+		t.Errorf("an upload that is gone without an object: error %v", err)
+	}
+	sealed.Bytes++
+	if err := s.folder.Publish(t.Context(), []depot.Sealed{sealed}); !errors.Is(err, depot.ErrGone) {
+		t.Errorf("an object of another size: error %v", err)
+	}
+}
