@@ -17,6 +17,7 @@ type Keyed struct {
 	ns      int64
 	buf     []byte
 	row     []byte
+	ahead   []Prefetcher // the tables of values
 
 	// For state with a TTL.
 	timed     bool
@@ -48,6 +49,14 @@ func (k Key) Group(maxParallelism int) dataflow.KeyGroup {
 // SetKey sets the key that handles refer to. Its bytes are borrowed until the
 // next SetKey.
 func (k *Keyed) SetKey(key Key) { k.key = key }
+
+// Prefetch says that the keys, some hundreds at most, become the current one
+// soon. Their bytes are borrowed during the call.
+func (k *Keyed) Prefetch(keys []Key) {
+	for _, t := range k.ahead {
+		t.Prefetch(k.ns, keys)
+	}
+}
 
 // Key returns the current key.
 func (k *Keyed) Key() Key { return k.key }
@@ -102,8 +111,14 @@ func makeCell[T any](k *Keyed, kind, name string, opts []Option) (cell[T], error
 	if o.ttl != nil && c.fixed > 0 {
 		d.Fixed += stampBytes
 	}
-	if c.table, err = openTable(k.backend, d, migrateRows(c.codec), k.now); err != nil || o.ttl == nil {
+	if c.table, err = openTable(k.backend, d, migrateRows(c.codec), k.now); err != nil {
 		return c, err
+	}
+	if p, ok := c.table.(Prefetcher); ok {
+		k.ahead = append(k.ahead, p)
+	}
+	if o.ttl == nil {
+		return c, nil
 	}
 	c.ttl, err = newExpiry(k, c.table, *o.ttl, oneStamp)
 	return c, err

@@ -16,6 +16,15 @@ type BatchUpserter interface {
 	UpsertBatch(ns int64, keys []Key, vals [][]byte, created []bool)
 }
 
+// Prefetcher is implemented by tables that answer faster for keys that they
+// were told of ahead. Operators on batches ask for it with a type assertion.
+type Prefetcher interface {
+	// Prefetch says that the keys of a namespace, some hundreds at most, are
+	// asked for next. It changes nothing that can be seen, but what was
+	// returned before is no more valid.
+	Prefetch(ns int64, keys []Key)
+}
+
 // Appender is implemented by tables of values that vary in size when they can
 // append to a value without writing it anew.
 type Appender interface {

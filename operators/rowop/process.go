@@ -97,7 +97,16 @@ type keyedRows[K comparable, T, R any] struct {
 	cfg    ProcessConfig[K, T]
 	call   func(ctx *Context[K, R], v T) error
 	hashes []uint64
+	// What is known ahead of the next rows, see aheadRows.
+	keys  []K
+	ahead []state.Key
+	enc   []byte
 }
+
+// aheadRows is how many rows' keys state is told of before the first of these
+// rows is worked on: many enough for the misses of their reads to overlap, few
+// enough for what was read to be in the processor's cache still.
+const aheadRows = 128
 
 func keyedInput[K comparable, T, R any](cfg ProcessConfig[K, T], call func(*Context[K, R], T) error) keyedSide[K, R] {
 	return &keyedRows[K, T, R]{cfg: cfg, call: call}
@@ -110,10 +119,12 @@ func (in *keyedRows[K, T, R]) process(o *keyed[K, R], b *columnar.Batch) error {
 	in.hashes = in.cfg.Hasher.HashRows(in.hashes[:0], b.Rows)
 	ctx := &o.ctx
 	for i := range rows {
+		if i%aheadRows == 0 {
+			in.look(o, rows, i)
+		}
 		o.cursor.at = i
-		ctx.key = in.cfg.Key(rows[i])
-		o.enc = in.cfg.KeyCodec.AppendKey(o.enc[:0], &ctx.key)
-		ctx.keyed.SetKey(state.Key{Bytes: o.enc, Hash: in.hashes[i]})
+		ctx.key = in.keys[i%aheadRows]
+		ctx.keyed.SetKey(in.ahead[i%aheadRows])
 		ctx.at(b, i)
 		ctx.keyed.SetRowTime(ctx.time)
 		if ctx.tray == nil {
@@ -129,7 +140,26 @@ func (in *keyedRows[K, T, R]) process(o *keyed[K, R], b *columnar.Batch) error {
 		}
 		ctx.done()
 	}
+	clear(in.keys)
 	return nil
+}
+
+// look finds the keys of the rows from a place on and tells state of them.
+func (in *keyedRows[K, T, R]) look(o *keyed[K, R], rows []T, from int) {
+	n := min(aheadRows, len(rows)-from)
+	if in.keys == nil {
+		in.keys, in.ahead = make([]K, aheadRows), make([]state.Key, aheadRows)
+	}
+	in.enc = in.enc[:0]
+	for i := range n {
+		o.cursor.at = from + i
+		in.keys[i] = in.cfg.Key(rows[from+i])
+		at := len(in.enc)
+		in.enc = in.cfg.KeyCodec.AppendKey(in.enc, &in.keys[i])
+		// A buffer that grows leaves its bytes to the keys before.
+		in.ahead[i] = state.Key{Bytes: in.enc[at:len(in.enc):len(in.enc)], Hash: in.hashes[from+i]}
+	}
+	o.ctx.keyed.Prefetch(in.ahead[:n])
 }
 
 // broadcastRows is an input that every subtask gets.

@@ -41,6 +41,7 @@ type aggregates[A any] struct {
 	codec *codec.Codec[A]
 	table state.Table
 	bulk  state.BatchUpserter // nil when the size varies
+	early state.Prefetcher    // nil: none
 	fixed int
 	buf   []byte
 }
@@ -51,7 +52,15 @@ func (c *aggregates[A]) open(b state.Backend) (err error) {
 	if c.fixed > 0 {
 		c.bulk, _ = c.table.(state.BatchUpserter)
 	}
+	c.early, _ = c.table.(state.Prefetcher)
 	return err
+}
+
+// prefetch says that the keys are asked for next.
+func (c *aggregates[A]) prefetch(ns int64, keys []state.Key) {
+	if c.early != nil {
+		c.early.Prefetch(ns, keys)
+	}
 }
 
 func (c *aggregates[A]) begin(ns int64, k state.Key, acc *A) error {

@@ -45,6 +45,9 @@ type shared[A any] struct {
 	sx   suffix[A]
 	acc  A
 	keep []int64
+
+	panesAhead  ahead[A]
+	expireAhead ahead[int64]
 }
 
 // live is what there is of one key in the window in work.
@@ -169,16 +172,27 @@ func (s *shared[A]) prepend(p int64, k state.Key) {
 	s.live.commit(0, k, &s.lv)
 }
 
-// each calls fn for the keys of a pane, with what is theirs in s.acc.
+// each calls fn for the keys of a pane, with what is theirs in s.acc. fn looks
+// them up in live, which is told of some of them ahead.
 func (s *shared[A]) each(p int64, fn func(k state.Key) error) (err error) {
+	x := &s.panesAhead
+	x.reset()
+	run := func() error {
+		s.live.prefetch(0, x.keys)
+		return x.each(func(k state.Key, acc *A) error {
+			s.acc = *acc
+			return fn(k)
+		})
+	}
 	s.table.scan(p, func(key, val []byte) bool {
-		var zero A
-		s.acc = zero
-		if err = s.table.load(val, &s.acc); err == nil {
-			err = fn(keyOf(key))
+		if err = s.table.load(val, x.add(key)); err == nil && x.full() {
+			err = run()
 		}
 		return err == nil
 	})
+	if err == nil {
+		err = run()
+	}
 	return err
 }
 
@@ -228,13 +242,28 @@ func (s *shared[A]) leave(start int64) error {
 
 // expire replaces the suffix of pane p by the next one of each of its keys.
 func (s *shared[A]) expire(p, start int64) (err error) {
+	x := &s.expireAhead
+	x.reset()
+	run := func() error {
+		s.live.prefetch(0, x.keys)
+		if len(x.vals) > 0 { // most keys have the same pane next
+			s.suffixes.prefetch(x.vals[0], x.keys)
+		}
+		return x.each(func(k state.Key, next *int64) error { return s.follow(k, *next, start) })
+	}
 	s.suffixes.scan(p, func(key, val []byte) bool {
+		s.sx = suffix[A]{}
 		if err = s.suffixes.load(val, &s.sx); err != nil {
 			return false
 		}
-		err = s.follow(keyOf(key), s.sx.Next, start)
+		if *x.add(key) = s.sx.Next; x.full() {
+			err = run()
+		}
 		return err == nil
 	})
+	if err == nil {
+		err = run()
+	}
 	return err
 }
 

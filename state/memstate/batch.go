@@ -88,3 +88,26 @@ func (t *table) upsertProbed(s *space, k state.Key, slot uint64) ([]byte, bool) 
 	}
 	return t.upsert(s, k)
 }
+
+// prefetchMin is the number of entries from which on a namespace is too large
+// for the processor's caches, so that Prefetch pays.
+const prefetchMin = 1 << 12
+
+// Prefetch implements state.Prefetcher: the misses of many keys overlap, and
+// whoever asks for one of them soon finds it in the processor's cache.
+func (t *table) Prefetch(ns int64, keys []state.Key) {
+	s := t.lookup(ns)
+	if s == nil || s.idx.count < prefetchMin || t.d.Sub {
+		return
+	}
+	var p probes
+	for from := 0; from < len(keys); from += batchStride {
+		part := keys[from:min(from+batchStride, len(keys))]
+		s.touchIndex(part, &p)
+		s.match(part, &p)
+		s.touchEntries(part, &p)
+		for i := range part {
+			t.touched += p.words[i] // else the loads might be left out
+		}
+	}
+}

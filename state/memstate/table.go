@@ -27,6 +27,8 @@ type table struct {
 
 	order []int64 // namespaces, ascending; nil: to be made again
 
+	touched uint32 // by Prefetch
+
 	sweep      sweep
 	onSnapshot func() state.Trim
 }
@@ -35,6 +37,7 @@ var (
 	_ state.Table         = (*table)(nil)
 	_ state.SubTable      = (*table)(nil)
 	_ state.BatchUpserter = (*table)(nil)
+	_ state.Prefetcher    = (*table)(nil)
 	_ state.Appender      = (*table)(nil)
 )
 

@@ -39,7 +39,7 @@ func main() {
 	flag.IntVar(&o.runs, "runs", 5, "runs of each side, in turns")
 	flag.IntVar(&o.procs, "procs", runtime.NumCPU(), "GOMAXPROCS of each side")
 	flag.StringVar(&o.side, "side", "", "run one side of the pattern named and print its cost; for the program itself")
-	flag.StringVar(&o.profile, "profile", "", "with -side: file to write a CPU profile to")
+	flag.StringVar(&o.profile, "profile", "", "with -side: file to write a CPU profile to, and to FILE.allocs what was allocated")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -80,17 +80,11 @@ func child(ctx context.Context, o options, w io.Writer) (err error) {
 		if p.name != o.only {
 			continue
 		}
-		if o.profile != "" {
-			f, err := os.Create(o.profile)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			if err := pprof.StartCPUProfile(f); err != nil {
-				return err
-			}
-			defer pprof.StopCPUProfile()
+		stop, err := profiled(o.profile)
+		if err != nil {
+			return err
 		}
+		defer func() { err = errors.Join(err, stop()) }()
 		var c cost
 		switch o.side {
 		case sideEngine, sideSource:
@@ -106,6 +100,29 @@ func child(ctx context.Context, o options, w io.Writer) (err error) {
 		return json.NewEncoder(w).Encode(c)
 	}
 	return fmt.Errorf("pattern %q is unknown", o.only)
+}
+
+// profiled writes a CPU profile to a file, and what was allocated to another
+// beside it, until stop is called.
+func profiled(path string) (stop func() error, err error) {
+	if path == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		a, err := os.Create(path + ".allocs")
+		if err == nil {
+			err = errors.Join(pprof.Lookup("allocs").WriteTo(a, 0), a.Close())
+		}
+		return errors.Join(err, f.Close())
+	}, nil
 }
 
 // measure runs one side in a process of its own, with the environment that a
