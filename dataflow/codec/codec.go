@@ -205,6 +205,16 @@ func (c *Codec[T]) AppendKey(dst []byte, v *T) []byte {
 	return c.c.key.append(dst, unsafe.Pointer(v))
 }
 
+// DecodeKeyIn is DecodeKey, but a key that is a text lies in the arena: many
+// of them are one piece of memory.
+func (c *Codec[T]) DecodeKeyIn(a *Arena, src []byte, v *T) error {
+	if c.c.typ.Kind == KindString {
+		*(*string)(unsafe.Pointer(v)) = a.String(src)
+		return nil
+	}
+	return c.DecodeKey(src, v)
+}
+
 // DecodeKey reads what AppendKey wrote, which must fill src. All that v keeps
 // is copied.
 func (c *Codec[T]) DecodeKey(src []byte, v *T) error {

@@ -266,3 +266,32 @@ func TestNoAllocations(t *testing.T) {
 		t.Errorf("decoding columns: %v allocations, want the rows only", n)
 	}
 }
+
+// Keys that are texts share one piece of memory; others are read as ever.
+func TestKeysInAnArena(t *testing.T) {
+	type city string
+	type place struct {
+		City string
+		Zip  int64
+	}
+	texts, structs := mustOf[city](t), mustOf[place](t)
+	var a Arena
+	var k city
+	enc := texts.AppendKey(nil, new(city("Ulm")))
+	if n := testing.AllocsPerRun(100, func() {
+		if err := texts.DecodeKeyIn(&a, enc, &k); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 || k != "Ulm" {
+		t.Errorf("%q with %v allocations", k, n)
+	}
+	clear(enc)
+	if k != "Ulm" {
+		t.Errorf("the key became %q with the bytes it was read from", k)
+	}
+	want := place{"Ulm", 89073}
+	var got place
+	if err := structs.DecodeKeyIn(&a, structs.AppendKey(nil, &want), &got); err != nil || got != want {
+		t.Errorf("got %v, %v", got, err)
+	}
+}

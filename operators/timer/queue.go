@@ -28,7 +28,7 @@ const (
 
 // queue is the timers of one kind. The table is the truth: its namespace is
 // a bucket of time, its value the pairs (time, namespace) of a key. To fire in
-// order, the timers of the earliest bucket are also in front, a heap.
+// order, the timers of the earliest bucket are also in front.
 //
 // Invariant: front holds every timer of the table in a bucket before bucket,
 // and of those in bucket every one whose (time, hash) is at or before bound.
@@ -49,6 +49,10 @@ type queue struct {
 	frontMax int
 	val      []byte
 	key      []byte
+
+	early  state.Prefetcher       // the table; nil: it is none
+	ahead  func(keys []state.Key) // the operator's; may be nil
+	coming []state.Key
 }
 
 // rank is what timers are ordered by, before their keys.
@@ -67,6 +71,7 @@ func (q *queue) open(b state.Backend, name string) (err error) {
 	q.frontMax = frontMax
 	q.table, err = b.Table(state.Descriptor{Name: name, Schema: schema})
 	if err == nil {
+		q.early, _ = q.table.(state.Prefetcher)
 		q.reset()
 	}
 	return err
@@ -88,7 +93,7 @@ func (q *queue) register(k state.Key, ns, time int64) {
 	if !q.loaded || bucket > q.bucket {
 		return
 	}
-	if bucket < q.bucket && len(q.front.items) <= frontSmall {
+	if bucket < q.bucket && q.front.len() <= frontSmall {
 		q.demote(bucket)
 		return
 	}
@@ -134,9 +139,7 @@ func (q *queue) schedule(bucket int64) {
 // demote gives front's buckets back to later, because bucket is earlier.
 func (q *queue) demote(bucket int64) {
 	q.loaded, q.live = false, 0
-	for i := range q.front.items {
-		q.schedule(bucketOf(q.front.items[i].time))
-	}
+	q.front.each(func(it *item) { q.schedule(bucketOf(it.time)) })
 	q.schedule(q.bucket)
 	q.schedule(bucket)
 	q.front.clear()
@@ -144,7 +147,7 @@ func (q *queue) demote(bucket int64) {
 
 // trim begins anew when front is mostly deleted timers, or too large.
 func (q *queue) trim() {
-	if n := len(q.front.items); n > 2*q.live+frontSmall || n > 4*q.frontMax {
+	if n := q.front.len(); n > 2*q.live+frontSmall || n > 4*q.frontMax {
 		q.reset()
 	}
 }
@@ -195,13 +198,13 @@ func pairAt(b []byte) (time, ns int64) {
 // until front changes.
 func (q *queue) peek() (it item, k state.Key, ok bool) {
 	for {
-		if len(q.front.items) == 0 {
+		if q.front.len() == 0 {
 			if !q.load() {
 				return it, k, false
 			}
 			continue
 		}
-		it = q.front.items[0]
+		it = *q.front.first()
 		k = state.Key{Bytes: q.front.key(&it), Hash: it.hash}
 		val, _ := q.table.Get(bucketOf(it.time), k)
 		if _, found := findPair(val, it.time, it.ns); found {
@@ -224,6 +227,9 @@ func (q *queue) advance(limit int64, fire Fire, ready func() bool) (done bool, e
 		}
 		if ready != nil && !ready() {
 			return false, nil
+		}
+		if q.look(limit) { // what k refers to is still there
+			k.Bytes = q.front.key(&it)
 		}
 		q.key = append(q.key[:0], k.Bytes...) // the callback may clear front
 		k.Bytes = q.key
@@ -251,7 +257,32 @@ func (q *queue) load() bool {
 		q.fill(math.MaxInt)
 	}
 	q.front.order()
-	q.live = len(q.front.items)
+	q.live = q.front.len()
+	return true
+}
+
+// aheadTimers is how many timers' keys state is told of before the first of
+// them fires: many enough for the misses of their reads to overlap, few enough
+// for what was read to be in the processor's cache still.
+const aheadTimers = 128
+
+// look tells state of the keys whose timers are the next to fire.
+func (q *queue) look(limit int64) bool {
+	f := &q.front
+	if f.at < f.looked || f.at == len(f.run) || f.run[f.at].time > limit {
+		return false
+	}
+	q.coming = q.coming[:0]
+	for i := f.at; i < len(f.run) && f.run[i].time <= limit && i < f.at+aheadTimers; i++ {
+		q.coming = append(q.coming, state.Key{Bytes: f.key(&f.run[i]), Hash: f.run[i].hash})
+	}
+	f.looked = f.at + len(q.coming)
+	if q.early != nil {
+		q.early.Prefetch(bucketOf(f.run[f.at].time), q.coming)
+	}
+	if q.ahead != nil {
+		q.ahead(q.coming)
+	}
 	return true
 }
 
@@ -267,9 +298,9 @@ func (q *queue) fill(limit int) bool {
 				q.front.add(r, ns, key)
 			}
 		}
-		return len(q.front.items) <= limit
+		return q.front.len() <= limit
 	})
-	return len(q.front.items) <= limit
+	return q.front.len() <= limit
 }
 
 // nextBucket moves to the earliest bucket that is not empty.
@@ -308,10 +339,14 @@ func (q *queue) chooseBound() rank {
 	return ranks[len(ranks)-1]
 }
 
-// front is timers in a heap, without pointers: keys lie in one arena.
+// front is timers without pointers: keys lie in one arena. Those of a bucket
+// that was loaded are in a run, in order; those that came since are in a heap.
 type front struct {
-	items []item
-	arena []byte
+	run    []item // from at on
+	at     int
+	looked int // state was told of the keys of run up to here
+	items  []item
+	arena  []byte
 }
 
 type item struct {
@@ -323,11 +358,36 @@ type item struct {
 
 func (f *front) key(it *item) []byte { return f.arena[it.off : it.off+it.len] }
 
+func (f *front) len() int { return len(f.run) - f.at + len(f.items) }
+
+func (f *front) each(fn func(*item)) {
+	for i := f.at; i < len(f.run); i++ {
+		fn(&f.run[i])
+	}
+	for i := range f.items {
+		fn(&f.items[i])
+	}
+}
+
+// first returns the earliest timer; there is one.
+func (f *front) first() *item {
+	if f.fromRun() {
+		return &f.run[f.at]
+	}
+	return &f.items[0]
+}
+
+// fromRun reports whether the earliest timer is in the run.
+func (f *front) fromRun() bool {
+	return f.at < len(f.run) && (len(f.items) == 0 || f.compare(f.run[f.at], f.items[0]) <= 0)
+}
+
 // clear empties front, and gives back what a large bucket took.
 func (f *front) clear() {
-	if cap(f.items) > 1024 || cap(f.arena) > 1<<16 {
+	if cap(f.items) > 1024 || cap(f.run) > 1024 || cap(f.arena) > 1<<16 {
 		*f = front{}
 	}
+	f.run, f.at, f.looked = f.run[:0], 0, 0
 	f.items, f.arena = f.items[:0], f.arena[:0]
 }
 
@@ -336,8 +396,29 @@ func (f *front) add(r rank, ns int64, key []byte) {
 	f.arena = append(f.arena, key...)
 }
 
-// order makes a heap of what was added.
-func (f *front) order() { slices.SortFunc(f.items, f.compare) }
+// order makes a run of what was added, which is all of one bucket: dealt out
+// by millisecond, each of which is sorted.
+func (f *front) order() {
+	var ends [bucketMillis + 1]int32
+	at := func(it *item) int64 { return it.time & (bucketMillis - 1) }
+	for i := range f.items {
+		ends[at(&f.items[i])+1]++
+	}
+	for i := range bucketMillis {
+		ends[i+1] += ends[i]
+	}
+	f.run = slices.Grow(f.run[:0], len(f.items))[:len(f.items)]
+	from := ends
+	for i := range f.items {
+		to := &from[at(&f.items[i])]
+		f.run[*to] = f.items[i]
+		*to++
+	}
+	for i := range bucketMillis {
+		slices.SortFunc(f.run[ends[i]:ends[i+1]], f.compare)
+	}
+	f.items, f.at, f.looked = f.items[:0], 0, 0
+}
 
 func (f *front) compare(a, b item) int {
 	if c := a.rank.compare(b.rank); c != 0 {
@@ -360,7 +441,12 @@ func (f *front) push(r rank, ns int64, key []byte) {
 	}
 }
 
+// pop removes the earliest timer.
 func (f *front) pop() {
+	if f.fromRun() {
+		f.at++
+		return
+	}
 	n := len(f.items) - 1
 	f.items[0] = f.items[n]
 	f.items = f.items[:n]

@@ -37,6 +37,11 @@ func New(b state.Backend, name string) (*Service, error) {
 	return s, nil
 }
 
+// Ahead sets a function that is told of keys whose timers are the next to
+// fire, some hundreds at most, so that the operator can tell its tables
+// (state.Prefetcher). They are borrowed during the call.
+func (s *Service) Ahead(fn func(keys []state.Key)) { s.event.ahead, s.processing.ahead = fn, fn }
+
 // RegisterEvent adds an event-time timer, unless it exists. One that is due
 // already fires at the next AdvanceEvent. The key is copied.
 func (s *Service) RegisterEvent(k state.Key, ns, time int64) { s.event.register(k, ns, time) }

@@ -258,7 +258,7 @@ func TestDeletedTimersTakeNoRoom(t *testing.T) {
 		s.RegisterEvent(k, 1, i*1024*7)
 		s.DeleteEvent(k, 1, i*1024*7)
 	}
-	if n := len(s.event.front.items) + len(s.event.later); n > 8*frontSmall {
+	if n := s.event.front.len() + len(s.event.later); n > 8*frontSmall {
 		t.Errorf("%d timers and buckets are remembered for one timer", n)
 	}
 	if n := s.event.table.Len(); n != 1 {

@@ -112,7 +112,7 @@ func (o *operator[K, T, A, O]) lot(win Window) (more bool, err error) {
 
 func (o *operator[K, T, A, O]) emitEntry(win Window, key, val []byte) error {
 	var k K
-	if err := o.cfg.KeyCodec.DecodeKey(key, &k); err != nil {
+	if err := o.cfg.KeyCodec.DecodeKeyIn(&o.firing.arena, key, &k); err != nil {
 		return fmt.Errorf("window state: key %.40x: %w", key, err)
 	}
 	acc, err := o.entry(win, key, val)
@@ -127,7 +127,12 @@ func (o *operator[K, T, A, O]) entry(win Window, key, val []byte) (*A, error) {
 	if o.shared != nil {
 		return o.shared.read(val)
 	}
-	acc := new(A)
+	if t, ok := o.contents.(*aggregates[A]); ok && t.fixed > 0 {
+		var zero A
+		o.acc = zero
+		return &o.acc, t.load(val, &o.acc)
+	}
+	acc := new(A) // the result may keep what it refers to
 	return acc, o.contents.read(win.start, key, val, acc)
 }
 

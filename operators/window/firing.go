@@ -2,15 +2,18 @@ package window
 
 import (
 	"github.com/leatstream/leat/columnar"
+	"github.com/leatstream/leat/dataflow/codec"
 	"github.com/leatstream/leat/operators"
 )
 
 // firing gathers results into batches, lets them out as there is room, and
 // remembers how far the watermark in work has come.
 type firing[O any] struct {
-	out  operators.Output
-	win  Window // of the results being added
-	rows []O
+	out operators.Output
+	win Window // of the results being added
+	// arena holds the keys that results refer to.
+	arena codec.Arena
+	rows  []O
 	// times: a result's is the last instant of its window.
 	times   []int64
 	waiting []*columnar.Batch

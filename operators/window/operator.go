@@ -99,6 +99,7 @@ type operator[K comparable, T, A, O any] struct {
 	// refires: a slot of the batch in work belongs to windows that have fired.
 	refires bool
 	firing  firing[O]
+	acc     A          // of the result in work, when it is of fixed size
 	shared  *shared[A] // nil when windows do not overlap
 
 	lateCount, lateDropped operators.Counter

@@ -86,6 +86,9 @@ type sessions[K comparable, T, A, O any] struct {
 
 	rows  []O
 	times []int64
+	arena codec.Arena // of the keys of results
+	cur   session[A]  // looked at by due
+	one   session[A]
 
 	lateCount, lateDropped operators.Counter
 	batch                  *columnar.Batch
@@ -111,6 +114,7 @@ func (o *sessions[K, T, A, O]) Open(ctx *operators.Context) (err error) {
 	if o.timers, err = timer.New(ctx.State, timersName); err != nil {
 		return err
 	}
+	o.timers.Ahead(func(keys []state.Key) { o.main.prefetch(0, keys) })
 	o.main.name = tableSessions
 	if o.main.codec, err = codec.Of[session[A]](); err != nil {
 		return err
@@ -267,6 +271,13 @@ func (o *sessions[K, T, A, O]) row(s *slot[K, keySessions[A]], v *T, t int64) er
 // place makes the session that a row is in, or joins, the main one.
 func (o *sessions[K, T, A, O]) place(s *slot[K, keySessions[A]], w Window, fired int64) (ok bool, err error) {
 	x := &s.acc
+	if !x.main.valid() && !x.loaded && x.main.More == 0 { // the first of its key
+		if dataflow.AddTime(w.last(), o.cfg.Lateness) <= fired {
+			return false, nil
+		}
+		x.main = session[A]{Start: w.start, End: w.end, Timer: dataflow.TimeMax}
+		return true, nil
+	}
 	if err := o.loadOthers(s); err != nil {
 		return false, err
 	}
@@ -366,36 +377,42 @@ func (o *sessions[K, T, A, O]) Watermark(wm int64) (bool, error) {
 // due looks at the sessions of a key: those that have ended fire, those that
 // take no more rows go, and the others get a timer of when that will be.
 func (o *sessions[K, T, A, O]) due(key state.Key, _, at int64) error {
-	var main session[A]
-	if err := o.main.begin(0, key, &main); err != nil {
+	o.cur = session[A]{}
+	main := &o.cur
+	if err := o.main.begin(0, key, main); err != nil {
 		return err
 	}
 	if !main.valid() {
 		return nil
 	}
-	var k K
-	if err := o.cfg.KeyCodec.DecodeKey(key.Bytes, &k); err != nil {
-		return fmt.Errorf("key of a timer: %w", err)
-	}
 	o.enc = append(o.enc[:0], key.Bytes...)
 	key.Bytes = o.enc
 	if main.More == 0 {
-		if o.look(k, key, &main, at) {
+		over, err := o.look(key, main, at)
+		switch {
+		case err != nil:
+			return err
+		case over:
 			o.main.table.Delete(0, key)
-			return nil
+		default:
+			o.main.commit(0, key, main)
 		}
-		o.main.commit(0, key, &main)
 		return nil
 	}
 	all, err := o.readOthers(key)
 	if err != nil {
 		return err
 	}
-	all = append(all, main)
+	all = append(all, *main)
 	kept := all[:0]
 	for i := range all {
-		if s := all[i]; !o.look(k, key, &s, at) {
-			kept = append(kept, s)
+		o.one = all[i]
+		over, err := o.look(key, &o.one, at)
+		if err != nil {
+			return err
+		}
+		if !over {
+			kept = append(kept, o.one)
 		}
 	}
 	o.putAll(key, kept)
@@ -416,23 +433,27 @@ func (o *sessions[K, T, A, O]) putAll(key state.Key, all []session[A]) {
 }
 
 // look does what is due for a session; it reports whether that is over.
-func (o *sessions[K, T, A, O]) look(k K, key state.Key, s *session[A], at int64) (over bool) {
+func (o *sessions[K, T, A, O]) look(key state.Key, s *session[A], at int64) (over bool, err error) {
 	if s.Timer > at {
-		return false
+		return false, nil
 	}
 	last := s.win().last()
 	if last == at {
+		var k K
+		if err := o.cfg.KeyCodec.DecodeKeyIn(&o.arena, key.Bytes, &k); err != nil {
+			return false, fmt.Errorf("key of a timer: %w", err)
+		}
 		o.emit(k, s)
 	}
 	next := last
 	if last <= at {
 		if next = dataflow.AddTime(last, o.cfg.Lateness); next <= at {
-			return true
+			return true, nil
 		}
 	}
 	s.Timer = next
 	o.timers.RegisterEvent(key, 0, next)
-	return false
+	return false, nil
 }
 
 // Snapshot implements operators.Snapshotter: how far sessions have ended is

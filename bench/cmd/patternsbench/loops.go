@@ -51,7 +51,7 @@ func loopCount(f *funcs, in, _ *feed, m *meter) {
 			}
 			f.add(t, rows[i])
 			if f.due(t) {
-				out = f.result(k, t)
+				out = f.result(k, *t)
 				f.takeResult(&out)
 			}
 		}
@@ -69,7 +69,7 @@ func loopWindows(f *funcs, in *feed, m *meter, size int64) {
 	var out result
 	fire := func() {
 		for k, t := range totals {
-			out = f.result(k, t)
+			out = f.result(k, *t)
 			f.takeResult(&out)
 		}
 		totals = make(map[string]*total)
@@ -103,7 +103,7 @@ func loopSession(f *funcs, in, _ *feed, m *meter) {
 	sessions := make(map[string]*open)
 	var out result
 	take := func(k string, s *open) {
-		out = f.result(k, &s.acc)
+		out = f.result(k, s.acc)
 		f.takeResult(&out)
 	}
 	looked := int64(0)

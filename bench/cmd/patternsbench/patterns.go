@@ -37,7 +37,7 @@ type funcs struct {
 	key     func(row) string
 	add     func(*total, row)
 	merge   func(into, from *total)
-	result  func(string, *total) result
+	result  func(string, total) result
 	due     func(*total) bool
 	join    func(row, row) pair
 
@@ -64,7 +64,7 @@ func newFuncs(c *cost) *funcs {
 			into.Count += from.Count
 			into.Sum += from.Sum
 		},
-		result: func(k string, t *total) result { return result{k, t.Count, t.Sum} },
+		result: func(k string, t total) result { return result{k, t.Count, t.Sum} },
 		due:    func(t *total) bool { return t.Count&15 == 0 },
 		join:   func(l, r row) pair { return pair{l.Key, l.A, r.A} },
 
@@ -80,7 +80,7 @@ func (f *funcs) Add(t *total, r row)           { f.add(t, r) }
 func (f *funcs) Merge(into, from *total)       { f.merge(into, from) }
 func (f *funcs) Result(acc *total) (out total) { return *acc }
 
-func (f *funcs) windowResult(k string, _ stream.Window, t total) result { return f.result(k, &t) }
+func (f *funcs) windowResult(k string, _ stream.Window, t total) result { return f.result(k, t) }
 
 // counter counts the rows of a key.
 type counter struct {
@@ -101,7 +101,7 @@ func (p *counter) Process(ctx *stream.ProcessContext[string, result], r row) err
 	p.f.add(&p.now, r)
 	p.acc.Set(p.now)
 	if p.f.due(&p.now) {
-		ctx.Emit(p.f.result(ctx.Key(), &p.now))
+		ctx.Emit(p.f.result(ctx.Key(), p.now))
 	}
 	return nil
 }
