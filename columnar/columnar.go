@@ -14,6 +14,8 @@ const BatchRowsMax = 2048
 // Ownership: a batch belongs to whoever holds it; emitting or returning it
 // hands it over. The holder may change rows in place unless Shared is set:
 // then several consumers hold the same batch and it is read-only for ever.
+// Whoever is done with a batch may Release it: then nothing may have kept its
+// Rows or Times, though what rows refer to may be kept.
 // Strings and byte slices of the rows may alias one arena that lives as long
 // as any of them: what is kept beyond the batch (state) must be copied.
 type Batch struct {
@@ -27,6 +29,8 @@ type Batch struct {
 	Origin *Origin
 	// Shared marks a batch that more than one consumer holds.
 	Shared bool
+
+	keeper keeper // whose memory this is; nil: the collector's
 }
 
 // Origin names the place in the input from which a batch was read.
@@ -85,23 +89,10 @@ type RowType interface {
 	DecodeBatch(src []byte) (*Batch, error)
 }
 
-// RowBuffers is implemented by row types whose slices can be made ahead and
-// used again, as those of TypeOf.
-type RowBuffers interface {
-	// MakeRows returns an empty slice with room for n rows.
-	MakeRows(n int) any
-	// ReuseRows returns rows emptied, with its room. What the rows refer to
-	// stays referred to until they are overwritten.
-	ReuseRows(rows any) any
-}
-
-// RowScatterer is implemented by row types that can lay rows side by side by
-// target in one pass, as those of TypeOf.
-type RowScatterer interface {
-	// Scatter returns a fresh slice of the rows of src (a []T): row i lies at
-	// place at[to[i]], which is then raised by one. With at[t] where the rows
-	// of target t are to begin, they follow each other there, in order.
-	Scatter(src any, to, at []int32) any
+// RowPooler is implemented by row types whose batches can be made of the
+// memory of released ones, as those of TypeOf.
+type RowPooler interface {
+	NewPool() BatchPool
 }
 
 // KeyHasher computes the hash of the key of each row: codec.HashKey of the

@@ -115,23 +115,6 @@ func TestGatherAppends(t *testing.T) {
 	}
 }
 
-func TestScatterSorts(t *testing.T) {
-	t.Parallel()
-	sorter, ok := orderType(t).(RowScatterer)
-	if !ok {
-		t.Fatal("the rows of a Go type cannot be scattered")
-	}
-	src := someOrders(rand.New(rand.NewPCG(2, 3)), 5)
-	at := []int32{0, 2, 2}
-	got := sorter.Scatter(src, []int32{2, 0, 2, 0, 2}, at)
-	if want := []order{src[1], src[3], src[0], src[2], src[4]}; !reflect.DeepEqual(got, want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
-	if want := []int32{2, 2, 5}; !reflect.DeepEqual(at, want) {
-		t.Errorf("targets end at %v, want %v", at, want)
-	}
-}
-
 func TestSplitOfOneTargetIsTheBatch(t *testing.T) {
 	t.Parallel()
 	rt := orderType(t)

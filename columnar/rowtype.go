@@ -22,9 +22,8 @@ type rowType[T any] struct {
 }
 
 var (
-	_ RowType      = (*rowType[int])(nil)
-	_ RowBuffers   = (*rowType[int])(nil)
-	_ RowScatterer = (*rowType[int])(nil)
+	_ RowType   = (*rowType[int])(nil)
+	_ RowPooler = (*rowType[int])(nil)
 )
 
 func (t *rowType[T]) Name() string { return reflect.TypeFor[T]().String() }
@@ -57,20 +56,7 @@ func (t *rowType[T]) Gather(dst, src any, idx []int32) any {
 	return to
 }
 
-func (t *rowType[T]) MakeRows(n int) any { return make([]T, 0, n) }
-
-func (t *rowType[T]) ReuseRows(rows any) any { return rows.([]T)[:0] }
-
-func (t *rowType[T]) Scatter(src any, to, at []int32) any {
-	from := src.([]T)
-	out := make([]T, len(from))
-	for i, target := range to[:len(from)] {
-		place := at[target]
-		at[target] = place + 1
-		out[place] = from[i]
-	}
-	return out
-}
+func (t *rowType[T]) NewPool() BatchPool { return new(Pool[T]) }
 
 func (t *rowType[T]) AppendBatch(dst []byte, b *Batch) []byte {
 	rows := b.Rows.([]T)

@@ -288,7 +288,8 @@ type Writer interface {
 	// commits again those that it owns, then aborts what else its ids left
 	// open. It may block; ctx ends when the attempt does.
 	Recover(ctx context.Context, prepared []Committable) error
-	// Write takes a batch; it is handed over. It may buffer a bounded amount.
+	// Write takes a batch; it is handed over, and a writer that keeps nothing
+	// of it may Release it. It may buffer a bounded amount.
 	Write(b *columnar.Batch) error
 	// Ready reports whether Write has room; when not, Wake follows.
 	Ready() bool

@@ -153,6 +153,9 @@ func arrive[K comparable, T, U, O any](s *shared[O], mine *half[K, T, U, O], oth
 	s.on = false
 	s.out.Flush()
 	setAside[T](&s.late, b, mine.late)
+	if !mine.keep {
+		b.Release()
+	}
 	return nil
 }
 

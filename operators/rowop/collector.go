@@ -8,6 +8,7 @@ import (
 // collector gathers emitted rows into batches.
 type collector[R any] struct {
 	out    operators.Output
+	pool   columnar.Pool[R]
 	rows   []R
 	times  []int64
 	timed  bool
@@ -68,7 +69,7 @@ func (c *collector[R]) spill() {
 }
 
 // flush emits what was gathered, cut into batches of at most
-// columnar.BatchRowsMax rows. The memory goes with it.
+// columnar.BatchRowsMax rows.
 func (c *collector[R]) flush() {
 	n := len(c.rows)
 	if n == 0 {
@@ -77,16 +78,20 @@ func (c *collector[R]) flush() {
 	placed := len(c.places) == n
 	for from := 0; from < n; from += columnar.BatchRowsMax {
 		to := min(from+columnar.BatchRowsMax, n)
-		b := &columnar.Batch{Rows: c.rows[from:to:to]}
+		b := c.pool.Take(to-from, columnar.Times(c.timed))
+		copy(columnar.Rows[R](b), c.rows[from:to])
 		if c.timed {
-			b.Times = c.times[from:to:to]
+			copy(b.Times, c.times[from:to])
 		}
 		if placed {
 			b.Origin = &columnar.Origin{Split: c.split, Positions: c.places[from:to:to]}
 		}
 		c.out.Emit(b)
 	}
-	n = min(n, columnar.BatchRowsMax)
-	c.rows, c.times, c.places, c.timed = make([]R, 0, n), make([]int64, 0, n), nil, false
+	clear(c.rows)
+	c.rows, c.times, c.places, c.timed = c.rows[:0], c.times[:0], nil, false
+	if cap(c.rows) > 2*columnar.BatchRowsMax { // a burst
+		c.rows, c.times = nil, nil
+	}
 	c.marked, c.markPlaces = 0, 0
 }

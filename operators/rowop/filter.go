@@ -50,34 +50,46 @@ func (o *filter[T]) Process(_ int, b *columnar.Batch) error {
 		return nil
 	}
 	o.dropped.Add(int64(len(rows) - n))
-	if n > 0 {
-		o.out.Emit(pick(b, rows, idx[:n]))
+	if n == 0 {
+		b.Release()
+		return nil
 	}
+	o.out.Emit(pick(b, rows, idx[:n]))
 	return nil
 }
 
 // pick returns the rows idx (ascending) of b, in place when b is not shared.
 func pick[T any](b *columnar.Batch, rows []T, idx []int32) *columnar.Batch {
-	n := len(idx)
-	out := &columnar.Batch{Origin: pickOrigin(b.Origin, idx)}
-	dst, times := rows[:n], b.Times
 	if b.Shared {
-		dst, times = make([]T, n), nil
-		if b.Times != nil {
-			times = make([]int64, n)
-		}
+		return pickShared(b, rows, idx)
 	}
 	for to, from := range idx {
-		if to != int(from) || b.Shared {
-			dst[to] = rows[from]
+		if to != int(from) {
+			rows[to] = rows[from]
 		}
+	}
+	if b.Times != nil {
+		for to, from := range idx {
+			b.Times[to] = b.Times[from]
+		}
+	}
+	b.Origin = pickOrigin(b.Origin, idx)
+	columnar.Truncate[T](b, len(idx))
+	return b
+}
+
+func pickShared[T any](b *columnar.Batch, rows []T, idx []int32) *columnar.Batch {
+	n := len(idx)
+	out, dst := &columnar.Batch{Origin: pickOrigin(b.Origin, idx)}, make([]T, n)
+	for to, from := range idx {
+		dst[to] = rows[from]
 	}
 	out.Rows = dst
 	if b.Times != nil {
+		out.Times = make([]int64, n)
 		for to, from := range idx {
-			times[to] = b.Times[from]
+			out.Times[to] = b.Times[from]
 		}
-		out.Times = times[:n]
 	}
 	return out
 }

@@ -92,6 +92,7 @@ func (o *keyed[K, R]) Process(input int, b *columnar.Batch) error {
 	o.end()
 	o.ctx.flush()
 	o.arm()
+	b.Release()
 	return nil
 }
 

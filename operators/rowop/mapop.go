@@ -13,7 +13,8 @@ func Map[T, R any](fn func(T) R) operators.Factory {
 
 type mapper[T, R any] struct {
 	base
-	fn func(T) R
+	fn   func(T) R
+	pool columnar.Pool[R]
 }
 
 var _ operators.Positioner = (*mapper[int, int])(nil)
@@ -23,16 +24,23 @@ func (o *mapper[T, R]) Process(_ int, b *columnar.Batch) error {
 	o.begin(b)
 	in := columnar.Rows[T](b)
 	// With equal types an unshared batch is changed in place.
-	out, same := any(in).([]R)
+	to := b
+	out, same := b.Rows.([]R)
 	if !same || b.Shared {
-		out = make([]R, len(in))
+		to = o.pool.Take(len(in), columnar.Times(b.Times != nil))
+		out = columnar.Rows[R](to)
 	}
 	for i := range in {
 		o.at = i
 		out[i] = o.fn(in[i])
 	}
 	o.end()
-	o.out.Emit(&columnar.Batch{Rows: out, Times: b.Times, Origin: b.Origin, Shared: b.Shared && b.Times != nil})
+	if to != b {
+		copy(to.Times, b.Times)
+		to.Origin = b.Origin
+		b.Release()
+	}
+	o.out.Emit(to)
 	return nil
 }
 

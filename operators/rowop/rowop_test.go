@@ -91,8 +91,9 @@ func TestMapLeavesSharedBatchesAlone(t *testing.T) {
 	if got := columnar.Rows[int64](b); !slices.Equal(got, []int64{0, 1, 2, 3}) {
 		t.Errorf("the shared batch became %v", got)
 	}
-	if !h.Out[0].Batch.Shared {
-		t.Error("the times are shared, but the batch does not say so")
+	out := h.Out[0].Batch
+	if out.Shared || !slices.Equal(out.Times, b.Times) || &out.Times[0] == &b.Times[0] {
+		t.Errorf("the times are %v, shared %t: want a copy of %v", out.Times, out.Shared, b.Times)
 	}
 }
 

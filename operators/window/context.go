@@ -20,8 +20,7 @@ type Context[K comparable, O any] struct {
 	global    *state.Keyed
 	perWindow *state.Keyed
 	tables    recorder
-	rows      []O
-	times     []int64
+	rows      columnar.Builder[O]
 	policy    *policy // nil: what fails, fails the attempt
 }
 
@@ -88,20 +87,17 @@ func (c *Context[K, O]) Emit(v O) {
 	if c.win.IsGlobal() {
 		at = c.time
 	}
-	c.rows = append(c.rows, v)
-	c.times = append(c.times, at)
-	if len(c.rows) >= columnar.BatchRowsMax && !c.policy.trying() {
+	c.rows.Add(v, at)
+	if c.rows.Full() && !c.policy.trying() {
 		c.flush()
 	}
 }
 
 func (c *Context[K, O]) flush() {
 	c.policy.flush()
-	if len(c.rows) == 0 {
-		return
+	if b := c.rows.Take(); b != nil {
+		c.op.Out.Emit(b)
 	}
-	c.op.Out.Emit(columnar.NewBatch(c.rows, c.times))
-	c.rows, c.times = nil, nil
 }
 
 // recorder is a backend that remembers which tables were made.

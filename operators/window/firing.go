@@ -13,9 +13,8 @@ type firing[O any] struct {
 	win Window // of the results being added
 	// arena holds the keys that results refer to.
 	arena codec.Arena
-	rows  []O
-	// times: a result's is the last instant of its window.
-	times   []int64
+	// rows: the time of a result is the last instant of its window.
+	rows    columnar.Builder[O]
 	waiting []*columnar.Batch
 	scanned int      // entries of win's table that were taken
 	fired   []Window // done, of the watermark in work
@@ -24,19 +23,16 @@ type firing[O any] struct {
 func (f *firing[O]) begin(w Window) { f.win = w }
 
 func (f *firing[O]) emit(v O) {
-	f.rows = append(f.rows, v)
-	f.times = append(f.times, f.win.last())
-	if len(f.rows) >= columnar.BatchRowsMax {
+	f.rows.Add(v, f.win.last())
+	if f.rows.Full() {
 		f.flush()
 	}
 }
 
 func (f *firing[O]) flush() {
-	if len(f.rows) == 0 {
-		return
+	if b := f.rows.Take(); b != nil {
+		f.waiting = append(f.waiting, b)
 	}
-	f.waiting = append(f.waiting, columnar.NewBatch(f.rows, f.times))
-	f.rows, f.times = nil, nil
 }
 
 // full reports whether enough results wait to be let out.

@@ -228,6 +228,7 @@ func (o *operator[K, T, A, O]) finish(b *columnar.Batch, rows []T) error {
 	o.slots.release()
 	o.batch = nil
 	setAside(o.out, b, rows, o.late, o.lateCount, o.lateDropped)
+	b.Release()
 	return nil
 }
 

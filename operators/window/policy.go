@@ -1,7 +1,6 @@
 package window
 
 import (
-	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/operators"
 	"github.com/leatstream/leat/operators/setaside"
 	"github.com/leatstream/leat/state/undolog"
@@ -40,15 +39,14 @@ func tryFire[K comparable, A, O any](fn Function[K, A, O], ctx *Context[K, O], a
 	if p == nil {
 		return fn.Fire(ctx, acc)
 	}
-	emitted := len(ctx.rows)
+	emitted := ctx.rows.Len()
 	p.undo.Begin()
 	p.on = true
 	err := fn.Fire(ctx, acc)
 	p.on = false
 	if err != nil {
 		p.undo.Rollback()
-		clear(ctx.rows[emitted:])
-		ctx.rows, ctx.times = ctx.rows[:emitted], ctx.times[:emitted]
+		ctx.rows.Cut(emitted)
 		at := ctx.win.last()
 		if ctx.win.IsGlobal() {
 			at = ctx.time
@@ -57,7 +55,7 @@ func tryFire[K comparable, A, O any](fn Function[K, A, O], ctx *Context[K, O], a
 		return nil
 	}
 	p.undo.Commit()
-	if len(ctx.rows) >= columnar.BatchRowsMax {
+	if ctx.rows.Full() {
 		ctx.flush()
 	}
 	return nil

@@ -84,8 +84,7 @@ type sessions[K comparable, T, A, O any] struct {
 	buf    []byte
 	enc    []byte
 
-	rows  []O
-	times []int64
+	rows  columnar.Builder[O]
 	arena codec.Arena // of the keys of results
 	cur   session[A]  // looked at by due
 	one   session[A]
@@ -161,6 +160,7 @@ func (o *sessions[K, T, A, O]) Process(_ int, b *columnar.Batch) error {
 	o.slots.release()
 	setAside(o.out, b, rows, o.late, o.lateCount, o.lateDropped)
 	o.batch = nil
+	b.Release()
 	return nil
 }
 
@@ -346,18 +346,16 @@ func (s byWindow[A]) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
 
 func (o *sessions[K, T, A, O]) emit(k K, s *session[A]) {
 	o.inWork = s.win()
-	o.rows = append(o.rows, o.result(k, o.inWork, &s.Acc))
-	o.times = append(o.times, o.inWork.last())
-	if len(o.rows) >= columnar.BatchRowsMax {
+	o.rows.Add(o.result(k, o.inWork, &s.Acc), o.inWork.last())
+	if o.rows.Full() {
 		o.flush()
 	}
 }
 
 func (o *sessions[K, T, A, O]) flush() {
 	o.inWork = Window{}
-	if len(o.rows) > 0 {
-		o.out.Emit(columnar.NewBatch(o.rows, o.times))
-		o.rows, o.times = nil, nil
+	if b := o.rows.Take(); b != nil {
+		o.out.Emit(b)
 	}
 }
 

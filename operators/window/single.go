@@ -168,6 +168,7 @@ func (o *single[K, T, A, O]) Process(_ int, b *columnar.Batch) error {
 	o.ctx.flush()
 	setAside(o.op.Out, b, rows, o.late, o.lateCount, o.lateDropped)
 	o.batch = nil
+	b.Release()
 	o.alarm.arm()
 	return nil
 }

@@ -2,10 +2,8 @@ package exchange
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/leatstream/leat/columnar"
-	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/dataflow/graph"
 )
 
@@ -40,9 +38,10 @@ type Output struct {
 	rotates  bool
 	buffered int    // rows in all builders
 	expect   int    // rows that a builder will hold when it is sent, about
-	keeps    []bool // the channel keeps no batch that it was given
+	encodes  []bool // the channel is done with a batch when it was sent
 	scatter  scatter
-	sorter   columnar.RowScatterer // nil: the row type cannot
+	pool     columnar.BatchPool
+	parts    []*columnar.Batch // of divide
 	bytes    int64
 }
 
@@ -58,12 +57,18 @@ func NewOutput(cfg OutputConfig) (*Output, error) {
 	if !ok {
 		return nil, fmt.Errorf("edge %s to %s has no row type (%T)", cfg.Edge.From, cfg.Edge.To, cfg.Edge.Type)
 	}
-	o := &Output{rowType: rt, targets: cfg.Targets, builders: make([]builder, len(cfg.Targets))}
-	o.sorter, _ = rt.(columnar.RowScatterer)
-	o.keeps = make([]bool, len(cfg.Targets))
+	pooler, ok := rt.(columnar.RowPooler)
+	if !ok {
+		return nil, fmt.Errorf("edge %s to %s: the row type %s makes no batches (%T)", cfg.Edge.From, cfg.Edge.To, rt.Name(), rt)
+	}
+	o := &Output{
+		rowType: rt, targets: cfg.Targets, builders: make([]builder, len(cfg.Targets)),
+		pool: pooler.NewPool(), parts: make([]*columnar.Batch, len(cfg.Targets)),
+	}
+	o.encodes = make([]bool, len(cfg.Targets))
 	for i, t := range cfg.Targets {
 		e, ok := t.(Encoder)
-		o.keeps[i] = ok && e.Encodes()
+		o.encodes[i] = ok && e.Encodes()
 	}
 	if len(cfg.Targets) == 0 {
 		return nil, fmt.Errorf("edge %s to %s: subtask %d has no channel", cfg.Edge.From, cfg.Edge.To, cfg.From)
@@ -166,6 +171,7 @@ func (o *Output) whole(i int, b *columnar.Batch, n int) {
 		return
 	}
 	o.add(i, b, o.scatter.identity(n))
+	b.Release()
 }
 
 // spread routes each row: one pass finds the channels, one sorts the rows by
@@ -177,7 +183,8 @@ func (o *Output) spread(b *columnar.Batch, n int) error {
 	}
 	o.scatter.count(len(o.targets))
 	if o.divides(n) {
-		o.divide(b, n)
+		o.divide(b)
+		b.Release()
 		return nil
 	}
 	o.scatter.sort()
@@ -188,65 +195,50 @@ func (o *Output) spread(b *columnar.Batch, n int) error {
 		case len(idx) < directRows || o.builders[i].rows > 0:
 			o.add(i, b, idx)
 		case len(idx) == n:
-			o.send(i, b)
+			o.send(i, b) // there are no others
+			return nil
 		default:
 			o.piece(i, b, idx)
 		}
 	}
+	b.Release()
 	return nil
 }
 
 // divides reports whether the batch falls into pieces that are all to be sent
-// at once, to channels that keep what they get.
+// at once.
 func (o *Output) divides(n int) bool {
-	if o.sorter == nil {
-		return false
-	}
 	starts := o.scatter.starts
 	for i := range o.targets {
 		rows := int(starts[i+1] - starts[i])
-		if rows > 0 && (rows < directRows || rows == n || o.builders[i].rows > 0 || o.keeps[i]) {
+		if rows > 0 && (rows < directRows || rows == n || o.builders[i].rows > 0) {
 			return false
 		}
 	}
 	return true
 }
 
-// divide copies the rows once, sorted by channel, and sends each channel its
-// part of the copy: one piece of memory instead of one for each channel, and
-// no numbers of rows.
-func (o *Output) divide(b *columnar.Batch, n int) {
-	rows := o.sorter.Scatter(b.Rows, o.scatter.to, o.scatter.begin())
-	var times []int64
-	if b.Times != nil {
-		times = make([]int64, n)
-		at := o.scatter.begin()
-		for i, c := range o.scatter.to {
-			times[at[c]] = b.Times[i]
-			at[c]++
-		}
-	}
+// divide copies each row once, to the piece of its channel: no numbers of rows
+// are written and read.
+func (o *Output) divide(b *columnar.Batch) {
 	starts := o.scatter.starts
 	for i := range o.targets {
-		from, to := int(starts[i]), int(starts[i+1])
-		if from == to {
-			continue
+		if n := int(starts[i+1] - starts[i]); n > 0 {
+			o.parts[i] = o.pool.Take(n, columnar.Times(b.Times != nil))
 		}
-		part := &columnar.Batch{Rows: o.rowType.Slice(rows, from, to)}
-		if times != nil {
-			part.Times = times[from:to:to]
-		}
-		o.send(i, part)
 	}
+	o.pool.Scatter(b, o.scatter.to, o.parts, o.scatter.zeros())
+	for i, part := range o.parts {
+		if part != nil {
+			o.send(i, part)
+		}
+	}
+	clear(o.parts)
 }
 
 // piece sends some rows of b as a batch of their own.
 func (o *Output) piece(i int, b *columnar.Batch, idx []int32) {
-	bu := &o.builders[i]
-	bu.reserve(o.rowType, len(idx))
-	bu.add(o.rowType, b, idx)
-	o.buffered += len(idx)
-	o.flush(i)
+	o.send(i, o.pool.Append(nil, b, idx, len(idx)))
 }
 
 // add gathers rows into the builder of a channel and sends it each time it is
@@ -255,10 +247,8 @@ func (o *Output) add(i int, b *columnar.Batch, idx []int32) {
 	bu := &o.builders[i]
 	for len(idx) > 0 {
 		k := min(len(idx), columnar.BatchRowsMax-bu.rows)
-		if bu.rows == 0 {
-			bu.reserve(o.rowType, o.expect)
-		}
-		bu.add(o.rowType, b, idx[:k])
+		bu.batch = o.pool.Append(bu.batch, b, idx[:k], o.expect)
+		bu.rows += k
 		o.buffered += k
 		idx = idx[k:]
 		if bu.rows == columnar.BatchRowsMax {
@@ -278,14 +268,18 @@ func (o *Output) flush(i int) {
 	} else {
 		o.expect -= (o.expect - bu.rows) / 8
 	}
-	o.send(i, bu.batch())
-	bu.sent(o.rowType, o.keeps[i])
+	b := bu.batch
+	*bu = builder{}
+	o.send(i, b)
 }
 
 func (o *Output) send(i int, b *columnar.Batch) {
 	el := Element{Kind: KindBatch, Batch: b}
 	if !o.copies {
 		o.bytes += int64(o.targets[i].Send(el))
+		if o.encodes[i] {
+			b.Release()
+		}
 		return
 	}
 	if len(o.targets) > 1 && !b.Shared {
@@ -298,67 +292,6 @@ func (o *Output) send(i int, b *columnar.Batch) {
 
 // builder gathers the rows of one channel.
 type builder struct {
-	data  any // a []T, or nil
-	times []int64
+	batch *columnar.Batch // nil: empty
 	rows  int
-	spare []int64 // memory for times
-}
-
-func (bu *builder) add(rt columnar.RowType, b *columnar.Batch, idx []int32) {
-	bu.data = rt.Gather(bu.data, b.Rows, idx)
-	bu.addTimes(b, idx)
-	bu.rows += len(idx)
-}
-
-// addTimes keeps times nil until a row has one.
-func (bu *builder) addTimes(b *columnar.Batch, idx []int32) {
-	if b.Times == nil && bu.times == nil {
-		return
-	}
-	if bu.times == nil {
-		bu.times = bu.spare[:0]
-		bu.times = appendNone(bu.times, bu.rows)
-	}
-	if b.Times == nil {
-		bu.times = appendNone(bu.times, len(idx))
-		return
-	}
-	n := len(bu.times)
-	bu.times = slices.Grow(bu.times, len(idx))[:n+len(idx)]
-	for i, at := range idx {
-		bu.times[n+i] = b.Times[at]
-	}
-}
-
-func appendNone(times []int64, n int) []int64 {
-	for range n {
-		times = append(times, dataflow.TimeNone)
-	}
-	return times
-}
-
-// reserve makes room for n rows in an empty builder.
-func (bu *builder) reserve(rt columnar.RowType, n int) {
-	if bu.data == nil {
-		if m, ok := rt.(columnar.RowBuffers); ok {
-			bu.data = m.MakeRows(n)
-		}
-	}
-}
-
-func (bu *builder) batch() *columnar.Batch {
-	return &columnar.Batch{Rows: bu.data, Times: bu.times}
-}
-
-// sent empties the builder; its memory is used again when nobody else has it.
-func (bu *builder) sent(rt columnar.RowType, keep bool) {
-	m, ok := rt.(columnar.RowBuffers)
-	if !keep || !ok {
-		*bu = builder{}
-		return
-	}
-	bu.data, bu.rows = m.ReuseRows(bu.data), 0
-	if bu.times != nil {
-		bu.spare, bu.times = bu.times[:0], nil
-	}
 }

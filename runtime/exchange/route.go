@@ -36,6 +36,13 @@ func (s *scatter) begin() []int32 {
 	return s.at
 }
 
+// zeros returns a zero for each channel, to be raised.
+func (s *scatter) zeros() []int32 {
+	s.at = append(s.at[:0], s.starts[:len(s.starts)-1]...)
+	clear(s.at)
+	return s.at
+}
+
 // sort lays the numbers of the rows side by side, in order within a channel.
 func (s *scatter) sort() {
 	if cap(s.rows) < len(s.to) {

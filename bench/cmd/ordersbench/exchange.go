@@ -334,6 +334,7 @@ func (s *side) drain(g *exchange.Gate, box *mailbox.Mailbox) (rows int, err erro
 			left--
 		case el.Kind == exchange.KindBatch:
 			rows += s.rows.Len(el.Batch.Rows)
+			el.Batch.Release() // as operators do
 		}
 	}
 	return rows, nil

@@ -94,6 +94,7 @@ type feeder struct {
 	f     *feed
 	meter *meter
 	out   operators.Output
+	pool  columnar.Pool[row]
 }
 
 func newFeeder(f *feed, m *meter) operators.Factory {
@@ -120,12 +121,13 @@ func (o *feeder) Poll() (operators.PollStatus, error) {
 	if o.f.at >= o.f.warm {
 		o.meter.start()
 	}
-	rows, times := make([]row, columnar.BatchRowsMax), make([]int64, columnar.BatchRowsMax)
-	n, wm := o.f.fill(rows, times)
+	b := o.pool.Take(columnar.BatchRowsMax, columnar.Timed)
+	n, wm := o.f.fill(columnar.Rows[row](b), b.Times)
 	if n == 0 {
 		return operators.PollFinished, nil
 	}
-	o.out.Emit(columnar.NewBatch(rows[:n], times[:n]))
+	columnar.Truncate[row](b, n)
+	o.out.Emit(b)
 	o.out.EmitWatermark(wm)
 	return operators.PollMore, nil
 }
@@ -159,6 +161,7 @@ func (w taker[T]) Write(b *columnar.Batch) error {
 	for i := range rows {
 		w.take(&rows[i])
 	}
+	b.Release()
 	return nil
 }
 
