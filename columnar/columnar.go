@@ -66,8 +66,7 @@ func (b *Batch) Time(i int) int64 {
 }
 
 // RowType is what the runtime must be able to do with rows whose type it does
-// not know. TypeOf makes one for a Go type; it is stateless and safe for
-// concurrent use.
+// not know. TypeOf makes one for a Go type; it is safe for concurrent use.
 type RowType interface {
 	// Name is the Go type's name, for people.
 	Name() string

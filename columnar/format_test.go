@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -41,9 +42,11 @@ func TestGoldenWire(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b, err := rt.DecodeBatch(wire); err != nil || !reflect.DeepEqual(b, goldenBatches()[i]) {
+		b, err := rt.DecodeBatch(wire)
+		if want := goldenBatches()[i]; err != nil || !reflect.DeepEqual(b.Rows, want.Rows) || !slices.Equal(b.Times, want.Times) {
 			t.Errorf("line %d is read as %v, %v", i+1, b, err)
 		}
+		b.Release() // what follows is made of its memory
 	}
 }
 

@@ -19,6 +19,7 @@ func TypeOf[T any]() (RowType, error) {
 
 type rowType[T any] struct {
 	codec *codec.Codec[T]
+	pool  Pool[T] // of what is decoded
 }
 
 var (
@@ -64,18 +65,24 @@ func (t *rowType[T]) AppendBatch(dst []byte, b *Batch) []byte {
 }
 
 func (t *rowType[T]) DecodeBatch(src []byte) (*Batch, error) {
-	times, n, src, err := decodeHeader(src)
+	h, src, err := decodeHeader(src)
 	if err != nil {
 		return nil, fmt.Errorf("columnar: batch of %s: %w", t.Name(), err)
 	}
-	rows, err := t.codec.DecodeColumns(src)
+	n, err := t.codec.Rows(src)
 	if err != nil {
 		return nil, err
 	}
-	if len(rows) != n {
-		return nil, fmt.Errorf("columnar: batch of %s: %d rows with %d times: the bytes are damaged", t.Name(), len(rows), n)
+	if n != h.rows {
+		return nil, fmt.Errorf("columnar: batch of %s: %d rows with %d times: the bytes are damaged", t.Name(), n, h.rows)
 	}
-	return &Batch{Rows: rows, Times: times}, nil
+	b := t.pool.Take(n, h.form != timesNone)
+	if err := t.codec.DecodeColumnsTo(Rows[T](b), src); err != nil {
+		b.Release()
+		return nil, err
+	}
+	fillTimes(b.Times, h.times, h.form, h.least)
+	return b, nil
 }
 
 // KeyDescriber is implemented by key hashers that know the type of their

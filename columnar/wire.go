@@ -80,39 +80,42 @@ func chooseForm(times []int64) (form timeForm, least int64) {
 	return timesWhole, 0
 }
 
-func decodeHeader(src []byte) (times []int64, n int, rest []byte, err error) {
+// header is the part of a batch's wire form before its rows.
+type header struct {
+	rows  int
+	form  timeForm
+	least int64
+	times []byte // 0, 2, 4 or 8 bytes for each row
+}
+
+func decodeHeader(src []byte) (h header, rest []byte, err error) {
 	if len(src) < headerBytes {
-		return nil, 0, nil, errShortBatch
+		return h, nil, errShortBatch
 	}
 	if src[0] != wireVersion {
-		return nil, 0, nil, fmt.Errorf("wire version %d, this program reads version %d: both ends must run the same release", src[0], wireVersion)
+		return h, nil, fmt.Errorf("wire version %d, this program reads version %d: both ends must run the same release", src[0], wireVersion)
 	}
-	form := timeForm(src[1])
-	if form > timesWhole || src[2] != 0 || src[3] != 0 {
-		return nil, 0, nil, fmt.Errorf("header % x is unknown: the bytes are damaged", src[:4])
+	h.form = timeForm(src[1])
+	if h.form > timesWhole || src[2] != 0 || src[3] != 0 {
+		return h, nil, fmt.Errorf("header % x is unknown: the bytes are damaged", src[:4])
 	}
-	rows := uint64(binary.LittleEndian.Uint32(src[4:]))
+	h.rows = int(binary.LittleEndian.Uint32(src[4:]))
 	src = src[headerBytes:]
-	size := timeForms[form]
-	if uint64(len(src)) < uint64(size.once)+rows*uint64(size.each) {
-		return nil, 0, nil, errShortBatch
+	size := timeForms[h.form]
+	if uint64(len(src)) < uint64(size.once)+uint64(h.rows)*uint64(size.each) {
+		return h, nil, errShortBatch
 	}
-	if form == timesNone {
-		return nil, int(rows), src, nil
-	}
-	least := int64(0)
 	if size.once > 0 {
-		least = int64(binary.LittleEndian.Uint64(src))
+		h.least = int64(binary.LittleEndian.Uint64(src))
 		src = src[size.once:]
 	}
 	// The rows have at least one byte each but for types without content, so
 	// this bounds what damaged bytes can ask for.
-	if form == timesSame && rows > timesSameMax {
-		return nil, 0, nil, fmt.Errorf("%d rows: a batch has at most %d", rows, timesSameMax)
+	if h.form == timesSame && h.rows > timesSameMax {
+		return h, nil, fmt.Errorf("%d rows: a batch has at most %d", h.rows, timesSameMax)
 	}
-	times = make([]int64, rows)
-	fillTimes(times, src, form, least)
-	return times, int(rows), src[int(rows)*size.each:], nil
+	h.times = src[:h.rows*size.each]
+	return h, src[h.rows*size.each:], nil
 }
 
 // timesSameMax bounds the rows of a batch whose times take no bytes each.

@@ -173,6 +173,24 @@ func (c *Codec[T]) DecodeColumns(src []byte) ([]T, error) {
 	return rows, nil
 }
 
+// Rows returns the number of rows of a column form, as far as its size allows
+// as many: it may be damaged elsewhere.
+func (c *Codec[T]) Rows(src []byte) (int, error) {
+	n, _, err := c.c.columns(src)
+	return n, err
+}
+
+// DecodeColumnsTo is DecodeColumns into rows, of the number that Rows returned.
+// What they held is lost, also after an error.
+func (c *Codec[T]) DecodeColumnsTo(rows []T, src []byte) error {
+	_, src, err := c.c.columns(src)
+	if err != nil {
+		return err
+	}
+	clear(rows) // what is empty or no part of the form is not written
+	return c.c.decodeColumns(src, extentOf(rows))
+}
+
 // columns takes the number of rows off the start of a column form.
 func (c *core) columns(src []byte) (n int, rest []byte, err error) {
 	if len(src) < 4 {

@@ -52,13 +52,14 @@ func FlatMap[T, R any](fn func(v T, emit func(R))) operators.Factory {
 
 type flatMapper[T, R any] struct {
 	base
-	fn  func(v T, emit func(R))
-	buf collector[R]
+	fn   func(v T, emit func(R))
+	buf  collector[R]
+	emit func(R) // of buf, made once
 }
 
 // Open implements operators.Operator.
 func (o *flatMapper[T, R]) Open(ctx *operators.Context) error {
-	o.buf.out = ctx.Out
+	o.buf.out, o.emit = ctx.Out, o.buf.add
 	return o.base.Open(ctx)
 }
 
@@ -66,13 +67,13 @@ func (o *flatMapper[T, R]) Open(ctx *operators.Context) error {
 func (o *flatMapper[T, R]) Process(_ int, b *columnar.Batch) error {
 	o.begin(b)
 	in := columnar.Rows[T](b)
-	emit := o.buf.add
 	for i := range in {
 		o.at = i
 		o.buf.row(b, i)
-		o.fn(in[i], emit)
+		o.fn(in[i], o.emit)
 	}
 	o.end()
 	o.buf.flush()
+	b.Release()
 	return nil
 }

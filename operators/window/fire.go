@@ -119,7 +119,7 @@ func (o *operator[K, T, A, O]) emitEntry(win Window, key, val []byte) error {
 	if err != nil {
 		return fmt.Errorf("window state of %v: %w", k, err)
 	}
-	o.result(k, win, acc, o.firing.emit)
+	o.result(k, win, acc, o.emit)
 	return nil
 }
 
@@ -163,7 +163,7 @@ func (o *operator[K, T, A, O]) refire(s *slot[K, A], k state.Key) error {
 		return err
 	}
 	o.firing.begin(s.win)
-	o.result(s.key, s.win, &s.acc, o.firing.emit)
+	o.result(s.key, s.win, &s.acc, o.emit)
 	return nil
 }
 
@@ -186,7 +186,7 @@ func (o *operator[K, T, A, O]) refirePane(s *slot[K, A], k state.Key) error {
 				return err
 			}
 			o.firing.begin(w)
-			o.result(s.key, w, &acc, o.firing.emit)
+			o.result(s.key, w, &acc, o.emit)
 		}
 		if end >= last {
 			return nil

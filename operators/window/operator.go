@@ -99,6 +99,7 @@ type operator[K comparable, T, A, O any] struct {
 	// refires: a slot of the batch in work belongs to windows that have fired.
 	refires bool
 	firing  firing[O]
+	emit    func(O)    // of firing, made once
 	acc     A          // of the result in work, when it is of fixed size
 	shared  *shared[A] // nil when windows do not overlap
 
@@ -119,7 +120,7 @@ func (o *operator[K, T, A, O]) Open(ctx *operators.Context) (err error) {
 	o.lateCount = ctx.Metrics.Counter(MetricLate)
 	o.lateDropped = ctx.Metrics.Counter(MetricLateDropped)
 	o.slots.encode = o.cfg.KeyCodec.AppendKey
-	o.firing.out = ctx.Out
+	o.firing.out, o.emit = ctx.Out, o.firing.emit
 	if o.bounds, err = bound.Open(ctx, firedName); err != nil {
 		return err
 	}

@@ -140,18 +140,19 @@ type Task struct {
 	mailAt  int
 	timers  timers
 
-	waves    []*wave
-	current  *node // the operator in work, for failures
-	ends     []int // channels whose end the aligner is still to be told of
-	stalls   int   // calls of the first wave in a row that did nothing
-	triggers []Trigger
-	barriers map[dataflow.CheckpointID]exchange.Barrier
-	idle     bool // the output is idle
-	finished bool
-	stopped  bool // a source after the barrier of stop
-	draining bool // a source that was told to end its input
-	failure  *controlv1.Failure
-	err      error
+	waves     []*wave
+	spareWave *wave // one that is through, for the next; nil: none
+	current   *node // the operator in work, for failures
+	ends      []int // channels whose end the aligner is still to be told of
+	stalls    int   // calls of the first wave in a row that did nothing
+	triggers  []Trigger
+	barriers  map[dataflow.CheckpointID]exchange.Barrier
+	idle      bool // the output is idle
+	finished  bool
+	stopped   bool // a source after the barrier of stop
+	draining  bool // a source that was told to end its input
+	failure   *controlv1.Failure
+	err       error
 
 	now      time.Time
 	class    class // of the last step

@@ -117,7 +117,12 @@ func (t *Task) start(w wave) {
 	if t.err != nil {
 		return
 	}
-	t.waves = append(t.waves, &w)
+	p := t.spareWave
+	if t.spareWave = nil; p == nil {
+		p = new(wave)
+	}
+	*p = w
+	t.waves = append(t.waves, p)
 	if len(t.waves) == 1 {
 		t.runWaves()
 	}
@@ -135,6 +140,8 @@ func (t *Task) runWaves() (progress bool) {
 		w := t.waves[0]
 		t.waves = t.waves[:copy(t.waves, t.waves[1:])]
 		t.waveDone(w)
+		*w = wave{}
+		t.spareWave = w
 		progress = true
 		if len(t.waves) == 0 {
 			t.replay()
