@@ -399,23 +399,26 @@ func (f *front) add(r rank, ns int64, key []byte) {
 // order makes a run of what was added, which is all of one bucket: dealt out
 // by millisecond, each of which is sorted.
 func (f *front) order() {
-	var ends [bucketMillis + 1]int32
+	// to is where the next timer of a millisecond goes; in the end it is where
+	// those of the millisecond end.
+	to := make([]int32, bucketMillis+1)
 	at := func(it *item) int64 { return it.time & (bucketMillis - 1) }
 	for i := range f.items {
-		ends[at(&f.items[i])+1]++
+		to[at(&f.items[i])+1]++
 	}
 	for i := range bucketMillis {
-		ends[i+1] += ends[i]
+		to[i+1] += to[i]
 	}
 	f.run = slices.Grow(f.run[:0], len(f.items))[:len(f.items)]
-	from := ends
 	for i := range f.items {
-		to := &from[at(&f.items[i])]
-		f.run[*to] = f.items[i]
-		*to++
+		ms := at(&f.items[i])
+		f.run[to[ms]] = f.items[i]
+		to[ms]++
 	}
-	for i := range bucketMillis {
-		slices.SortFunc(f.run[ends[i]:ends[i+1]], f.compare)
+	from := int32(0)
+	for _, end := range to[:bucketMillis] {
+		slices.SortFunc(f.run[from:end], f.compare)
+		from = end
 	}
 	f.items, f.at, f.looked = f.items[:0], 0, 0
 }

@@ -1,6 +1,8 @@
 package pebblestate
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,11 +18,12 @@ type table struct {
 	id    uint16
 	cache *cache
 
-	spaces map[int64]*namespace
-	last   *namespace // of the last call, which is most often that of the next
-	count  int        // values, over all namespaces
-	order  []int64    // namespaces that hold a key, ascending; nil: to be made again
-	scans  int        // under way: nothing is evicted meanwhile
+	spaces  map[int64]*namespace
+	last    *namespace // of the last call, which is most often that of the next
+	count   int        // values, over all namespaces
+	missing []int32    // of fetch
+	order   []int64    // namespaces that hold a key, ascending; nil: to be made again
+	scans   int        // under way: nothing is evicted meanwhile
 
 	swept      []byte // where the sweep under way goes on; empty: at the start
 	onSnapshot func() state.Trim
@@ -42,6 +45,7 @@ var (
 	_ state.SubTable      = (*table)(nil)
 	_ state.BatchUpserter = (*table)(nil)
 	_ state.Appender      = (*table)(nil)
+	_ state.Prefetcher    = (*table)(nil)
 )
 
 func newTable(b *Backend, d state.Descriptor, id uint16) *table {
@@ -281,6 +285,7 @@ func (t *table) UpsertBatch(ns int64, keys []state.Key, vals [][]byte, created [
 	}
 	t.settle()
 	n := t.obtain(ns)
+	t.fetch(n, keys)
 	for i := range keys {
 		v, isNew := t.upsert(n, keys[i])
 		vals[i] = v
@@ -288,6 +293,39 @@ func (t *table) UpsertBatch(ns int64, keys []state.Key, vals [][]byte, created [
 			created[i] = isNew
 		}
 	}
+}
+
+// Prefetch implements state.Prefetcher.
+func (t *table) Prefetch(ns int64, keys []state.Key) {
+	if n := t.lookup(ns); n != nil && !t.d.Sub {
+		t.fetch(n, keys)
+	}
+}
+
+// fetch reads what the cache does not have of some keys, in the order in which
+// they lie in the database: neighbours share files and blocks.
+func (t *table) fetch(n *namespace, keys []state.Key) {
+	if n.stored == 0 {
+		return
+	}
+	missing := t.missing[:0]
+	for _, k := range keys {
+		hash := hashOf(k.Hash, n.ns, kindValue)
+		if t.cache.find(n, hash, kindValue, k.Bytes, nil) != none {
+			continue
+		}
+		i, e := t.cache.add(n, hash, kindValue, k.Bytes, nil)
+		e.group = dataflow.KeyGroupOf(k.Hash, t.b.maxParallelism)
+		missing = append(missing, i)
+	}
+	slices.SortFunc(missing, func(i, j int32) int {
+		a, b := &t.cache.entries[i], &t.cache.entries[j]
+		return cmp.Or(cmp.Compare(a.group, b.group), bytes.Compare(a.name, b.name))
+	})
+	for _, i := range missing {
+		t.b.load(t, &t.cache.entries[i], true)
+	}
+	t.missing = missing
 }
 
 // Namespaces implements state.Table.

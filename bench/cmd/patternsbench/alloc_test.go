@@ -33,8 +33,8 @@ func TestChainsDoNotAllocate(t *testing.T) {
 		{"exchange of text keys, sessions", 2, true, 0.005, buildSession},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			const rows = 3 << 20
-			p := pattern{keys: 10_000, perSecond: 100_000, total: rows, warm: 1 << 20, turns: c.turns}
+			const rows = 5 << 18
+			p := pattern{keys: 10_000, perSecond: 100_000, total: rows, warm: 1 << 19, turns: c.turns}
 			got, err := allocations(t, p, c.parallelism, c.build)
 			if err != nil {
 				t.Fatal(err)
