@@ -30,7 +30,7 @@ type SinkCase[T any] struct {
 	// was written is there after Prepare, perhaps earlier, and some of it
 	// twice after a failure.
 	AtLeastOnce bool
-	// Steps is the length of the longest check; default 60.
+	// Steps is the length of the longest check; default 40.
 	Steps int
 }
 
@@ -84,7 +84,7 @@ func SinkChecks[T any]() []Check[SinkCase[T]] {
 }
 
 const (
-	stepsDefault = 60
+	stepsDefault = 40
 	rowsPerCheck = 1_000_000
 )
 

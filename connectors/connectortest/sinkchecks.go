@@ -225,7 +225,7 @@ func tellsLivesApart[T any](r *sinkRun[T]) {
 func takesAnyBatch[T any](r *sinkRun[T]) {
 	r.open(1, nil)
 	w := r.writers[0]
-	for _, n := range []int{1, 3, 0, columnar.BatchRowsMax} {
+	for _, n := range []int{1, 3, 0, 200} {
 		r.writeTo(w, n)
 	}
 	b := columnar.NewBatch([]T{r.c.Row(r.next), r.c.Row(r.next + 1)}, nil)

@@ -121,11 +121,12 @@ func takesSplitsLate[T any](p *probe, c SourceCase[T]) {
 	got.check(p, c)
 }
 
-// piecesMax bounds the places at which a check stops and goes on.
+// piecesMax bounds the places at which a check stops and goes on: after each
+// of the first pieces, then less often.
 const piecesMax = 40
 
 func resumesAnywhere[T any](p *probe, c SourceCase[T]) {
-	for pieces := range piecesMax {
+	for pieces := 0; pieces < piecesMax; pieces += 1 + pieces/3 {
 		var got taken[T]
 		steps := 0
 		eachStage(p, c, func(at []connectors.Split) []connectors.Split {
