@@ -63,6 +63,9 @@ type Source[T any] struct {
 	make func(i int64, rng *rand.Rand) T
 	typ  columnar.RowType
 	err  error
+	// With Of: what is wrong with the fields, and what they are.
+	fault  error
+	schema string
 }
 
 var (
@@ -82,14 +85,18 @@ func New[T any](cfg Config, make func(i int64, rng *rand.Rand) T) *Source[T] {
 }
 
 // Fault returns what is wrong with the source's configuration, nil if nothing.
-func (s *Source[T]) Fault() error { return s.cfg.Validate() }
+func (s *Source[T]) Fault() error { return errors.Join(s.cfg.Validate(), s.fault) }
 
 // Name implements connectors.Source.
 func (s *Source[T]) Name() string { return "datagen" }
 
 // Detail implements connectors.Source.
 func (s *Source[T]) Detail() string {
-	return fmt.Sprintf("count %d rate %v seed %d splits %d", s.cfg.Count, s.cfg.PerSecond, s.cfg.Seed, s.cfg.Splits)
+	text := fmt.Sprintf("count %d rate %v seed %d splits %d", s.cfg.Count, s.cfg.PerSecond, s.cfg.Seed, s.cfg.Splits)
+	if s.schema != "" {
+		text += " fields " + s.schema
+	}
+	return text
 }
 
 // Bounded implements connectors.Source.
