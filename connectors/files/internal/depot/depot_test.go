@@ -531,3 +531,48 @@ func TestCompletedBefore(t *testing.T) {
 		t.Errorf("an object of another size: error %v", err)
 	}
 }
+
+// TestCompletionsThatFail has a server that is throttled, then fails within an
+// answer that began well, then lags behind: the file appears all the same.
+func TestCompletionsThatFail(t *testing.T) {
+	t.Parallel()
+	target, err := url.Parse(access.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	answers := []struct {
+		status int
+		code   string
+	}{{503, "SlowDown"}, {200, "InternalError"}, {404, "NoSuchUpload"}}
+	var completions atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && r.URL.Query().Has("uploadId") {
+			if n := int(completions.Add(1)); n <= len(answers) {
+				w.Header().Set("Content-Type", "application/xml")
+				w.WriteHeader(answers[n-1].status)
+				fmt.Fprintf(w, `<?xml version="1.0"?><Error><Code>%s</Code><Message>not now</Message></Error>`, answers[n-1].code)
+				return
+			}
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	a := access
+	a.Endpoint = server.URL
+	root := fmt.Sprintf("s3://%s/test-%d", bucket, roots.Add(1))
+	s := open(t, root, a)
+	var told []error
+	svc := service(t.Context())
+	svc.Trouble = func(err error) { told = append(told, err) }
+	if err := s.Folder(root, svc).Publish(t.Context(), []depot.Sealed{s.seal(t, "part-a", "text")}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.names(t, "*"); !slices.Equal(got, []string{"part-a"}) || completions.Load() != 4 {
+		t.Errorf("%q are visible after %d completions", got, completions.Load())
+	}
+	var trouble *connectors.Trouble
+	if len(told) != 3 || !errors.As(told[0], &trouble) || trouble.Code != "LEAT5309" || told[2] != nil {
+		t.Errorf("told %v", told)
+	}
+}

@@ -29,6 +29,10 @@ const PartsMax = 10_000
 // is busy.
 const queuedMax = 4 * PartBytes
 
+// goneTries is how often in a row a server must say that an upload and its
+// object are not there: one answer may come from a replica that lags.
+const goneTries = 4
+
 // publishMax bounds the requests of one Publish at a time.
 const publishMax = 8
 
@@ -234,6 +238,10 @@ func (b *bucketFolder) publish(ctx context.Context, f *Sealed) error {
 	told := false
 	for failures := 1; ; failures++ {
 		err := b.complete(ctx, f)
+		if errors.Is(err, ErrGone) && failures < goneTries {
+			_ = retry.Wait(ctx, b.s.clock, policy.Pause(failures, 1)) // the loop sees an ended context
+			continue
+		}
 		if err == nil || ctx.Err() != nil || errors.Is(err, ErrGone) || final(err) {
 			if told {
 				b.trouble(nil)
