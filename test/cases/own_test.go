@@ -15,6 +15,7 @@ func ownPrograms() map[string]program {
 	return map[string]program{
 		"tumbling-late":       tumblingLate,
 		"sum-per-key":         sumPerKey,
+		"close-then-total":    closeThenTotal,
 		"session-dynamic-gap": sessionDynamicGap,
 		"cumulative":          cumulative,
 		"count-windows":       countWindows,

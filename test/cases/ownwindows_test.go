@@ -59,6 +59,23 @@ func cumulative(t *testing.T, c *file) {
 	}})
 }
 
+func closeThenTotal(t *testing.T, c *file) {
+	events := arrays(t, c, "input/events.jsonl", (*keyedN).columns)
+	want := arrays(t, c, "expect/result.jsonl", (*keyedN).columns)
+	late := arrays(t, c, "expect/late.jsonl", (*keyedN).columns)
+	streamtest.Check(t, streamtest.Case{Timing: streamtest.InOrder, Build: func(b *streamtest.Bench) {
+		in := streamtest.From(b, "events", streamtest.Timed(keyedN.millis, events...).WatermarkEach(0))
+		w := stream.KeyBy(in, keyedN.name).Window(stream.Tumbling(10*time.Second),
+			stream.AllowedLateness(5*time.Second), stream.Trigger(stream.OnClose()))
+		sums := stream.AggregateWindow(w, sumOfN{}, sumRow, stream.UID("sums"))
+		all := stream.WindowAll(sums, stream.Tumbling(10*time.Second))
+		streamtest.Expect(b, "out", stream.AggregateWindow(all, sumOfN{}, func(_ stream.All, w stream.Window, n int64) keyedN {
+			return keyedN{"all", w.StartMillis(), n}
+		}, stream.UID("totals")), want)
+		streamtest.Expect(b, "late", w.Late(), late)
+	}})
+}
+
 func countWindows(t *testing.T, c *file) {
 	events := arrays(t, c, "input/events.jsonl", (*keyedN).columns)
 	each := arrays(t, c, "expect/each.jsonl", (*wordN).columns)
