@@ -32,7 +32,11 @@ type RollingConfig[K comparable, T, O any] struct {
 	Each bool
 	// Once: a window has its result when it takes no more rows, Lateness after
 	// its end. Not with Each.
-	Once     bool
+	Once bool
+	// TimesMax bounds the times of which a copy is kept outside of state, in
+	// each subtask, so that a watermark goes on where the one before was; 0: a
+	// default. Keys beyond it are read as a whole with each watermark.
+	TimesMax int
 	Key      func(T) K
 	Hasher   columnar.KeyHasher
 	KeyCodec *codec.Codec[K]
@@ -46,8 +50,11 @@ func Rolling[K comparable, T, A, O any](cfg RollingConfig[K, T, O], fold Fold[T,
 	if cfg.Once { // as if the watermark came later and no row were late
 		delay, cfg.Lateness = cfg.Lateness, 0
 	}
+	if cfg.TimesMax == 0 {
+		cfg.TimesMax = timesMaxDefault
+	}
 	return operators.FactoryFunc(func() operators.Operator {
-		return &rolling[K, T, A, O]{cfg: cfg, delay: delay, fold: fold, fire: fire, times: timesOfKey[A]{codec: fold.Codec, merge: fold.Merge}}
+		return &rolling[K, T, A, O]{cfg: cfg, delay: delay, fold: fold, fire: fire, times: timesOfKey[A]{codec: fold.Codec, merge: fold.Merge, max: cfg.TimesMax}}
 	})
 }
 
@@ -256,7 +263,7 @@ func (o *rolling[K, T, A, O]) due(k state.Key, _, _ int64) error {
 	}
 	o.enc = append(o.enc[:0], k.Bytes...)
 	k.Bytes = o.enc
-	if err := o.times.load(k); err != nil {
+	if err := o.times.resume(k); err != nil {
 		return fmt.Errorf("window state of %v: %w", key, err)
 	}
 	fired := max(o.wm, o.bounds.Of(k.Hash))

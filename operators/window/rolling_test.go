@@ -168,7 +168,7 @@ func randomRolling(t *testing.T, each bool, batchRows int, seed uint64) {
 	}
 	all := keys()[:1+rng.IntN(5)]
 	parallelism := []int{1, 2, 7}[rng.IntN(3)]
-	h := harness(t, rolled(window.RollingConfig[string, sale, row]{Span: ref.span, Lateness: ref.lateness, Each: each}), parallelism, batchRows, 2+rng.IntN(4))
+	h := harness(t, rolled(window.RollingConfig[string, sale, row]{Span: ref.span, Lateness: ref.lateness, Each: each, TimesMax: []int{0, 1, 8}[rng.IntN(3)]}), parallelism, batchRows, 2+rng.IntN(4))
 	owner := func(key string) int {
 		return dataflow.SubtaskOf(dataflow.KeyGroupOf(codec.HashKey([]byte(key)), maxParallelism), maxParallelism, parallelism)
 	}

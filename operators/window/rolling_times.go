@@ -20,8 +20,21 @@ type timesOfKey[A any] struct {
 	table state.SubTable
 	sub   [8]byte
 	buf   []byte
+	acc   A
 
-	// What load found, in order of time; vals holds the encoded accumulators.
+	*spans[A] // of the key that was loaded last
+	// kept holds what was loaded of keys, a copy of the table, so that the next
+	// watermark goes on where the last one was. size is its number of times.
+	kept      map[string]*spans[A]
+	size, max int
+}
+
+// timesMaxDefault is about 25 MB of small accumulators.
+const timesMaxDefault = 1 << 18
+
+// spans is a copy of the times of a key, and how far folding them has come.
+type spans[A any] struct {
+	// In order of time; vals holds the encoded accumulators.
 	list []timeOf
 	vals []byte
 
@@ -30,7 +43,6 @@ type timesOfKey[A any] struct {
 	from, flip, to int
 	suffixes       [][]byte
 	back           A
-	acc            A
 }
 
 // timeOf is a time and where its accumulator lies in vals.
@@ -48,7 +60,7 @@ func (x *timesOfKey[A]) open(b state.Backend) error {
 	if !ok {
 		return fmt.Errorf("state backend %T: table %q with Sub set is no state.SubTable", b, tableRolling)
 	}
-	x.table = sub
+	x.table, x.kept = sub, make(map[string]*spans[A])
 	return nil
 }
 
@@ -70,20 +82,57 @@ func (x *timesOfKey[A]) add(k state.Key, t int64, change func(*A)) (first bool, 
 	change(&acc)
 	x.buf = x.codec.Append(x.buf[:0], &acc)
 	x.table.PutSub(0, k, sub, x.buf)
+	switch s := x.kept[string(k.Bytes)]; {
+	case s == nil:
+	case !had && (len(s.list) == 0 || s.list[len(s.list)-1].at < t):
+		s.append(t, x.buf)
+		x.size++
+	default:
+		x.drop(k)
+	}
 	return !had, nil
 }
 
-// load reads all times of a key.
+// append adds a time behind the others.
+func (s *spans[A]) append(t int64, val []byte) {
+	off := len(s.vals)
+	s.vals = append(s.vals, val...)
+	s.list = append(s.list, timeOf{at: t, off: off, end: len(s.vals)})
+}
+
+// drop gives up the copy of a key.
+func (x *timesOfKey[A]) drop(k state.Key) {
+	if s := x.kept[string(k.Bytes)]; s != nil {
+		x.size -= len(s.list)
+		delete(x.kept, string(k.Bytes))
+	}
+}
+
+// resume loads the times of a key to go on with spans behind those of before.
+func (x *timesOfKey[A]) resume(k state.Key) error {
+	if x.spans = x.kept[string(k.Bytes)]; x.spans != nil {
+		return nil
+	}
+	if err := x.load(k); err != nil {
+		return err
+	}
+	if x.size += len(x.list); x.size > x.max {
+		clear(x.kept)
+		x.size = len(x.list)
+	}
+	x.kept[string(k.Bytes)] = x.spans
+	return nil
+}
+
+// load reads all times of a key, for spans anywhere.
 func (x *timesOfKey[A]) load(k state.Key) (err error) {
-	x.list, x.vals = x.list[:0], x.vals[:0]
+	x.spans = &spans[A]{}
 	x.table.ScanSub(0, k, func(sub, val []byte) bool {
 		if len(sub) != 8 {
 			err = fmt.Errorf("a time of %d bytes", len(sub))
 			return false
 		}
-		off := len(x.vals)
-		x.vals = append(x.vals, val...)
-		x.list = append(x.list, timeOf{at: int64(binary.BigEndian.Uint64(sub) ^ 1<<63), off: off, end: len(x.vals)})
+		x.append(int64(binary.BigEndian.Uint64(sub)^1<<63), val)
 		return true
 	})
 	slices.SortFunc(x.list, func(a, b timeOf) int {
@@ -92,8 +141,7 @@ func (x *timesOfKey[A]) load(k state.Key) (err error) {
 		}
 		return 1
 	})
-	var zero A
-	x.from, x.flip, x.to, x.back = 0, 0, 0, zero
+	x.lay()
 	return err
 }
 
@@ -214,14 +262,36 @@ func (x *timesOfKey[A]) read(i int, acc *A) error {
 
 // forget removes the loaded times for which gone holds, the first ones; it
 // returns the first that stays, dataflow.TimeMax when none does.
+// It is for what resume loaded.
 func (x *timesOfKey[A]) forget(k state.Key, gone func(t int64) bool) int64 {
-	for i := range x.list {
-		if !gone(x.list[i].at) {
-			x.list = x.list[i:]
-			return x.list[0].at
-		}
-		x.table.DeleteSub(0, k, x.subOf(x.list[i].at))
+	n := 0
+	for ; n < len(x.list) && gone(x.list[n].at); n++ {
+		x.table.DeleteSub(0, k, x.subOf(x.list[n].at))
 	}
-	x.list = x.list[:0]
-	return dataflow.TimeMax
+	if n == len(x.list) {
+		x.drop(k)
+		return dataflow.TimeMax
+	}
+	x.size -= n
+	x.cut(n)
+	return x.list[0].at
+}
+
+// cut removes the first n times. What has come no further than them is made
+// anew with the next span, which begins behind them.
+func (s *spans[A]) cut(n int) {
+	s.list = s.list[n:]
+	s.from, s.flip, s.to = max(0, s.from-n), max(0, s.flip-n), max(0, s.to-n)
+	if s.list[0].off > len(s.vals)/2 {
+		s.lay()
+	}
+}
+
+// lay puts the values in the order of their times, without gaps.
+func (s *spans[A]) lay() {
+	list, vals := s.list, s.vals
+	s.list, s.vals = make([]timeOf, 0, len(list)), make([]byte, 0, len(vals)/2)
+	for _, e := range list {
+		s.append(e.at, vals[e.off:e.end])
+	}
 }
