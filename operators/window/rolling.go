@@ -83,8 +83,7 @@ type rolling[K comparable, T, A, O any] struct {
 	hashes []uint64
 	enc    []byte
 	late   []int32
-	rows   []O
-	ends   []int64
+	rows   columnar.Builder[O]
 
 	lateCount, lateDropped operators.Counter
 	batch                  *columnar.Batch
@@ -145,6 +144,7 @@ func (o *rolling[K, T, A, O]) Process(_ int, b *columnar.Batch) error {
 	o.flush()
 	setAside(o.out, b, rows, o.late, o.lateCount, o.lateDropped)
 	o.batch = nil
+	b.Release()
 	return nil
 }
 
@@ -224,16 +224,15 @@ func (o *rolling[K, T, A, O]) emitAll(key K, from, to int64, want func(Window) b
 }
 
 func (o *rolling[K, T, A, O]) emit(v O) {
-	o.rows, o.ends = append(o.rows, v), append(o.ends, o.inWork.last())
-	if len(o.rows) >= columnar.BatchRowsMax {
+	o.rows.Add(v, o.inWork.last())
+	if o.rows.Full() {
 		o.flush()
 	}
 }
 
 func (o *rolling[K, T, A, O]) flush() {
-	if len(o.rows) > 0 {
-		o.out.Emit(columnar.NewBatch(o.rows, o.ends))
-		o.rows, o.ends = nil, nil
+	if b := o.rows.Take(); b != nil {
+		o.out.Emit(b)
 	}
 }
 
