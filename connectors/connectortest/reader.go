@@ -2,7 +2,9 @@ package connectortest
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 
 	"github.com/leatstream/leat/connectors"
 )
@@ -141,7 +143,8 @@ func (g *taken[T]) take(p *probe, f connectors.Fetched) {
 }
 
 func (g *taken[T]) check(p *probe, c SourceCase[T]) {
-	for id, want := range c.Rows {
+	for _, id := range slices.Sorted(maps.Keys(c.Rows)) {
+		want := c.Rows[id]
 		if got := g.rows[id]; len(got)+len(want) > 0 && !reflect.DeepEqual(got, want) {
 			p.failf("split %q: %s", id, difference(got, want))
 		}
