@@ -1,10 +1,11 @@
 package stream
 
-// MapPartition calls fn once in each subtask, when the input has ended, with
-// all rows that came to the subtask, in order of arrival: to sort, or to fold
-// what is bounded. Which rows meet is up to the partitioning before it; those
-// of a key are met in GlobalWindows with the trigger OnEnd. emit is valid
-// during the call only; what it emits has no event time. The rows are kept in
+// MapPartition calls fn in each subtask that got rows, when its input has
+// ended, with all of them in order of arrival: to sort, or to fold what is
+// bounded. Which rows meet is up to the partitioning before it, as long as the
+// parallelism stays: when it changes, rows that wait are dealt out anew. Those
+// of a key meet in GlobalWindows with the trigger OnEnd. emit is valid during
+// the call only; what it emits has no event time. The rows are kept in
 // operator state until the end, and in memory at once during the call. With a
 // source that does not end that is when the job is stopped with a drain. It is
 // stateful.
@@ -17,17 +18,11 @@ func MapPartition[T, R any](d *DataStream[T], fn func(rows []T, emit func(R)), o
 type partition[T, R any] struct {
 	fn   func([]T, func(R))
 	rows *ListState[T]
-	// over says, in every subtask, that the end has been handled: it comes
-	// again after a restore from the last checkpoint.
-	over *ListState[bool]
 }
 
 // Open implements RowProcessor.
 func (p *partition[T, R]) Open(ctx *RowContext[R]) (err error) {
-	if p.rows, err = NewListState[T](ctx, "rows"); err != nil {
-		return err
-	}
-	p.over, err = NewUnionState[bool](ctx, "over")
+	p.rows, err = NewListState[T](ctx, "rows")
 	return err
 }
 
@@ -37,17 +32,17 @@ func (p *partition[T, R]) Process(_ *RowContext[R], v T) error {
 	return nil
 }
 
-// Finish implements RowFinisher.
+// Finish implements RowFinisher. The end may come again, after a restore, when
+// the rows are gone.
 func (p *partition[T, R]) Finish(ctx *RowContext[R]) error {
+	if p.rows.Len() == 0 {
+		return nil
+	}
 	rows := make([]T, 0, p.rows.Len())
 	for v := range p.rows.All() {
 		rows = append(rows, v)
 	}
-	if len(rows) == 0 && p.over.Len() > 0 {
-		return nil
-	}
 	p.rows.Clear()
-	p.over.Set([]bool{true})
 	p.fn(rows, ctx.Emit)
 	return nil
 }

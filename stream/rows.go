@@ -37,8 +37,8 @@ func ProcessRows[T, R any](d *DataStream[T], processor RowProcessor[T, R], opts 
 type ListState[T any] = opstate.List[T]
 
 // NewListState returns the list of that name; it is called in Open. At a
-// restore the elements of all old subtasks are dealt out over the new ones, in
-// runs of equal length.
+// restore with another parallelism the elements of all old subtasks are dealt
+// out over the new ones, in runs of equal length; else each subtask has its own.
 func NewListState[T any](ctx OperatorStateContext, name string) (*ListState[T], error) {
 	return opstate.NewList[T](ctx.OperatorState(), name)
 }

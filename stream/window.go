@@ -127,7 +127,8 @@ func addWindow[K comparable, T, O any](w *WindowedStream[K, T], op, where string
 type Aggregator[T, A, R any] interface {
 	// Add adds a record to acc, a zero A at first. What acc keeps of v is copied.
 	Add(acc *A, v T)
-	// Result makes the result. It may be called again after more records.
+	// Result makes the result. It may be called again after more records. It
+	// does not return acc or keep it: the memory is used for the next key.
 	Result(acc *A) R
 }
 

@@ -94,6 +94,7 @@ func triggerFaults() []windowFault {
 		{"has no method OnMerge, which windows that merge (session gap 1s offset 0ms) need", windowing(stream.Session(time.Second), stream.Trigger(stream.CustomTrigger(big{})))},
 		{"waits for event time in a window of processing time", windowing(stream.Tumbling(time.Second, stream.ByProcessingTime()), stream.Trigger(stream.OnEventTime()))},
 		{"the trigger of CustomTrigger is nil", windowing(stream.GlobalWindows(), stream.Trigger(stream.CustomTrigger[click](nil)))},
+		{"OnEnd is for GlobalWindows, not for a window that ends by itself (tumbling 1s", windowing(stream.Tumbling(time.Second), stream.Trigger(stream.OnEnd()))},
 		{"the trigger is empty", windowing(stream.GlobalWindows(), stream.Trigger(stream.TriggerSpec{}))},
 		{"the evictor is empty", windowing(stream.Tumbling(time.Second), stream.Evictor(stream.EvictorSpec{}))},
 		{"evictor KeepLast(0): give it at least one row", windowing(stream.Tumbling(time.Second), stream.Evictor(stream.KeepLast(0)))},

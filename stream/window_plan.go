@@ -84,6 +84,9 @@ func (p *windowPlan) triggers(a WindowAssigner, cfg windowConfig) (timed bool) {
 		if _, is := p.trigger.trigger.(onClose); is {
 			p.close(a, cfg)
 		}
+		if _, is := p.trigger.trigger.(onEnd); is {
+			p.end(a)
+		}
 		if p.trigger.timed && a.clock {
 			p.fault("trigger %s waits for event time in a window of processing time (%s)", p.trigger.text, a.text)
 		}

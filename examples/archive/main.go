@@ -11,6 +11,8 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/leatstream/leat/connectors"
@@ -42,7 +44,7 @@ func main() { launch.Main(build) }
 
 func build(env *stream.Env) error {
 	set := flag.NewFlagSet("archive", flag.ContinueOnError)
-	dir := set.String("files", "/tmp/leat-archive", "folder of the files, or s3://bucket/prefix")
+	dir := set.String("files", filepath.Join(os.TempDir(), "leat-archive"), "folder of the files, or s3://bucket/prefix")
 	back := set.Bool("read", false, "read the files instead of writing them")
 	p := place.Flags(env, "archive", set)
 	if *back {

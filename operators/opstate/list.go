@@ -22,7 +22,8 @@ type List[T any] struct {
 }
 
 // NewList returns the list of that name. At a restore the elements of all old
-// subtasks are dealt out over the new ones, in runs of equal length.
+// subtasks are dealt out over the new ones, in runs of equal length, when there
+// are more or less of them; else each subtask has its own.
 func NewList[T any](s *Set, name string) (*List[T], error) { return newList[T](s, name, KindList) }
 
 // NewUnion returns the list of that name. At a restore each subtask gets the

@@ -1,5 +1,5 @@
 // Package opstate is the state of an operator that belongs to no key: lists
-// whose elements are dealt out anew over the subtasks at each restore, lists
+// whose elements are dealt out anew over the subtasks when these change, lists
 // that every subtask gets whole, and maps of which each subtask holds the same
 // copy (broadcast state). It lies in the operator's snapshot, not in a state
 // backend: it is for what is small.
@@ -157,7 +157,7 @@ func (f *form) renew(old string, c values) error {
 
 // merge makes a subtask's share of the states in all old subtasks' snapshots.
 func merge(old [][]byte, subtask, parallelism int) (map[string]form, error) {
-	gathered := make(map[string][]form)
+	gathered := make(map[string][]part)
 	for i, b := range old {
 		if len(b) == 0 {
 			continue
@@ -167,12 +167,12 @@ func merge(old [][]byte, subtask, parallelism int) (map[string]form, error) {
 			return nil, fmt.Errorf("old subtask %d: %w", i, err)
 		}
 		for name, f := range forms {
-			gathered[name] = append(gathered[name], f)
+			gathered[name] = append(gathered[name], part{f, i})
 		}
 	}
 	out := make(map[string]form, len(gathered))
 	for name, parts := range gathered {
-		f, err := share(parts, subtask, parallelism)
+		f, err := share(parts, subtask, parallelism, len(old) == parallelism)
 		if err != nil {
 			return nil, fmt.Errorf("state %q: %w", name, err)
 		}
@@ -181,8 +181,16 @@ func merge(old [][]byte, subtask, parallelism int) (map[string]form, error) {
 	return out, nil
 }
 
-// share picks a subtask's entries out of those of all old subtasks.
-func share(parts []form, subtask, parallelism int) (form, error) {
+// part is what one old subtask had of a state.
+type part struct {
+	form
+	subtask int
+}
+
+// share picks a subtask's entries out of those of all old subtasks. At the same
+// parallelism a list stays where it was: what it holds came by a partitioning,
+// and a subtask whose input has ended is not run again.
+func share(parts []part, subtask, parallelism int, same bool) (form, error) {
 	f := form{kind: parts[0].kind, schema: parts[0].schema}
 	for _, p := range parts[1:] {
 		if p.kind != f.kind || p.schema != f.schema {
@@ -195,9 +203,11 @@ func share(parts []form, subtask, parallelism int) (form, error) {
 	}
 	var all []entry
 	for _, p := range parts {
-		all = append(all, p.entries...)
+		if f.kind != KindList || !same || p.subtask == subtask {
+			all = append(all, p.entries...)
+		}
 	}
-	if f.kind == KindList {
+	if f.kind == KindList && !same {
 		n := len(all)
 		all = all[subtask*n/parallelism : (subtask+1)*n/parallelism]
 	}

@@ -40,19 +40,21 @@ func must[T any](t *testing.T) func(T, error) T {
 
 // TestRescaleAgainstReference moves random lists through random parallelisms:
 // each element stays in one list, in order, and lists differ by one in length
-// at most; a union has all elements of all; broadcast maps are copies.
+// at most, or stay as they are when the parallelism does; a union has all elements of all; broadcast maps are copies.
 func TestRescaleAgainstReference(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(50) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		var old [][]byte
 		var want []string
+		var before [][]string // of each subtask
 		rules := make(map[string]int)
 		n := 0
 		for round := range 6 {
 			p := 1 + rng.IntN(7)
 			var all, next []string
 			var snaps [][]byte
+			var after [][]string
 			name := fmt.Sprint("rule", rng.IntN(4))
 			rules[name] = round
 			for i := range p {
@@ -60,7 +62,11 @@ func TestRescaleAgainstReference(t *testing.T) {
 				l := must[*opstate.List[string]](t)(opstate.NewList[string](s, "list"))
 				u := must[*opstate.List[string]](t)(opstate.NewUnion[string](s, "union"))
 				m := must[*opstate.Map[string, int]](t)(opstate.NewMap[string, int](s, "rules"))
-				if d := l.Len() - len(want)/p; d < 0 || d > 1 {
+				if p == len(old) {
+					if got := slices.Collect(l.All()); !slices.Equal(got, before[i]) {
+						t.Fatalf("seed %d: subtask %d has %v, had %v at the same parallelism", seed, i, got, before[i])
+					}
+				} else if d := l.Len() - len(want)/p; d < 0 || d > 1 {
 					t.Fatalf("seed %d: subtask %d of %d has %d elements of %d", seed, i, p, l.Len(), len(want))
 				}
 				all = slices.AppendSeq(all, l.All())
@@ -74,6 +80,7 @@ func TestRescaleAgainstReference(t *testing.T) {
 				}
 				u.Set(slices.Collect(l.All()))
 				next = slices.AppendSeq(next, l.All())
+				after = append(after, slices.Collect(l.All()))
 				m.Put(writer{}, name, round)
 				for k, v := range m.All() {
 					if rules[k] != v {
@@ -88,7 +95,7 @@ func TestRescaleAgainstReference(t *testing.T) {
 			if !slices.Equal(all, want) {
 				t.Fatalf("seed %d: lists %v, want %v", seed, all, want)
 			}
-			old, want = snaps, next
+			old, want, before = snaps, next, after
 		}
 	}
 }

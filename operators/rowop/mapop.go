@@ -38,9 +38,11 @@ func (o *mapper[T, R]) Process(_ int, b *columnar.Batch) error {
 	if to != b {
 		copy(to.Times, b.Times)
 		to.Origin = b.Origin
-		b.Release()
 	}
 	o.out.Emit(to)
+	if to != b {
+		b.Release() // not before: a failure behind this operator has its place from b
+	}
 	return nil
 }
 

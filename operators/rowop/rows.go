@@ -18,8 +18,9 @@ type RowProcessor[T, R any] interface {
 // RowFinisher is a processor of rows without keys that acts at the end of
 // input: Finish is called once in each subtask, after the last row and before
 // the last checkpoint. What it emits has no event time. A job that is stopped
-// with a drain has its end there. After a restore from that checkpoint it is
-// called again: state says what it has done.
+// with a drain has its end there. After a restore from a checkpoint behind the
+// end it may be called again, as at another parallelism: state says what it has
+// done.
 type RowFinisher[R any] interface {
 	Finish(ctx *RowContext[R]) error
 }

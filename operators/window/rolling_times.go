@@ -86,7 +86,9 @@ func (x *timesOfKey[A]) add(k state.Key, t int64, change func(*A)) (first bool, 
 	case s == nil:
 	case !had && (len(s.list) == 0 || s.list[len(s.list)-1].at < t):
 		s.append(t, x.buf)
-		x.size++
+		if x.size++; x.size > x.max {
+			x.drop(k)
+		}
 	default:
 		x.drop(k)
 	}

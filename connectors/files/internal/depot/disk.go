@@ -94,7 +94,7 @@ func (d diskFolder) Create(name string) (File, error) {
 	if err := os.MkdirAll(d.root, 0o777); err != nil {
 		return nil, err
 	}
-	f := &diskFile{name: name, handle: "." + path.Base(name)}
+	f := &diskFile{root: d.root, name: name, handle: "." + path.Base(name)}
 	var err error
 	f.file, err = os.OpenFile(filepath.Join(d.root, f.handle), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o666)
 	if err != nil {
@@ -107,10 +107,10 @@ func (d diskFolder) Create(name string) (File, error) {
 // diskFile is a File. It is durable with Finish, so that files that wait for
 // their checkpoint are not open.
 type diskFile struct {
-	name, handle string
-	file         *os.File // nil once finished
-	out          *bufio.Writer
-	bytes        int64
+	root, name, handle string
+	file               *os.File // nil once finished
+	out                *bufio.Writer
+	bytes              int64
 }
 
 func (f *diskFile) Write(p []byte) (int, error) {
@@ -119,7 +119,7 @@ func (f *diskFile) Write(p []byte) (int, error) {
 }
 
 func (f *diskFile) Finish() error {
-	err := errors.Join(f.out.Flush(), f.file.Sync(), f.file.Close())
+	err := errors.Join(f.out.Flush(), f.file.Sync(), f.file.Close(), syncDir(f.root))
 	f.file, f.out = nil, nil
 	return err
 }
@@ -146,11 +146,11 @@ func (d diskFolder) Publish(_ context.Context, files []Sealed) error {
 			return fmt.Errorf("file %.80q (%.80q) leads out of %s", s.Name, s.Handle, d.root)
 		}
 		final := filepath.Join(d.root, filepath.FromSlash(s.Name))
+		for dir := filepath.Dir(final); dir != d.root && dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+			dirs[dir] = true // also of a rename that was done before: it may not have been synced
+		}
 		if _, err := os.Stat(final); err == nil {
 			continue
-		}
-		for dir := filepath.Dir(final); dir != d.root && dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-			dirs[dir] = true
 		}
 		if err := os.MkdirAll(filepath.Dir(final), 0o777); err != nil {
 			return err

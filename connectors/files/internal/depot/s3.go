@@ -161,6 +161,8 @@ type object struct {
 	info Info
 	next int64
 	body io.ReadCloser
+	// barren counts the bodies in a row that broke before they gave a byte.
+	barren int
 }
 
 // open asks for the bytes from next on, of the version that was found.
@@ -193,6 +195,9 @@ func (o *object) Read(p []byte) (int, error) {
 	}
 	n, err := o.body.Read(p)
 	o.next += int64(n)
+	if n > 0 {
+		o.barren = 0
+	}
 	if n > 0 || err == nil {
 		return n, nil // an error comes again with the next read
 	}
@@ -202,6 +207,14 @@ func (o *object) Read(p []byte) (int, error) {
 	}
 	_ = o.body.Close() // what is wrong with it is known
 	o.body = http.NoBody
+	if o.barren++; o.barren > 1 {
+		if o.barren > policy.AttemptsMax {
+			return 0, o.s.fault(fmt.Sprintf("read %s from byte %d on", o.info.Path, o.next), cause)
+		}
+		if err := retry.Wait(o.ctx, o.s.clock, policy.Pause(o.barren-1, 1)); err != nil {
+			return 0, err
+		}
+	}
 	if err := o.s.do(o.ctx, func(context.Context) error { return o.open() }); err != nil {
 		return 0, o.s.fault(fmt.Sprintf("read %s from byte %d on, after %v", o.info.Path, o.next, cause), err)
 	}

@@ -235,11 +235,13 @@ func (b *bucketFolder) Publish(ctx context.Context, files []Sealed) error {
 
 // publish tries until the upload is completed.
 func (b *bucketFolder) publish(ctx context.Context, f *Sealed) error {
-	told := false
+	told, gone := false, 0
 	for failures := 1; ; failures++ {
 		err := b.complete(ctx, f)
-		if errors.Is(err, ErrGone) && failures < goneTries {
-			_ = retry.Wait(ctx, b.s.clock, policy.Pause(failures, 1)) // the loop sees an ended context
+		if !errors.Is(err, ErrGone) {
+			gone = 0
+		} else if gone++; gone < goneTries {
+			_ = retry.Wait(ctx, b.s.clock, policy.Pause(gone, 1)) // the loop sees an ended context
 			continue
 		}
 		if err == nil || ctx.Err() != nil || errors.Is(err, ErrGone) || final(err) {
