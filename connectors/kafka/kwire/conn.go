@@ -88,9 +88,15 @@ func (c *Conn) fail(err error) {
 	_ = c.nc.Close() // the fault that is reported is err
 }
 
+// errNotOffered is of a request that a broker does not know.
+var errNotOffered = errors.New("the broker does not offer it")
+
 // version picks the version to use for an API: the newest that both know.
 func (c *Conn) version(key, lowest, highest int16) (int16, error) {
 	r := c.versions[key]
+	if r.max < 0 {
+		return 0, fmt.Errorf("broker %s: request %s: %w", c.addr, protocol.ApiKey(key), errNotOffered)
+	}
 	v := min(highest, r.max)
 	if v < lowest || v < r.min {
 		return 0, fmt.Errorf("broker %s offers versions %d to %d of request %s, versions %d to %d are needed",

@@ -2,6 +2,7 @@ package kwire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/segmentio/kafka-go/protocol"
@@ -107,8 +108,8 @@ func NoProducer() Producer { return Producer{-1, -1} }
 
 // InitProducerID registers a producer. With a transactional id it also fences
 // earlier producers of that id and aborts what they left open; own, unless
-// NoProducer, must then be its current producer (else ProducerFenced).
-// timeoutMillis is the transaction time-out.
+// NoProducer, must then be its current producer, with no transaction open (else
+// ProducerFenced). timeoutMillis is the transaction time-out.
 func (c *Client) InitProducerID(ctx context.Context, txnID string, own Producer, timeoutMillis int32) (Producer, error) {
 	req := &initproducerid.Request{
 		TransactionalID: txnID, TransactionTimeoutMs: timeoutMillis, ProducerID: own.ID, ProducerEpoch: own.Epoch,
@@ -119,6 +120,11 @@ func (c *Client) InitProducerID(ctx context.Context, txnID string, own Producer,
 		var res *initproducerid.Response
 		var err error
 		if txnID != "" {
+			if own != NoProducer() {
+				if err := c.refuseOpen(ctx, txnID); err != nil {
+					return err
+				}
+			}
 			res, err = viaCoordinator(ctx, c, coordKey{coordTxn, txnID}, 3, 4, req, code)
 		} else {
 			res, err = c.initIdempotent(ctx, req)
@@ -129,6 +135,25 @@ func (c *Client) InitProducerID(ctx context.Context, txnID string, own Producer,
 		return err
 	})
 	return out, err
+}
+
+// refuseOpen says that a producer was fenced when a transaction of its id is
+// open: it is a later producer's. The coordinator looks at the epoch of a
+// producer that asks for the next one only after it has aborted what is open,
+// so that a producer of old would destroy what its successor writes, even what
+// that has sealed. Brokers before Kafka 3.0 do not tell.
+func (c *Client) refuseOpen(ctx context.Context, txnID string) error {
+	const ongoing = "Ongoing"
+	t, err := c.describeTxn(ctx, txnID)
+	switch {
+	case errors.Is(err, errNotOffered):
+		return nil
+	case err != nil:
+		return err
+	case t.State == ongoing:
+		return ProducerFenced
+	}
+	return nil
 }
 
 func (c *Client) initIdempotent(ctx context.Context, req *initproducerid.Request) (*initproducerid.Response, error) {

@@ -91,33 +91,39 @@ func readListTxns(cur *cursor) ([]Txn, error) {
 
 // DescribeTxn asks the coordinator about a transactional id.
 func (c *Client) DescribeTxn(ctx context.Context, txnID string) (Txn, error) {
-	k := coordKey{coordTxn, txnID}
 	var out Txn
-	err := c.retry(ctx, fmt.Sprintf("transactional id %q", txnID), func() error {
-		conn, err := c.coordinator(ctx, k)
-		if err != nil {
-			return err
-		}
-		v, err := conn.version(describeTxnsKey, 0, 0)
-		if err != nil {
-			return err
-		}
-		b := putCompactString(putCompactCount(nil, 1), txnID)
-		cur, err := conn.callRaw(ctx, describeTxnsKey, v, true, append(b, 0))
-		if err != nil {
-			c.forget(k)
-			return err
-		}
-		var code Code
-		if out, code, err = readDescribeTxn(cur); err != nil {
-			return err
-		}
-		if code.StaleCoordinator() {
-			c.forget(k)
-		}
-		return code.Err()
+	err := c.retry(ctx, fmt.Sprintf("transactional id %q", txnID), func() (err error) {
+		out, err = c.describeTxn(ctx, txnID)
+		return err
 	})
 	return out, err
+}
+
+// describeTxn is one try of DescribeTxn.
+func (c *Client) describeTxn(ctx context.Context, txnID string) (Txn, error) {
+	k := coordKey{coordTxn, txnID}
+	conn, err := c.coordinator(ctx, k)
+	if err != nil {
+		return Txn{}, err
+	}
+	v, err := conn.version(describeTxnsKey, 0, 0)
+	if err != nil {
+		return Txn{}, err
+	}
+	b := putCompactString(putCompactCount(nil, 1), txnID)
+	cur, err := conn.callRaw(ctx, describeTxnsKey, v, true, append(b, 0))
+	if err != nil {
+		c.forget(k)
+		return Txn{}, err
+	}
+	t, code, err := readDescribeTxn(cur)
+	if err != nil {
+		return Txn{}, err
+	}
+	if code.StaleCoordinator() {
+		c.forget(k)
+	}
+	return t, code.Err()
 }
 
 func readDescribeTxn(cur *cursor) (t Txn, code Code, err error) {
