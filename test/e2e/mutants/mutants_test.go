@@ -61,9 +61,9 @@ var mutants = []mutant{
 	},
 	{
 		name: "what has fired is forgotten in a restore",
-		file: "operators/window/bounds.go",
-		old:  "\t\tx.fired[i] = int64(binary.LittleEndian.Uint64(v))\n",
-		new:  "\t\t_ = binary.LittleEndian.Uint64(v)\n",
+		file: "operators/bound/bound.go",
+		old:  "\treturn int64(binary.LittleEndian.Uint64(v)), nil\n",
+		new:  "\treturn dataflow.TimeMin, nil\n",
 		pkg:  "./operators/window", test: "TestAgainstReference",
 	},
 }
