@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/leatstream/leat/bench/cmd/internal/machine"
 )
 
 // cluster is a jobmanager and a taskmanager, each a process, as in production
@@ -171,7 +173,7 @@ func (c *cluster) awaitNoWorker(ctx context.Context) error {
 			return false
 		}
 		for _, t := range threads {
-			if firstLine(filepath.Join(children, t.Name(), "children")) != "" {
+			if machine.FirstLine(filepath.Join(children, t.Name(), "children")) != "" {
 				return false
 			}
 		}

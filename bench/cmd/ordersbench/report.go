@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/leatstream/leat/bench/cmd/internal/machine"
 )
 
 // report writes to standard output and, if asked, to a file.
@@ -53,46 +53,10 @@ func (r *report) close() error {
 
 // machine says where and what was measured.
 func (r *report) machine(o options) {
-	r.printf("commit    %s\n", commit())
-	r.printf("date      %s\n", time.Now().UTC().Format(time.DateTime))
-	r.printf("machine   %s, %d processors, %s/%s, %s\n", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
-	r.printf("load      %s\n", firstLine("/proc/loadavg"))
+	var about strings.Builder
+	machine.Describe(&about)
+	r.printf("%s", about.String())
 	r.printf("setting   broker %s, %d orders (compression %s), parallelism %d, checkpoints every %s, exactly-once\n", o.brokerName(), o.orders, o.compression, o.parallelism, o.interval)
-}
-
-// commit names the commit, and says when the programs' code differs from it.
-func commit() string {
-	id, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
-	if err != nil {
-		return "unknown"
-	}
-	changed, err := exec.Command("git", "status", "--porcelain", "--untracked-files=no", "--", "*.go", ":!*_test.go").Output()
-	if err != nil || len(changed) > 0 {
-		return strings.TrimSpace(string(id)) + " with changes"
-	}
-	return strings.TrimSpace(string(id))
-}
-
-func processor() string {
-	b, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return "unknown"
-	}
-	for _, line := range strings.Split(string(b), "\n") {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return "unknown"
-}
-
-func firstLine(path string) string {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return "unknown"
-	}
-	line, _, _ := strings.Cut(string(b), "\n")
-	return line
 }
 
 // calibrate is fixed work in pure Go: its score says how fast this machine is

@@ -20,7 +20,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
+
+	"github.com/leatstream/leat/bench/cmd/internal/machine"
 )
 
 type options struct {
@@ -149,8 +150,7 @@ type figures struct {
 }
 
 func parent(ctx context.Context, o options, w io.Writer) error {
-	fmt.Fprintf(w, "commit    %s\ndate      %s\nmachine   %s, %d processors, %s/%s, %s\nload      %s\n", commit(), time.Now().UTC().Format(time.DateTime),
-		processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), firstLine("/proc/loadavg"))
+	machine.Describe(w)
 	fmt.Fprintf(w, "setting   rows of 64 bytes with a text as key, parallelism 1, GOGC=400, GOMAXPROCS=%d, %d runs of each side in turns\n", o.procs, o.runs)
 	fmt.Fprintf(w, "figures   nanoseconds of processor time for each row, median (least to most); what reading the rows costs is taken off both sides\n\n")
 	all := map[string]*figures{}
@@ -239,39 +239,4 @@ func spread(v []float64) string {
 func median(v []float64) float64 {
 	s := slices.Sorted(slices.Values(v))
 	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
-}
-
-// commit names the commit, and says when the programs' code differs from it.
-func commit() string {
-	id, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
-	if err != nil {
-		return "unknown"
-	}
-	changed, err := exec.Command("git", "status", "--porcelain", "--untracked-files=no", "--", "*.go", ":!*_test.go").Output()
-	if err != nil || len(changed) > 0 {
-		return strings.TrimSpace(string(id)) + " with changes"
-	}
-	return strings.TrimSpace(string(id))
-}
-
-func processor() string {
-	b, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return "unknown"
-	}
-	for _, line := range strings.Split(string(b), "\n") {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return "unknown"
-}
-
-func firstLine(path string) string {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return "unknown"
-	}
-	line, _, _ := strings.Cut(string(b), "\n")
-	return line
 }
