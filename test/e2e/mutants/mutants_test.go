@@ -1,8 +1,5 @@
 //go:build mutants
 
-// Package mutants breaks the engine on purpose, one rule of exactly-once at a
-// time, and wants a named test to notice. The broken code exists only in an
-// overlay of the build, never in the tree. It runs by make e2e-mutants.
 package mutants
 
 import (
@@ -16,57 +13,6 @@ import (
 	"testing"
 	"time"
 )
-
-// mutant is one broken rule.
-type mutant struct {
-	name string
-	file string
-	// old is the one place in file that becomes new.
-	old, new string
-	// finder is the package and test that must fail.
-	pkg, test string
-	// cluster: the proof on real servers must fail, too.
-	cluster bool
-}
-
-var mutants = []mutant{
-	{
-		name: "a sink commits before the pointer has moved",
-		file: "connectors/kafka/writer.go",
-		old:  "\treturn []connectors.Committable{{Owner: sl.number, Data: t.encode()}}, nil\n",
-		new: "\tif err := t.commit(ctx, w.client, w.clk); err != nil {\n\t\treturn nil, err\n\t}\n" +
-			"\treturn []connectors.Committable{{Owner: sl.number, Data: t.encode()}}, nil\n",
-		pkg: "./connectors/kafka", test: "TestCommittedOnlyAfterCommit", cluster: true,
-	},
-	{
-		name: "records of aborted transactions are read",
-		file: "connectors/kafka/krecord/iter.go",
-		old:  "return it.h.Transactional && slices.Contains(it.dropping, it.h.ProducerID), nil",
-		new:  "return false, nil",
-		pkg:  "./connectors/kafka/krecord", test: "TestFilterAgainstAModelOfTheLog",
-	},
-	{
-		name: "a channel is read on after its barrier",
-		file: "checkpoint/barrier/barrier.go",
-		old:  "\t\tch.blocked = true\n\t\ta.act(Action{Kind: ActionBlock, Channel: ev.Channel, ID: ev.ID})\n",
-		new:  "",
-		pkg:  "./checkpoint/barrier", test: "TestSnapshotHoldsExactlyTheRowsBeforeTheBarriers",
-	},
-	{
-		name: "the attempt before is not fenced",
-		file: "connectors/kafka/writer.go",
-		old:  "ids[i] = txnIDOf(string(w.ctx.Incarnation), w.ctx.Info.UID, i)",
-		new:  "ids[i] = txnIDOf(string(w.ctx.Incarnation)+fmt.Sprint(w.clk.Now().UnixNano()), w.ctx.Info.UID, i)",
-		pkg:  "./connectors/kafka", test: "TestZombieIsFenced", cluster: true,
-	},
-	{
-		name: "what has fired is forgotten in a restore",
-		file: "operators/bound/bound.go",
-		old:  "\treturn int64(binary.LittleEndian.Uint64(v)), nil\n",
-		new:  "\treturn dataflow.TimeMin, nil\n",
-		pkg:  "./operators/window", test: "TestAgainstReference",
-	},
-}
 
 func TestMutantsAreFound(t *testing.T) {
 	root, err := filepath.Abs("../../..")
@@ -91,19 +37,11 @@ func TestMutantsAreFound(t *testing.T) {
 // overlay writes the broken file and the overlay that puts it in place.
 func (m *mutant) overlay(t *testing.T, root string) string {
 	t.Helper()
-	original := filepath.Join(root, m.file)
-	b, err := os.ReadFile(original)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(string(b), m.old); n != 1 {
-		t.Fatalf("%s has the code to break %d times, not once: adapt the mutant\n%s", m.file, n, m.old)
-	}
 	broken := filepath.Join(t.TempDir(), "broken.go")
-	if err := os.WriteFile(broken, []byte(strings.Replace(string(b), m.old, m.new, 1)), 0o644); err != nil {
+	if err := os.WriteFile(broken, []byte(m.broken(t, root)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	text, err := json.Marshal(map[string]map[string]string{"Replace": {original: broken}})
+	text, err := json.Marshal(map[string]map[string]string{"Replace": {filepath.Join(root, m.file): broken}})
 	if err != nil {
 		t.Fatal(err)
 	}
