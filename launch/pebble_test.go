@@ -18,7 +18,7 @@ func TestRealWorkersWithStateOnDisk(t *testing.T) {
 	t.Parallel()
 	const rows = 40_000
 	c := startCluster(t, 1)
-	c.properties = map[string]string{"state.backend": "pebble", "state.pebble.memory": "1MiB"}
+	c.properties = map[string]string{"state.backend": "pebble", "state.memory": "1MiB"}
 	out := t.TempDir()
 	id, err := c.submit(2, "-rows", fmt.Sprint(rows), "-rate", "10000", "-out", out)
 	if err != nil {

@@ -16,14 +16,15 @@ type Backends interface {
 	Close() error
 }
 
-// Failer is implemented by backends that keep state outside memory. Methods
-// without an error result cannot say that a read or a write failed: they
-// return as if nothing were stored, and Err returns the first failure from
-// then on. Whoever uses the backend asks before its results leave the task:
-// after each batch, and before a snapshot.
+// Failer is implemented by backends that can fail: those that keep state
+// outside memory, and those that have a limit. Methods without an error result
+// cannot say that a read or a write failed: they return as if nothing were
+// stored, and Err returns the first failure from then on. Whoever uses the
+// backend asks before its results leave the task: after each batch, after a
+// restore, and before a snapshot.
 type Failer interface {
-	// Err returns the first failure, a *StorageError, or nil. It is cheap and
-	// safe for concurrent use.
+	// Err returns the first failure, a *StorageError or a *LimitError, or nil.
+	// It is cheap, and is called on the goroutine that uses the backend.
 	Err() error
 }
 

@@ -22,7 +22,7 @@ const (
 // Properties that go before the options of the program, for who submits a job.
 const (
 	propertyStateBackend = "state.backend"
-	propertyStateMemory  = "state.pebble.memory"
+	propertyStateMemory  = "state.memory"
 )
 
 // StateBackend sets where keyed state lies. Submitting the job with
@@ -38,10 +38,13 @@ func StateBackend(kind StateKind) EnvOption {
 	}
 }
 
-// StateMemory is the memory in bytes that the Pebble backend may use in each
-// worker process for its blocks and its unwritten tables; the default is a
-// quarter of the worker's memory. Submitting the job with
-// -D state.pebble.memory=512MiB goes before it.
+// StateMemory is the memory in bytes that keyed state may use in each worker
+// process. For Pebble it bounds blocks and unwritten tables, and the default is
+// a quarter of the worker's memory. For MemoryState it bounds the state itself,
+// with what snapshots hold of it, and the default is three quarters: a job that
+// outgrows it fails with an error that names the operator and its keys, before
+// the worker runs out of memory. Submitting the job with -D state.memory=512MiB
+// goes before it.
 func StateMemory(bytes int64) EnvOption {
 	where := callSite()
 	return func(e *Env) {

@@ -21,14 +21,14 @@ func TestFaultsOfTheStateBackend(t *testing.T) {
 	)
 	for property, c := range map[string]struct{ value, want string }{
 		"state.backend":       {"disk", `-D state.backend: state backend "disk" is neither "memory" nor "pebble": give one of them`},
-		"state.pebble.memory": {"much", `-D state.pebble.memory: "much" is not a size`},
+		"state.memory": {"much", `-D state.memory: "much" is not a size`},
 	} {
 		_, err := stream.NewEnv(stream.Properties(map[string]string{property: c.value})).Graph()
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s=%s: %v, want %s", property, c.value, err, c.want)
 		}
 	}
-	_, err := stream.NewEnv(stream.Properties(map[string]string{"state.pebble.memory": "0"})).Graph()
+	_, err := stream.NewEnv(stream.Properties(map[string]string{"state.memory": "0"})).Graph()
 	if err == nil || !strings.Contains(err.Error(), `"0" is not a positive size`) {
 		t.Errorf("a budget of nothing: %v", err)
 	}
@@ -53,7 +53,7 @@ func TestStateBackendIsPartOfTheGraph(t *testing.T) {
 	}
 	plain, plainJSON := build(nil)
 	disk, diskJSON := build(nil, stream.StateBackend(stream.Pebble), stream.StateMemory(64<<20))
-	same, _ := build(map[string]string{"state.backend": "pebble", "state.pebble.memory": "64MiB"}, stream.StateBackend(stream.MemoryState))
+	same, _ := build(map[string]string{"state.backend": "pebble", "state.memory": "64MiB"}, stream.StateBackend(stream.MemoryState))
 	if strings.Contains(plainJSON, "stateBackend") || !strings.Contains(diskJSON, `"stateBackend":"pebble"`) {
 		t.Errorf("graphs are %s and %s", plainJSON, diskJSON)
 	}

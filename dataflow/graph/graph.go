@@ -44,8 +44,9 @@ type Config struct {
 	// StateBackend says where keyed state lies; empty: as the cluster says,
 	// else in memory.
 	StateBackend StateBackend `json:"stateBackend,omitempty"`
-	// StateMemory is the budget in bytes of a backend on disk, for each
-	// worker process; 0: a quarter of the worker's memory.
+	// StateMemory is, in bytes and for each worker process, the budget of a
+	// backend on disk, and the limit of state in memory; 0: a quarter, and
+	// three quarters, of the worker's memory.
 	StateMemory int64 `json:"stateMemory,omitempty"`
 }
 

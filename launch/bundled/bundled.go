@@ -29,37 +29,30 @@ func NewBackend(groups dataflow.KeyGroupRange, maxParallelism int) (state.Backen
 func OpenState(cfg graph.Config, dir string, log *slog.Logger) (state.Backends, error) {
 	switch cfg.StateBackend {
 	case "", graph.StateInMemory:
-		return inMemory{}, nil
+		limit := cfg.StateMemory
+		if limit == 0 {
+			limit = processShare(3, 4, 0)
+		}
+		return memstate.Open(limit), nil
 	case graph.StatePebble:
 		memory := cfg.StateMemory
 		if memory == 0 {
-			memory = stateMemory()
+			memory = processShare(1, 4, pebblestate.MemoryDefault)
 		}
 		return pebblestate.Open(pebblestate.Config{Dir: dir, MemoryBytes: memory, Log: log})
 	}
 	return nil, fmt.Errorf("this program has no state backend %q", cfg.StateBackend)
 }
 
-// stateMemory is a quarter of the process's memory limit, the default of the
-// backend when there is none.
-func stateMemory() int64 {
+// processShare is a part of the process's memory limit, or otherwise when it
+// has none.
+func processShare(part, of, otherwise int64) int64 {
 	limit := debug.SetMemoryLimit(-1)
 	if limit <= 0 || limit == math.MaxInt64 {
-		return pebblestate.MemoryDefault
+		return otherwise
 	}
-	return limit / 4
+	return limit / of * part
 }
-
-// inMemory makes backends that share nothing.
-type inMemory struct{}
-
-// New implements state.Backends.
-func (inMemory) New(groups dataflow.KeyGroupRange, maxParallelism int) (state.Backend, error) {
-	return NewBackend(groups, maxParallelism)
-}
-
-// Close implements state.Backends.
-func (inMemory) Close() error { return nil }
 
 // NewNetwork makes the data plane between worker processes.
 func NewNetwork() exchange.Network { return &exchangegrpc.Network{} }

@@ -81,7 +81,7 @@ func TestPropertyChoosesTheBackend(t *testing.T) {
 		t.Fatal(err)
 	}
 	id, err := control.Submit(t.Context(), jobview.Submission{
-		BundleSHA: c.AddProgram("totals", j.graph), Properties: map[string]string{"state.backend": "pebble", "state.pebble.memory": "2MiB"},
+		BundleSHA: c.AddProgram("totals", j.graph), Properties: map[string]string{"state.backend": "pebble", "state.memory": "2MiB"},
 	})
 	if err != nil {
 		t.Fatal(err)

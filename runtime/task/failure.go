@@ -34,6 +34,10 @@ func (t *Task) panicked(r any) {
 	if t.err != nil || t.anyStateFailed() { // what an operator makes of lost state is no fault of its own
 		return
 	}
+	if e, ok := r.(*state.LimitError); ok {
+		t.fail(t.current, e)
+		return
+	}
 	t.err = fmt.Errorf("panic: %v", r)
 	stack := debug.Stack()
 	t.failure = &controlv1.Failure{
@@ -99,6 +103,10 @@ func ErrorInfo(err error) *controlv1.ErrorInfo {
 			},
 		}
 	}
+	var limit *state.LimitError
+	if errors.As(err, &limit) {
+		return limitInfo(limit)
+	}
 	var trouble *connectors.Trouble
 	if errors.As(err, &trouble) {
 		return &controlv1.ErrorInfo{Code: trouble.Code, What: trouble.What, Why: trouble.Err.Error(), Fix: []string{trouble.Fix}}
@@ -112,6 +120,23 @@ func ErrorInfo(err error) *controlv1.ErrorInfo {
 		info.Fix = []string{fatal.Fix}
 	}
 	return info
+}
+
+func limitInfo(e *state.LimitError) *controlv1.ErrorInfo {
+	if e.Entry > 0 {
+		return &controlv1.ErrorInfo{
+			Code: "LEAT4214", What: "a key or a value is too large for state", Why: e.Error(),
+			Fix: []string{"keep it in parts: a map or a list in place of one value", "or, if it is the list of a window's rows, use Aggregate, a shorter window or an evictor"},
+		}
+	}
+	return &controlv1.ErrorInfo{
+		Code: "LEAT4214", What: "state is larger than its limit", Why: e.Error(),
+		Fix: []string{
+			"keep less: a shorter window, an aggregate in place of all rows, a time to live, more parallelism",
+			"or keep state on disk: -D state.backend=pebble",
+			"or raise the limit: -D state.memory=SIZE, with a taskmanager that has more memory, or fewer slots",
+		},
+	}
 }
 
 // stateFailed fails the task when the local state of an operator has failed:

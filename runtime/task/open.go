@@ -130,6 +130,11 @@ func (t *Task) openNode(ctx context.Context, n *node) error {
 			if err := r.Keyed(ctx, n.spec.ID, c.KeyGroups, load); err != nil {
 				return fmt.Errorf("restoring keyed state: %w", err)
 			}
+			if n.failer != nil {
+				if err := n.failer.Err(); err != nil {
+					return fmt.Errorf("restoring keyed state: %w", err)
+				}
+			}
 		}
 		old, err := r.Operator(ctx, n.spec.ID)
 		if err != nil {

@@ -100,3 +100,30 @@ func TestStateOnDiskIsMeasured(t *testing.T) {
 		t.Errorf("metrics %v", m)
 	}
 }
+
+// A limit of state is told as such, whether the backend notices it between
+// batches or a write cannot go on.
+func TestStateLimitFailsTheTask(t *testing.T) {
+	t.Parallel()
+	over := &state.LimitError{Limit: 1 << 20, Total: 3 << 20, Own: 2 << 20, Tables: []state.TableSize{{Name: "sum", Keys: 12345, Namespaces: 1, Bytes: 2 << 20}}}
+	for name, x := range map[string]struct {
+		then func(f *frail) error
+		why  string
+	}{
+		"between batches": {func(f *frail) error { f.err = over; return nil }, `the states of this worker take 3.0 MiB and may take 1.0 MiB; this operator's part is 2.0 MiB, table "sum": 12345 keys, 2.0 MiB`},
+		"in a write":      {func(*frail) error { panic(&state.LimitError{Entry: 1 << 30, Limit: 1 << 28}) }, "a single key or value takes 1.0 GiB, and may take less than 256.0 MiB"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := &op{}
+			r, f := frailChain(t, o)
+			o.process = func(int, *columnar.Batch) error { return x.then(f) }
+			r.rows(0, 1)
+			w := r.run()
+			e := r.task.Failure().GetError()
+			if !w.Done || e.GetCode() != "LEAT4214" || e.GetWhy() != x.why || len(e.GetFix()) == 0 || r.task.Failure().GetPanic() || r.task.Failure().GetOperatorName() != "op0" {
+				t.Errorf("done %t, failure %v", w.Done, r.task.Failure())
+			}
+		})
+	}
+}

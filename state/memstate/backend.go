@@ -31,6 +31,10 @@ type Backend struct {
 	bytes   atomic.Int64 // live pages, indexes and structures
 	scratch []byte
 
+	among   *Backends    // with which it shares a limit; nil: alone
+	counted atomic.Int64 // its bytes in the sum of among
+	over    error        // a *state.LimitError
+
 	mu struct {
 		sync.Mutex
 		open []*snapshot // not released, oldest first
@@ -122,5 +126,6 @@ func (b *Backend) hold(n int) {
 func (b *Backend) Close() error {
 	b.tables, b.values = nil, groupvalue.New(b.groups)
 	b.bytes.Store(0)
+	b.recount()
 	return nil
 }

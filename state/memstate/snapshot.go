@@ -74,6 +74,11 @@ func (b *Backend) Snapshot(cp dataflow.CheckpointID) (state.Snapshot, error) {
 func (s *snapshot) Release() { s.lease.Release() }
 
 func (b *Backend) released(s *snapshot) {
+	b.unlist(s)
+	b.recount()
+}
+
+func (b *Backend) unlist(s *snapshot) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	i := slices.Index(b.mu.open, s)

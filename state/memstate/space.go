@@ -2,7 +2,6 @@ package memstate
 
 import (
 	"encoding/binary"
-	"fmt"
 
 	"github.com/leatstream/leat/dataflow/codec"
 	"github.com/leatstream/leat/state"
@@ -66,11 +65,12 @@ func (s *space) create(g *segment, pos, tag uint32, flags uint32, key []byte, ro
 	return r, e
 }
 
-// limit panics when something is too large to be stored.
+// limit panics with a *state.LimitError when something is too large to be
+// stored.
 func limit(sizes ...int) {
 	for _, n := range sizes {
 		if n >= state.EntryBytesMax {
-			panic(fmt.Sprintf("memstate: a key or value of %d bytes, at most %d: keep it in smaller parts", n, state.EntryBytesMax-1))
+			panic(&state.LimitError{Entry: int64(n), Limit: state.EntryBytesMax})
 		}
 	}
 }

@@ -3,6 +3,8 @@ package memstate
 import (
 	"encoding/binary"
 	"math/bits"
+
+	"github.com/leatstream/leat/state"
 )
 
 const (
@@ -126,7 +128,9 @@ func (s *store) newPage(size int) uint32 {
 		return p
 	}
 	if len(s.meta) >= pagesMax {
-		panic("memstate: a namespace holds more than 32 GiB; use a backend on disk")
+		panic(&state.LimitError{Limit: pagesMax * pageBytes, Total: s.live, Own: s.live, Tables: []state.TableSize{
+			{Name: s.owner.d.Name, Keys: s.owner.count, Namespaces: len(s.owner.spaces), Bytes: s.live},
+		}})
 	}
 	s.pages.bufs = append(s.pages.bufs, make([]byte, size))
 	s.meta = append(s.meta, m)

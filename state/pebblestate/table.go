@@ -104,11 +104,12 @@ func (t *table) require(ok bool, method string) {
 	}
 }
 
-// limit panics on a key or value that no entry can hold.
+// limit panics with a *state.LimitError on a key or value that no entry can
+// hold.
 func limit(sizes ...int) {
 	for _, n := range sizes {
 		if n >= state.EntryBytesMax {
-			panic(fmt.Sprintf("pebblestate: a key or value of %d bytes, at most %d: split it", n, state.EntryBytesMax-1))
+			panic(&state.LimitError{Entry: int64(n), Limit: state.EntryBytesMax})
 		}
 	}
 }

@@ -66,6 +66,31 @@ func TestOutOfMemory(t *testing.T) {
 	wantError(t, &f.Error, "LEAT2103", "oom", "MiB")
 }
 
+// TestStateLimit ends a job whose window outgrows its limit before the worker's
+// memory ends, and says what fills it.
+func TestStateLimit(t *testing.T) {
+	t.Parallel()
+	c := start(t, config{})
+	for name, properties := range map[string]map[string]string{
+		"given":   {"state.memory": "2MiB"},
+		"default": nil, // three quarters of what the collector of a worker with 256 MiB is told
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := c.with(t)
+			if properties == nil {
+				c = start(t, config{memory: 256 << 20})
+			}
+			id, err := c.submit(jobview.Submission{Properties: properties}, "-what", "hoard", "-rows", "100000000", "-out", t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := c.failure(id)
+			wantError(t, &f.Error, "LEAT4214", "MiB", "2 keys", "the largest key", "main.go:", "8000000000000001", "state.backend=pebble", "state.memory")
+		})
+	}
+}
+
 // TestChangedGraph refuses to lose or to misread state.
 func TestChangedGraph(t *testing.T) {
 	t.Parallel()

@@ -96,10 +96,21 @@ func jobs(env *stream.Env, o options) error {
 			kept = append(kept, b)
 			return true
 		}, stream.UID("greedy")).To(files.NewSink(o.out, encoder), stream.UID("out"))
+	case "hoard":
+		hoard(env, o)
 	default:
 		return fmt.Errorf("no job %q", o.what)
 	}
 	return nil
+}
+
+// hoard keeps every row of a window that does not end, most of them under one
+// key.
+func hoard(env *stream.Env, o options) {
+	keyed := stream.KeyBy(source(env, o), func(r Row) int64 { return min(r.N%o.keys, 1) })
+	stream.ProcessWindow(keyed.Window(stream.GlobalWindows(), stream.Trigger(stream.OnCount(1<<40))),
+		func(_ int64, _ stream.Window, rows []Row, emit func(Row)) { emit(rows[0]) }, stream.UID("hoard")).
+		To(files.NewSink(o.out, encoder), stream.UID("out"))
 }
 
 func explode(r Row, at int64) bool {
