@@ -1,6 +1,8 @@
 package rowop
 
 import (
+	"cmp"
+	"fmt"
 	"time"
 
 	"github.com/leatstream/leat/columnar"
@@ -167,6 +169,12 @@ type Context[K comparable, R any] struct {
 	timers *timer.Service
 	timed  bool // timers were changed in the row in work
 	key    K
+
+	untimed any   // the processor, when it has no OnTimer
+	fault   error // of a timer that was set in the call in work
+	firing  bool  // an event-time timer is in work
+	newest  int64 // time of the latest event-time timer that fired
+	again   int   // timers set for no later time since
 }
 
 // Key returns the current key.
@@ -177,10 +185,22 @@ func (c *Context[K, R]) Key() K { return c.key }
 func (c *Context[K, R]) State() *state.Keyed { return c.keyed }
 
 // SetTimer sets an event-time timer of the current key. The same time again
-// is the same timer. One at or before the watermark fires at the next one.
+// is the same timer. One at or before the watermark fires at the next one; set
+// by an event-time timer, it fires in its turn. A processor without OnTimer, or
+// the zero time, fails the row. So does a timer that sets others for no later
+// time without end: event time would stand still.
 func (c *Context[K, R]) SetTimer(at time.Time) {
+	if !c.mayFire("SetTimer", at) {
+		return
+	}
 	c.timed = true
 	c.timers.RegisterEvent(c.keyed.Key(), 0, at.UnixMilli())
+	if c.firing && at.UnixMilli() <= c.newest {
+		if c.again++; c.again > timersAgainMax {
+			c.fault = fmt.Errorf("OnTimer has set %d timers for %s or before, the time of one that fired: event time stands still; set a later one, or do the work at once",
+				timersAgainMax, time.UnixMilli(c.newest).UTC().Format(time.RFC3339Nano))
+		}
+	}
 }
 
 // ClearTimer removes an event-time timer of the current key.
@@ -190,10 +210,47 @@ func (c *Context[K, R]) ClearTimer(at time.Time) {
 }
 
 // SetProcessingTimer sets a processing-time timer of the current key. One in
-// the past fires as soon as the batch in work is done.
+// the past fires as soon as the batch in work is done. A processor without
+// OnTimer, or the zero time, fails the row.
 func (c *Context[K, R]) SetProcessingTimer(at time.Time) {
+	if !c.mayFire("SetProcessingTimer", at) {
+		return
+	}
 	c.timed = true
 	c.timers.RegisterProcessing(c.keyed.Key(), 0, at.UnixMilli())
+}
+
+// timersAgainMax bounds the timers that fire without event time going on. It
+// is more than there are keys with such a timer at one time, and takes less
+// than a second to reach.
+const timersAgainMax = 1 << 20
+
+// mayFire reports whether a timer makes sense, and faults the row if not.
+func (c *Context[K, R]) mayFire(method string, at time.Time) bool {
+	switch {
+	case c.untimed != nil:
+		c.fault = fmt.Errorf("%s: %T has no OnTimer: give it OnTimer(ctx, timer) error", method, c.untimed)
+	case at.IsZero():
+		c.fault = fmt.Errorf("%s is given the zero time: give it the time of a row, or Now, and what is to pass", method)
+	default:
+		return true
+	}
+	return false
+}
+
+// advanced notes that an event-time timer fires.
+func (c *Context[K, R]) advanced(at int64) {
+	if c.firing = true; at > c.newest {
+		c.newest, c.again = at, 0
+	}
+}
+
+// settle returns how a call of user code went.
+func (c *Context[K, R]) settle(err error) error {
+	if c.fault != nil {
+		err, c.fault = cmp.Or(err, c.fault), nil
+	}
+	return err
 }
 
 // ClearProcessingTimer removes a processing-time timer of the current key.

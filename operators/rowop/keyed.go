@@ -62,6 +62,10 @@ func newKeyed[K comparable, R any](c *codec.Codec[K], user any, open func(*Conte
 // Open implements operators.Operator.
 func (o *keyed[K, R]) Open(ctx *operators.Context) (err error) {
 	o.timed, _ = o.user.(TimerProcessor[K, R])
+	o.ctx.newest = dataflow.TimeMin
+	if o.timed == nil {
+		o.ctx.untimed = o.user
+	}
 	if err := o.ctx.RowContext.open(ctx); err != nil {
 		return err
 	}
@@ -100,10 +104,10 @@ func (o *keyed[K, R]) Process(input int, b *columnar.Batch) error {
 // was about.
 func (o *keyed[K, R]) run(call func() error, record func() setaside.Record) error {
 	if o.ctx.tray == nil {
-		return call()
+		return o.ctx.settle(call())
 	}
 	o.begin()
-	if err := call(); err != nil {
+	if err := o.ctx.settle(call()); err != nil {
 		o.failed(record(), err)
 		return nil
 	}
@@ -213,9 +217,13 @@ func (o *keyed[K, R]) fire(processing bool) timer.Fire {
 		o.ctx.keyed.SetRowTime(o.ctx.time)
 		o.ctx.out.known = false
 		o.ctx.out.at(o.ctx.time, !processing)
+		if !processing {
+			o.ctx.advanced(at)
+		}
 		o.firing, o.due = true, Timer{At: time.UnixMilli(at).UTC(), Processing: processing}
 		err := o.run(func() error { return o.timed.OnTimer(&o.ctx, o.due) },
 			func() setaside.Record { return setaside.Record{Key: o.ctx.key, Time: at} })
+		o.ctx.firing = false
 		if err != nil {
 			return err
 		}

@@ -128,13 +128,13 @@ func (in *keyedRows[K, T, R]) process(o *keyed[K, R], b *columnar.Batch) error {
 		ctx.at(b, i)
 		ctx.keyed.SetRowTime(ctx.time)
 		if ctx.tray == nil {
-			if err := in.call(ctx, rows[i]); err != nil {
+			if err := ctx.settle(in.call(ctx, rows[i])); err != nil {
 				return err
 			}
 			continue
 		}
 		o.begin()
-		if err := in.call(ctx, rows[i]); err != nil {
+		if err := ctx.settle(in.call(ctx, rows[i])); err != nil {
 			o.failed(setaside.Record{Row: rows[i], Key: ctx.key, Origin: b.Origin, At: i, Time: ctx.time}, err)
 			continue
 		}
