@@ -81,9 +81,10 @@ type cell[T any] struct {
 	name  string
 	codec *codec.Codec[T]
 	table Table
-	fixed int     // size of the value's form, without a stamp
-	ttl   *expiry // nil: none
-	def   []byte  // form of the default, nil: none
+	over  Overwriter // the table, if it is one and values are of a fixed size
+	fixed int        // size of the value's form, without a stamp
+	ttl   *expiry    // nil: none
+	def   []byte     // form of the default, nil: none
 }
 
 func newCell[T any](k *Keyed, kind, name string, opts []Option) (cell[T], error) {
@@ -113,6 +114,9 @@ func makeCell[T any](k *Keyed, kind, name string, opts []Option) (cell[T], error
 	}
 	if c.table, err = openTable(k.backend, d, migrateRows(c.codec), k.now); err != nil {
 		return c, err
+	}
+	if c.fixed > 0 {
+		c.over, _ = c.table.(Overwriter)
 	}
 	if p, ok := c.table.(Prefetcher); ok {
 		k.ahead = append(k.ahead, p)
@@ -159,12 +163,20 @@ func (c *cell[T]) set(v *T) {
 		return
 	}
 	if c.fixed > 0 {
-		b, _ := c.table.Upsert(c.k.ns, c.k.key)
-		c.codec.FixedStore(b, v)
+		c.codec.FixedStore(c.whole(), v)
 		return
 	}
 	c.k.buf = c.codec.Append(c.k.buf[:0], v)
 	c.table.Put(c.k.ns, c.k.key, c.k.buf)
+}
+
+// whole returns the bytes of a value of a fixed size, to be written whole.
+func (c *cell[T]) whole() []byte {
+	if c.over != nil {
+		return c.over.Overwrite(c.k.ns, c.k.key)
+	}
+	b, _ := c.table.Upsert(c.k.ns, c.k.key)
+	return b
 }
 
 func (c *cell[T]) getStamped(v *T) bool {
@@ -194,7 +206,7 @@ func (c *cell[T]) getStamped(v *T) bool {
 
 func (c *cell[T]) setStamped(v *T) {
 	if c.fixed > 0 {
-		b, _ := c.table.Upsert(c.k.ns, c.k.key)
+		b := c.whole()
 		putStamp(b, c.ttl.stamp())
 		c.codec.FixedStore(b[stampBytes:], v)
 		return

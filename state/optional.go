@@ -16,6 +16,21 @@ type BatchUpserter interface {
 	UpsertBatch(ns int64, keys []Key, vals [][]byte, created []bool)
 }
 
+// Overwriter is implemented by tables of values of a fixed size that write a
+// value for less when nobody wants the old one: no read of what is stored.
+type Overwriter interface {
+	// Overwrite returns the value in place for a caller that writes all of its
+	// bytes; what they are before is not said. It is valid until the next call
+	// on the table.
+	Overwrite(ns int64, k Key) (val []byte)
+}
+
+// Estimator is implemented by tables for which Len may have to read.
+type Estimator interface {
+	// LenAbout returns Len, or about as much where to count takes long.
+	LenAbout() int
+}
+
 // Prefetcher is implemented by tables that answer faster for keys that they
 // were told of ahead. Operators on batches ask for it with a type assertion.
 type Prefetcher interface {

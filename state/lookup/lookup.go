@@ -50,7 +50,8 @@ type Entry struct {
 type Answer struct {
 	Tables  []state.Descriptor
 	Entries []Entry
-	// Sizes, of Tables alone, are the numbers of entries in the tables.
+	// Sizes, of Tables alone, are the numbers of entries in the tables, or
+	// about so many where to count would take long.
 	Sizes []int
 	// More says that there are entries beyond the limit.
 	More bool
@@ -70,6 +71,10 @@ func Tables(b state.Backend) (Answer, error) {
 		t, err := b.Table(d)
 		if err != nil {
 			return Answer{}, err
+		}
+		if e, ok := t.(state.Estimator); ok {
+			a.Sizes = append(a.Sizes, e.LenAbout())
+			continue
 		}
 		a.Sizes = append(a.Sizes, t.Len())
 	}

@@ -36,6 +36,7 @@ type Backend struct {
 	groups         dataflow.KeyGroupRange
 	maxParallelism int
 	tableCache     int64
+	blindMin       int
 
 	tables []*table
 	nextID int // of a table
@@ -63,10 +64,14 @@ var (
 )
 
 func newBackend(s *Store, dir string, groups dataflow.KeyGroupRange, maxParallelism int) *Backend {
-	return &Backend{
+	b := &Backend{
 		store: s, disk: newDisk(s.fs, dir, s.cfg.Log), dir: dir, groups: groups, maxParallelism: maxParallelism, values: groupvalue.New(groups),
-		tableCache: share(s.cfg.MemoryBytes, tableCacheShare, tableCacheMin, tableCacheMax), opened: map[string]bool{},
+		tableCache: share(s.cfg.MemoryBytes, tableCacheShare, tableCacheMin, tableCacheMax), opened: map[string]bool{}, blindMin: blindMin,
 	}
+	if s.cfg.blindAbove > 0 {
+		b.blindMin = s.cfg.blindAbove
+	}
+	return b
 }
 
 // KeyGroups implements state.Backend.
@@ -266,21 +271,26 @@ func (t *table) flush() {
 		switch {
 		case e.there:
 			t.b.set(t.dbKey(e), e.val)
-			if !e.stored {
-				e.stored = true
+			if !e.stored || e.unsure {
 				e.ns.stored++
 			}
+			e.stored = true
 		case e.stored:
 			t.b.delete(t.dbKey(e))
 			e.stored = false
-			if e.ns.stored--; e.ns.stored == 0 && e.ns.keys == 0 {
+			if !e.unsure {
+				e.ns.stored--
+			}
+			if e.ns.empty() {
 				empty = append(empty, e.ns)
 			}
 		}
+		e.unsure = false
 	}
 	t.b.apply()
 	t.cache.marked = t.cache.marked[:0]
 	for _, n := range empty {
+		n.stored = 0 // what the database had of it is deleted now
 		t.forget(n)
 	}
 }

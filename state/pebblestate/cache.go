@@ -29,7 +29,8 @@ type entry struct {
 	kind   kind
 	live   bool // the slot is in use
 	there  bool // the key has a value
-	stored bool // the database has the key
+	stored bool // the database has the key, or may have it if unsure
+	unsure bool // put without a look: whether the key is new is not known
 	dirty  bool // the database is to be told
 	listed bool // the slot is in cache.marked
 	recent bool // used since the hand last passed
@@ -197,7 +198,7 @@ func (c *cache) remove(i int32) {
 	if cap(e.val) > keepBytes {
 		e.val = nil
 	}
-	e.live, e.dirty, e.ns = false, false, nil
+	e.live, e.dirty, e.unsure, e.ns = false, false, false, nil
 	e.next, c.free = c.free, i
 }
 

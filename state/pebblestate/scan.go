@@ -24,7 +24,7 @@ const (
 func (t *table) Scan(ns int64, fn func(key, val []byte) bool) {
 	t.settle()
 	n := t.lookup(ns)
-	if n == nil || n.keys == 0 {
+	if n == nil || n.empty() {
 		return
 	}
 	if n.stored == 0 && n.cached <= scanCachedMax {
@@ -113,7 +113,7 @@ func compareEntries(a, b *entry) int {
 func (t *table) ScanSub(ns int64, k state.Key, fn func(sub, val []byte) bool) {
 	t.require(t.d.Sub, "ScanSub")
 	t.settle()
-	if n := t.lookup(ns); n != nil && n.keys > 0 {
+	if n := t.lookup(ns); n != nil && !n.empty() {
 		t.scanSub(n, k, fn)
 	}
 }

@@ -54,6 +54,7 @@ func (b *Backend) Snapshot(cp dataflow.CheckpointID) (state.Snapshot, error) {
 	}
 	for _, t := range b.tables {
 		t.flush()
+		t.askDoubted()
 	}
 	b.unread() // an operator that only reads does not hold old files for good
 	if err := b.Err(); err != nil {

@@ -69,7 +69,7 @@ func (t *table) GetSub(ns int64, k state.Key, sub []byte) ([]byte, bool) {
 	t.require(t.d.Sub, "GetSub")
 	t.settle()
 	n := t.lookup(ns)
-	if n == nil || n.keys == 0 {
+	if n == nil || n.empty() {
 		return nil, false
 	}
 	e := &t.cache.entries[t.sub(n, k, sub, true)]
@@ -99,7 +99,7 @@ func (t *table) PutSub(ns int64, k state.Key, sub, val []byte) {
 func (t *table) DeleteSub(ns int64, k state.Key, sub []byte) {
 	t.require(t.d.Sub, "DeleteSub")
 	n := t.lookup(ns)
-	if n == nil || n.keys == 0 {
+	if n == nil || n.empty() {
 		return
 	}
 	if i := t.sub(n, k, sub, false); t.cache.entries[i].there {
@@ -115,7 +115,7 @@ func (t *table) LenSub(ns int64, k state.Key) int {
 	t.require(t.d.Sub, "LenSub")
 	t.settle()
 	n := t.lookup(ns)
-	if n == nil || n.keys == 0 {
+	if n == nil || n.empty() {
 		return 0
 	}
 	return t.headCount(t.head(n, k))
@@ -129,7 +129,7 @@ const clearOneByOneMax = 256
 func (t *table) ClearSub(ns int64, k state.Key) {
 	t.require(t.d.Sub, "ClearSub")
 	n := t.lookup(ns)
-	if n == nil || n.keys == 0 {
+	if n == nil || n.empty() {
 		return
 	}
 	head := t.head(n, k)

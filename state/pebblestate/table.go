@@ -20,10 +20,14 @@ type table struct {
 
 	spaces  map[int64]*namespace
 	last    *namespace // of the last call, which is most often that of the next
-	count   int        // values, over all namespaces
-	missing []int32    // of fetch
-	order   []int64    // namespaces that hold a key, ascending; nil: to be made again
-	scans   int        // under way: nothing is evicted meanwhile
+	count   int        // values, over all namespaces, as keys counts them
+	maybe   int        // over all namespaces
+	exact   bool       // somebody asks for lengths: look before each put
+	wanted  bool       // a value was read since the last Prefetch
+	doubted []*namespace
+	missing []int32 // of fetch
+	order   []int64 // namespaces that hold a key, ascending; nil: to be made again
+	scans   int     // under way: nothing is evicted meanwhile
 
 	swept      []byte // where the sweep under way goes on; empty: at the start
 	onSnapshot func() state.Trim
@@ -31,14 +35,23 @@ type table struct {
 
 // namespace is what is known of a namespace without reading. The table
 // forgets one that holds no key, in the cache or in the database.
+//
+// Puts that do not look leave open whether a key came: the number of keys is
+// at least keys, which may be below zero, and at most keys+maybe. Without such
+// puts both numbers, keys and stored, are exact.
 type namespace struct {
-	ns     int64
-	keys   int // with a value
-	subs   int // entries of the maps under them
-	stored int // keys in the database, heads among them
-	first  int32
-	cached int
+	ns      int64
+	keys    int // with a value
+	maybe   int // by how many keys may fall short
+	subs    int // entries of the maps under them
+	stored  int // keys in the database, heads among them, at most
+	first   int32
+	cached  int
+	doubted bool // in table.doubted
 }
+
+// empty says that there is certainly no key.
+func (n *namespace) empty() bool { return n.keys+n.maybe <= 0 }
 
 var (
 	_ state.Table         = (*table)(nil)
@@ -46,6 +59,8 @@ var (
 	_ state.BatchUpserter = (*table)(nil)
 	_ state.Appender      = (*table)(nil)
 	_ state.Prefetcher    = (*table)(nil)
+	_ state.Overwriter    = (*table)(nil)
+	_ state.Estimator     = (*table)(nil)
 )
 
 func newTable(b *Backend, d state.Descriptor, id uint16) *table {
@@ -75,18 +90,22 @@ func (t *table) obtain(ns int64) *namespace {
 
 // addKeys books keys that came or went.
 func (t *table) addKeys(n *namespace, by int) {
-	if n.keys == 0 || n.keys+by == 0 {
+	if (n.keys > 0) != (n.keys+by > 0) {
 		t.order = nil
 	}
 	n.keys += by
+	if n.maybe > 0 {
+		t.doubt(n)
+	}
 }
 
 // forget gives up a namespace that holds nothing. Its cached entries are
 // absent, and the database has none.
 func (t *table) forget(n *namespace) {
-	if n.keys > 0 || n.stored > 0 {
+	if !n.empty() || n.stored > 0 {
 		return
 	}
+	t.certain(n)
 	for n.first != none {
 		t.cache.remove(n.first)
 	}
@@ -141,6 +160,32 @@ func (t *table) access(n *namespace, hash uint64, k kind, key state.Key, sub []b
 	return i
 }
 
+// blindMin is the number of keys in the database above which a put does not
+// look: the few blocks of fewer are at hand. It also makes what counts and
+// seeks for want of a look rare beside the puts.
+const blindMin = 1024
+
+// overwritten returns the slot of an entry that gets a new value, whatever it
+// has. In a namespace that holds much of the database the database is not
+// asked: the new value hides the old one there, and whether the key is new is
+// left open until somebody wants to know.
+func (t *table) overwritten(n *namespace, k state.Key) int32 {
+	if t.exact || n.stored < t.b.blindMin || n.keys <= 0 {
+		return t.value(n, k, false)
+	}
+	hash := hashOf(k.Hash, n.ns, kindValue)
+	i := t.cache.find(n, hash, kindValue, k.Bytes, nil)
+	if i != none {
+		return i
+	}
+	i, e := t.cache.add(n, hash, kindValue, k.Bytes, nil)
+	e.group = dataflow.KeyGroupOf(k.Hash, t.b.maxParallelism)
+	e.there, e.stored, e.unsure = true, true, true
+	n.maybe++
+	t.maybe++
+	return i
+}
+
 // value is access for a table without subkeys.
 func (t *table) value(n *namespace, k state.Key, withValue bool) int32 {
 	return t.access(n, hashOf(k.Hash, n.ns, kindValue), kindValue, k, nil, withValue)
@@ -171,8 +216,9 @@ func (t *table) evict() {
 // Get implements state.Table.
 func (t *table) Get(ns int64, k state.Key) ([]byte, bool) {
 	t.settle()
+	t.wanted = true
 	n := t.lookup(ns)
-	if n == nil || n.keys == 0 {
+	if n == nil || n.empty() {
 		return nil, false
 	}
 	if t.d.Sub {
@@ -191,10 +237,25 @@ func (t *table) Put(ns int64, k state.Key, val []byte) {
 	t.require(t.d.Fixed == 0 || len(val) == t.d.Fixed, fmt.Sprintf("Put of %d bytes", len(val)))
 	limit(len(k.Bytes), len(val))
 	n := t.obtain(ns)
-	i := t.value(n, k, false)
+	i := t.overwritten(n, k)
 	t.cache.setValue(&t.cache.entries[i], val)
 	t.written(n, i)
 	t.settle()
+}
+
+// Overwrite implements state.Overwriter.
+func (t *table) Overwrite(ns int64, k state.Key) []byte {
+	t.require(t.d.Fixed > 0, "Overwrite")
+	limit(len(k.Bytes))
+	t.settle()
+	n := t.obtain(ns)
+	i := t.overwritten(n, k)
+	e := &t.cache.entries[i]
+	if len(e.val) != t.d.Fixed {
+		t.cache.setValue(e, t.b.zeros(t.d.Fixed))
+	}
+	t.written(n, i)
+	return e.val[:t.d.Fixed:t.d.Fixed]
 }
 
 // written books that an entry of a table without subkeys has a value now, and
@@ -213,6 +274,7 @@ func (t *table) written(n *namespace, i int32) (created bool) {
 // Append implements state.Appender.
 func (t *table) Append(ns int64, k state.Key, val []byte) {
 	t.require(!t.d.Sub && t.d.Fixed == 0, "Append")
+	t.wanted = true
 	n := t.obtain(ns)
 	i := t.value(n, k, true)
 	e := &t.cache.entries[i]
@@ -232,7 +294,7 @@ func (t *table) Delete(ns int64, k state.Key) {
 		return
 	}
 	n := t.lookup(ns)
-	if n == nil || n.keys == 0 {
+	if n == nil || n.empty() {
 		return
 	}
 	i := t.value(n, k, false)
@@ -263,6 +325,7 @@ func (t *table) absent(i int32) {
 func (t *table) Upsert(ns int64, k state.Key) ([]byte, bool) {
 	t.require(t.d.Fixed > 0, "Upsert")
 	t.settle()
+	t.wanted = true
 	return t.upsert(t.obtain(ns), k)
 }
 
@@ -296,11 +359,16 @@ func (t *table) UpsertBatch(ns int64, keys []state.Key, vals [][]byte, created [
 	}
 }
 
-// Prefetch implements state.Prefetcher.
+// Prefetch implements state.Prefetcher. It reads nothing ahead of a batch
+// when nothing was read in the one before: a program that only writes is
+// spared what it does not ask for.
 func (t *table) Prefetch(ns int64, keys []state.Key) {
-	if n := t.lookup(ns); n != nil && !t.d.Sub {
-		t.fetch(n, keys)
+	n := t.lookup(ns)
+	if n == nil || t.d.Sub || !t.wanted {
+		return
 	}
+	t.wanted = false
+	t.fetch(n, keys)
 }
 
 // fetch reads what the cache does not have of some keys, in the order in which
@@ -331,6 +399,7 @@ func (t *table) fetch(n *namespace, keys []state.Key) {
 
 // Namespaces implements state.Table.
 func (t *table) Namespaces() []int64 {
+	t.askDoubted()
 	if t.order == nil {
 		t.order = make([]int64, 0, len(t.spaces))
 		for ns, n := range maps.All(t.spaces) {
@@ -353,6 +422,7 @@ func (t *table) DropNamespace(ns int64) {
 	if t.d.Sub {
 		t.count += n.keys - n.subs // heads are no values
 	}
+	t.certain(n)
 	for n.first != none {
 		t.cache.remove(n.first)
 	}
@@ -364,14 +434,3 @@ func (t *table) DropNamespace(ns int64) {
 	n.subs, n.stored = 0, 0
 	t.forget(n)
 }
-
-// LenNamespace implements state.Table.
-func (t *table) LenNamespace(ns int64) int {
-	if n := t.lookup(ns); n != nil {
-		return n.keys
-	}
-	return 0
-}
-
-// Len implements state.Table and state.SubTable.
-func (t *table) Len() int { return t.count }

@@ -24,6 +24,7 @@ func Run(t *testing.T, f Factory) {
 		{"a value given is copied, a value put replaces", testPut},
 		{"upsert makes zero bytes and returns them in place", testUpsert},
 		{"batched upsert equals single upserts", testUpsertBatch},
+		{"overwrite returns the value in place, whatever was there", testOverwrite},
 		{"empty keys, empty values and absent ones differ", testEmpty},
 		{"namespaces are ascending and those that hold an entry", testNamespaces},
 		{"scan visits each entry once and stops when told", testScan},
@@ -153,6 +154,34 @@ func testUpsertBatch(t *testing.T, f Factory) {
 	tabs[0].Scan(5, func(_, val []byte) bool { sum += int(val[0]); return true })
 	if sum != 1200 || tabs[0].Len() != 300 || len(tabs[0].Namespaces()) != 1 {
 		t.Errorf("counted %d in %d keys, want 1200 in 300", sum, tabs[0].Len())
+	}
+}
+
+func testOverwrite(t *testing.T, f Factory) {
+	_, tabs := fresh(t, f)
+	over, ok := tabs[0].(state.Overwriter)
+	if !ok {
+		t.Skip("the table has no Overwrite")
+	}
+	const keys = 3000
+	for round := range 3 {
+		for i := range keys {
+			v := over.Overwrite(5, key(fmt.Sprint("key", i)))
+			if len(v) != 16 {
+				t.Fatalf("value has %d bytes", len(v))
+			}
+			copy(v, fmt.Sprintf("%08d%08d", round, i))
+		}
+	}
+	tabs[0].Delete(5, key("key7"))
+	for _, i := range []int{0, 1, keys - 1} {
+		wantValue(t, tabs[0], 5, fmt.Sprint("key", i), fmt.Sprintf("%08d%08d", 2, i))
+	}
+	wantNone(t, tabs[0], 5, "key7")
+	sum := 0
+	tabs[0].Scan(5, func(_, v []byte) bool { sum++; return string(v[:8]) == "00000002" })
+	if n := tabs[0].Len(); n != keys-1 || sum != keys-1 {
+		t.Errorf("%d keys, %d seen, want %d", n, sum, keys-1)
 	}
 }
 

@@ -171,7 +171,12 @@ func (w *world) stepFixed(t state.Table, ns int64, k state.Key, op int) string {
 		v, ok := t.Get(ns, k)
 		return fmt.Sprintf("get %d %s: %x %t", ns, k.Bytes, v, ok)
 	case 2:
-		t.Put(ns, k, fmt.Appendf(nil, "%016d", w.rnd.IntN(1000)))
+		val := fmt.Appendf(nil, "%016d", w.rnd.IntN(1000))
+		if over, ok := t.(state.Overwriter); ok {
+			copy(over.Overwrite(ns, k), val)
+		} else {
+			t.Put(ns, k, val)
+		}
 		return "put"
 	}
 	v, created := t.Upsert(ns, k)
