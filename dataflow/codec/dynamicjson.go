@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/leatstream/leat/internal/scalar"
 )
 
 // appendJSON appends v as JSON: fields in order, entries of maps in the order
@@ -74,7 +76,7 @@ func appendScalarJSON(dst []byte, t *Type, v reflect.Value) []byte {
 	case t.Unit == UnitMillis:
 		return appendText(dst, time.UnixMilli(v.Int()).UTC().Format(time.RFC3339Nano))
 	case t.Unit == UnitDecimal:
-		return appendDecimal(dst, v.Int(), t.Digits)
+		return scalar.AppendDecimal(dst, v.Int(), t.Digits)
 	case t.Kind.Signed():
 		return strconv.AppendInt(dst, v.Int(), 10)
 	case t.Kind.Unsigned():
@@ -93,22 +95,6 @@ func appendText(dst []byte, s string) []byte {
 		panic(fmt.Sprintf("codec: a text cannot be written: %v", err))
 	}
 	return append(dst, b...)
-}
-
-func appendDecimal(dst []byte, unscaled int64, digits int) []byte {
-	u := uint64(unscaled)
-	if unscaled < 0 {
-		dst, u = append(dst, '-'), -u
-	}
-	text := strconv.FormatUint(u, 10)
-	if pad := digits + 1 - len(text); pad > 0 {
-		text = strings.Repeat("0", pad) + text
-	}
-	dst = append(dst, text[:len(text)-digits]...)
-	if digits > 0 {
-		dst = append(append(dst, '.'), text[len(text)-digits:]...)
-	}
-	return dst
 }
 
 // setJSON sets v, which is zero, to what src says.

@@ -7,6 +7,8 @@ import (
 	"math"
 	"reflect"
 	"unsafe"
+
+	"github.com/leatstream/leat/internal/scalar"
 )
 
 // keycode says how one part of a key is written. See docs/formats/keys.md.
@@ -98,9 +100,9 @@ func (pr keyProgram) append(dst []byte, p unsafe.Pointer) []byte {
 		case keyText:
 			dst = o.appendText(dst, *(*string)(q)) // a byte slice begins like a string
 		case keyInt:
-			dst = appendBig(dst, uint64(o.loadInt(q))^1<<(8*o.wide()-1), o.wide())
+			dst = appendBig(dst, uint64(scalar.Int(q, o.size))^1<<(8*o.wide()-1), o.wide())
 		case keyUint:
-			dst = appendBig(dst, o.loadUint(q), o.wide())
+			dst = appendBig(dst, scalar.Uint(q, o.size), o.wide())
 		case keyBool:
 			dst = append(dst, boolByte(*(*bool)(q)))
 		case keyFloat:
@@ -164,30 +166,6 @@ func appendBig(dst []byte, v uint64, n int) []byte {
 		return binary.BigEndian.AppendUint16(dst, uint16(v))
 	}
 	return append(dst, byte(v))
-}
-
-func (o *keyop) loadUint(q unsafe.Pointer) uint64 {
-	switch o.size {
-	case 1:
-		return uint64(*(*uint8)(q))
-	case 2:
-		return uint64(*(*uint16)(q))
-	case 4:
-		return uint64(*(*uint32)(q))
-	}
-	return *(*uint64)(q)
-}
-
-func (o *keyop) loadInt(q unsafe.Pointer) int64 {
-	switch o.size {
-	case 1:
-		return int64(*(*int8)(q))
-	case 2:
-		return int64(*(*int16)(q))
-	case 4:
-		return int64(*(*int32)(q))
-	}
-	return *(*int64)(q)
 }
 
 func (o *keyop) appendFloat(dst []byte, q unsafe.Pointer) []byte {

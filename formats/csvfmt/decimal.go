@@ -3,12 +3,9 @@ package csvfmt
 import (
 	"math/bits"
 	"strconv"
-)
 
-// powersOfTen are those that fit.
-var powersOfTen = [...]uint64{
-	1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19,
-}
+	"github.com/leatstream/leat/internal/scalar"
+)
 
 // exponentMax bounds exponents: those beyond are out of every range as well.
 const exponentMax = 1 << 20
@@ -31,10 +28,10 @@ func parseDecimal(text []byte, digits int) (int64, bool) {
 	for ; shift < 0 && mant%10 == 0; shift++ {
 		mant /= 10
 	}
-	if shift < 0 || shift >= len(powersOfTen) {
+	if shift < 0 || shift >= len(scalar.PowersOfTen) {
 		return 0, false
 	}
-	hi, mag := bits.Mul64(mant, powersOfTen[shift])
+	hi, mag := bits.Mul64(mant, scalar.PowersOfTen[shift])
 	switch {
 	case hi != 0:
 		return 0, false
@@ -66,11 +63,11 @@ func decimalParts(text []byte) (mant uint64, shift int, ok bool) {
 			zeros++
 			continue
 		}
-		if mant > 0 && zeros+1 >= len(powersOfTen) {
+		if mant > 0 && zeros+1 >= len(scalar.PowersOfTen) {
 			return 0, 0, false
 		}
 		if mant > 0 {
-			hi, lo := bits.Mul64(mant, powersOfTen[zeros+1])
+			hi, lo := bits.Mul64(mant, scalar.PowersOfTen[zeros+1])
 			if hi != 0 || lo > 1<<63 {
 				return 0, 0, false
 			}
@@ -104,23 +101,4 @@ func exponent(text []byte) (int, bool) {
 		return 0, false
 	}
 	return max(-exponentMax, min(e, exponentMax)), true
-}
-
-// appendDecimal writes the unscaled v with all its fraction digits.
-func appendDecimal(dst []byte, v int64, digits int) []byte {
-	mag := uint64(v)
-	if v < 0 {
-		dst = append(dst, '-')
-		mag = -mag
-	}
-	scale := powersOfTen[digits]
-	dst = strconv.AppendUint(dst, mag/scale, 10)
-	if digits == 0 {
-		return dst
-	}
-	dst = append(dst, '.')
-	for p := scale / 10; p > 0; p /= 10 {
-		dst = append(dst, byte('0'+mag/p%10))
-	}
-	return dst
 }

@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/leatstream/leat/formats"
+	"github.com/leatstream/leat/internal/scalar"
 )
 
 // Encoder writes a T as a line, columns in the order of the fields. One
@@ -202,13 +203,13 @@ func (c *column) format(dst []byte, q unsafe.Pointer) (_ []byte, text bool, _ er
 	case actString:
 		return append(dst, *(*string)(q)...), true, nil
 	case actInt:
-		return strconv.AppendInt(dst, c.loadInt(q), 10), false, nil
+		return strconv.AppendInt(dst, scalar.Int(q, c.size), 10), false, nil
 	case actUint:
-		return strconv.AppendUint(dst, c.loadUint(q), 10), false, nil
+		return strconv.AppendUint(dst, scalar.Uint(q, c.size), 10), false, nil
 	case actDecimal:
-		return appendDecimal(dst, *(*int64)(q), c.digits), false, nil
+		return scalar.AppendDecimal(dst, *(*int64)(q), c.digits), false, nil
 	case actMillis:
-		return appendMillis(dst, *(*int64)(q)), false, nil
+		return scalar.AppendMillis(dst, *(*int64)(q)), false, nil
 	case actFloat:
 		b, err := c.appendFloat(dst, q)
 		return b, false, err
@@ -223,30 +224,6 @@ func (c *column) format(dst []byte, q unsafe.Pointer) (_ []byte, text bool, _ er
 	v, _ := reflect.NewAt(c.goType, q).Interface().(encoding.TextMarshaler) // the plan has looked
 	b, err := v.MarshalText()
 	return append(dst, b...), true, err
-}
-
-func (c *column) loadInt(q unsafe.Pointer) int64 {
-	switch c.size {
-	case 1:
-		return int64(*(*int8)(q))
-	case 2:
-		return int64(*(*int16)(q))
-	case 4:
-		return int64(*(*int32)(q))
-	}
-	return *(*int64)(q)
-}
-
-func (c *column) loadUint(q unsafe.Pointer) uint64 {
-	switch c.size {
-	case 1:
-		return uint64(*(*uint8)(q))
-	case 2:
-		return uint64(*(*uint16)(q))
-	case 4:
-		return uint64(*(*uint32)(q))
-	}
-	return *(*uint64)(q)
 }
 
 // appendFloat writes the shortest text that reads back as the same number.
@@ -265,17 +242,4 @@ func (c *column) appendFloat(dst []byte, q unsafe.Pointer) ([]byte, error) {
 		form = 'e'
 	}
 	return strconv.AppendFloat(dst, f, form, -1, size), nil
-}
-
-// appendMillis writes the time with milliseconds, or as a number outside the
-// years 0 to 9999.
-func appendMillis(dst []byte, millis int64) []byte {
-	const first, last = -62167219200000, 253402300799999
-	if millis < first || millis > last {
-		return strconv.AppendInt(dst, millis, 10)
-	}
-	// A layout with thousandths takes the slow way through the time package.
-	dst = time.UnixMilli(millis).UTC().AppendFormat(dst, time.RFC3339)
-	ms := (millis%1000 + 1000) % 1000
-	return append(dst[:len(dst)-1], '.', byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10), 'Z')
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 	"unicode/utf8"
 	"unsafe"
+
+	"github.com/leatstream/leat/internal/scalar"
 )
 
 // read stores a cell at q.
@@ -148,7 +150,7 @@ func (c *column) parseInt(text []byte, q unsafe.Pointer) error {
 	if neg {
 		mag = -mag
 	}
-	store(q, mag, c.size)
+	scalar.Store(q, mag, c.size)
 	return nil
 }
 
@@ -160,21 +162,8 @@ func (c *column) parseUint(text []byte, q unsafe.Pointer) error {
 	if v == tooLarge || mag > c.high || neg && mag > 0 {
 		return c.outOfRange(text)
 	}
-	store(q, mag, c.size)
+	scalar.Store(q, mag, c.size)
 	return nil
-}
-
-func store(q unsafe.Pointer, v uint64, size uintptr) {
-	switch size {
-	case 1:
-		*(*uint8)(q) = uint8(v)
-	case 2:
-		*(*uint16)(q) = uint16(v)
-	case 4:
-		*(*uint32)(q) = uint32(v)
-	default:
-		*(*uint64)(q) = v
-	}
 }
 
 func (c *column) parseFloat(text []byte, q unsafe.Pointer) error {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/leatstream/leat/dataflow/codec"
 	"github.com/leatstream/leat/formats"
+	"github.com/leatstream/leat/internal/scalar"
 )
 
 // Encoder writes a T as the JSON text of a record's value, fields in order.
@@ -109,11 +110,11 @@ func (n *node) write(dst []byte, q unsafe.Pointer) ([]byte, error) {
 func (n *node) writeScalar(dst []byte, q unsafe.Pointer) ([]byte, error) {
 	switch n.act {
 	case actInt:
-		return strconv.AppendInt(dst, n.loadInt(q), 10), nil
+		return strconv.AppendInt(dst, scalar.Int(q, n.size), 10), nil
 	case actUint:
-		return strconv.AppendUint(dst, n.loadUint(q), 10), nil
+		return strconv.AppendUint(dst, scalar.Uint(q, n.size), 10), nil
 	case actDecimal:
-		return appendDecimal(dst, *(*int64)(q), int(n.digits)), nil
+		return scalar.AppendDecimal(dst, *(*int64)(q), int(n.digits)), nil
 	case actMillis:
 		return appendMillis(dst, *(*int64)(q)), nil
 	case actBool:
@@ -130,30 +131,6 @@ func (n *node) writeScalar(dst []byte, q unsafe.Pointer) ([]byte, error) {
 	}
 	dst = base64.StdEncoding.AppendEncode(append(dst, '"'), b)
 	return append(dst, '"'), nil
-}
-
-func (n *node) loadInt(q unsafe.Pointer) int64 {
-	switch n.size {
-	case 1:
-		return int64(*(*int8)(q))
-	case 2:
-		return int64(*(*int16)(q))
-	case 4:
-		return int64(*(*int32)(q))
-	}
-	return *(*int64)(q)
-}
-
-func (n *node) loadUint(q unsafe.Pointer) uint64 {
-	switch n.size {
-	case 1:
-		return uint64(*(*uint8)(q))
-	case 2:
-		return uint64(*(*uint16)(q))
-	case 4:
-		return uint64(*(*uint32)(q))
-	}
-	return *(*uint64)(q)
 }
 
 func (n *node) writeObject(dst []byte, q unsafe.Pointer) (_ []byte, err error) {
@@ -282,19 +259,4 @@ func (n *node) writeFloat(dst []byte, q unsafe.Pointer) ([]byte, error) {
 		return dst, nil
 	}
 	return strconv.AppendFloat(dst, f, 'f', -1, bits), nil
-}
-
-// appendDecimal writes the unscaled v with all its fraction digits.
-func appendDecimal(dst []byte, v int64, digits int) []byte {
-	mag := uint64(v)
-	if v < 0 {
-		dst = append(dst, '-')
-		mag = -mag
-	}
-	scale := powersOfTen[digits]
-	dst = strconv.AppendUint(dst, mag/scale, 10)
-	if digits == 0 {
-		return dst
-	}
-	return appendDigits(append(dst, '.'), int(mag%scale), digits)
 }

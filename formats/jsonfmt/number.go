@@ -5,6 +5,8 @@ import (
 	"math/bits"
 	"strconv"
 	"unsafe"
+
+	"github.com/leatstream/leat/internal/scalar"
 )
 
 // number is a JSON number: the value is mant times ten to the power of exp.
@@ -185,7 +187,7 @@ func (r *run) readInt(n *node, q unsafe.Pointer, i int) int {
 	if neg {
 		mag = -mag
 	}
-	store(q, mag, n.size)
+	scalar.Store(q, mag, n.size)
 	return next
 }
 
@@ -197,25 +199,8 @@ func (r *run) readUint(n *node, q unsafe.Pointer, i int) int {
 	if mag > n.high || neg {
 		return r.fail(i, "%s is out of the range of %s", r.text(i, next), n.typ.Go)
 	}
-	store(q, mag, n.size)
+	scalar.Store(q, mag, n.size)
 	return next
-}
-
-func store(q unsafe.Pointer, v uint64, size uintptr) {
-	switch size {
-	case 1:
-		*(*uint8)(q) = uint8(v)
-	case 2:
-		*(*uint16)(q) = uint16(v)
-	case 4:
-		*(*uint32)(q) = uint32(v)
-	default:
-		*(*uint64)(q) = v
-	}
-}
-
-var powersOfTen = [...]uint64{
-	1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19,
 }
 
 // readDecimal reads a decimal, a number or one in a string, into the unscaled
@@ -274,7 +259,7 @@ func (r *run) decimal(i, digits int) (v int64, next int) {
 	if scale < 0 || count+scale > 18 || r.at(i)|0x20 == 'e' {
 		return r.slowDecimal(from, digits)
 	}
-	v = int64(mant * powersOfTen[scale])
+	v = int64(mant * scalar.PowersOfTen[scale])
 	if neg {
 		v = -v
 	}
@@ -301,15 +286,15 @@ func scaled(v *number, digits int) (int64, bool) {
 	switch {
 	case mant == 0 && !v.cut:
 		return 0, true
-	case v.cut, shift >= len(powersOfTen), shift <= -len(powersOfTen):
+	case v.cut, shift >= len(scalar.PowersOfTen), shift <= -len(scalar.PowersOfTen):
 		return 0, false
 	case shift < 0:
-		if mant%powersOfTen[-shift] != 0 {
+		if mant%scalar.PowersOfTen[-shift] != 0 {
 			return 0, false
 		}
-		mant /= powersOfTen[-shift]
+		mant /= scalar.PowersOfTen[-shift]
 	default:
-		hi, lo := bits.Mul64(mant, powersOfTen[shift])
+		hi, lo := bits.Mul64(mant, scalar.PowersOfTen[shift])
 		if hi != 0 {
 			return 0, false
 		}

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"time"
 	"unsafe"
+
+	"github.com/leatstream/leat/internal/scalar"
 )
 
 // moment is an instant as seconds since the Unix epoch and nanoseconds.
@@ -125,7 +127,7 @@ func (r *run) fraction(i int) (nanos, next int) {
 		return 0, -1
 	}
 	if i-from < 9 {
-		nanos *= int(powersOfTen[9-(i-from)])
+		nanos *= int(scalar.PowersOfTen[9-(i-from)])
 	}
 	return nanos, i
 }
@@ -173,63 +175,11 @@ func daysSince1970(year, month, day int) int {
 	return 365*year + year/4 - year/100 + year/400 + (153*(month-3)+2)/5 + day - 1 - 719468 - 146097
 }
 
-// appendMillis writes the time as a quoted RFC 3339 string with milliseconds,
-// or as a number outside the years 0 to 9999.
+// appendMillis writes the time as a quoted string, or as a number outside the
+// years 0 to 9999.
 func appendMillis(dst []byte, millis int64) []byte {
-	const first, last = -62167219200000, 253402300799999
-	if millis < first || millis > last {
+	if !scalar.Dated(millis) {
 		return strconv.AppendInt(dst, millis, 10)
 	}
-	days, rest := millis/86400000, millis%86400000
-	if rest < 0 {
-		days--
-		rest += 86400000
-	}
-	year, month, day := civil(int(days))
-	text := [26]byte{0: '"', 5: '-', 8: '-', 11: 'T', 14: ':', 17: ':', 20: '.', 24: 'Z', 25: '"'}
-	seconds, thousandths := uint32(rest/1000), uint32(rest%1000)
-	putPair(text[1:], uint32(year)/100)
-	putPair(text[3:], uint32(year)%100)
-	putPair(text[6:], uint32(month))
-	putPair(text[9:], uint32(day))
-	putPair(text[12:], seconds/3600)
-	putPair(text[15:], seconds/60%60)
-	putPair(text[18:], seconds%60)
-	text[21] = byte('0' + thousandths/100)
-	putPair(text[22:], thousandths%100)
-	return append(dst, text[:]...)
-}
-
-// putPair writes two digits.
-func putPair(dst []byte, v uint32) {
-	dst[1] = byte('0' + v%10)
-	dst[0] = byte('0' + v/10)
-}
-
-// civil is the inverse of daysSince1970.
-func civil(days int) (year, month, day int) {
-	z := days + 719468 + 146097
-	era := z / 146097
-	doe := z % 146097
-	yoe := (doe - doe/1460 + doe/36524 - doe/146096) / 365
-	doy := doe - (365*yoe + yoe/4 - yoe/100)
-	mp := (5*doy + 2) / 153
-	day = doy - (153*mp+2)/5 + 1
-	month = mp + 3
-	if month > 12 {
-		month -= 12
-	}
-	year = yoe + era*400 - 400
-	if month <= 2 {
-		year++
-	}
-	return year, month, day
-}
-
-// appendDigits writes v with leading zeros to n digits.
-func appendDigits(dst []byte, v, n int) []byte {
-	for p := int(powersOfTen[n-1]); p > 0; p /= 10 {
-		dst = append(dst, byte('0'+v/p%10))
-	}
-	return dst
+	return append(scalar.AppendMillis(append(dst, '"'), millis), '"')
 }
