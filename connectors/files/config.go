@@ -29,12 +29,16 @@ type S3 struct {
 	// AccessKeyEnv, SecretKeyEnv and SessionTokenEnv name variables of the
 	// environment, for a bucket whose keys are not the usual ones.
 	AccessKeyEnv, SecretKeyEnv, SessionTokenEnv string
+	// SilenceMax is how long the server may send nothing, before an answer or
+	// in the middle of one, until the request is tried again, a read from the
+	// byte that it had come to; default 30 s.
+	SilenceMax time.Duration
 }
 
 // access resolves names of variables. In the process that builds the graph
 // they need not be set.
 func (s *S3) access(get func(string) string) (depot.Access, error) {
-	a := depot.Access{Endpoint: s.Endpoint, Region: s.Region, AccessKey: s.AccessKey, SecretKey: s.SecretKey, SessionToken: s.SessionToken}
+	a := depot.Access{Endpoint: s.Endpoint, Region: s.Region, AccessKey: s.AccessKey, SecretKey: s.SecretKey, SessionToken: s.SessionToken, SilenceMax: s.SilenceMax}
 	for _, v := range []struct {
 		name string
 		to   *string
@@ -149,7 +153,7 @@ func place(path string, s S3) error {
 	if s.AccessKey != "" && s.AccessKeyEnv != "" || s.SecretKey != "" && s.SecretKeyEnv != "" || s.SessionToken != "" && s.SessionTokenEnv != "" {
 		err = errors.Join(err, errors.New("a key of S3 is given by its value and by the name of a variable: want one of them"))
 	}
-	a := depot.Access{Endpoint: s.Endpoint, AccessKey: s.AccessKey + s.AccessKeyEnv, SecretKey: s.SecretKey + s.SecretKeyEnv}
+	a := depot.Access{Endpoint: s.Endpoint, AccessKey: s.AccessKey + s.AccessKeyEnv, SecretKey: s.SecretKey + s.SecretKeyEnv, SilenceMax: s.SilenceMax}
 	return errors.Join(err, a.Validate())
 }
 

@@ -101,6 +101,9 @@ type Service struct {
 type Access struct {
 	Endpoint, Region                   string
 	AccessKey, SecretKey, SessionToken string
+	// SilenceMax is how long a server may send nothing, before an answer or in
+	// the middle of one, until the request is tried again; 0: SilenceDefault.
+	SilenceMax time.Duration
 }
 
 // scheme begins the paths of S3.

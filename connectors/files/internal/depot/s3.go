@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"path"
@@ -33,10 +34,10 @@ var _ Depot = (*s3)(nil)
 // tries are made here.
 const clientTriesMax = 1
 
-// Bounds of a connection that does not answer.
 const (
-	headerTimeout = 30 * time.Second
 	idlePerHost   = 16
+	dialTimeout   = 10 * time.Second
+	keepAliveTime = 30 * time.Second
 )
 
 func newS3(bucket string, a Access, clk clock.Clock) (*s3, error) {
@@ -48,7 +49,12 @@ func newS3(bucket string, a Access, clk clock.Clock) (*s3, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport.ResponseHeaderTimeout, transport.MaxIdleConnsPerHost = headerTimeout, idlePerHost
+	if a.SilenceMax == 0 {
+		a.SilenceMax = SilenceDefault
+	}
+	transport.ResponseHeaderTimeout, transport.MaxIdleConnsPerHost = a.SilenceMax, idlePerHost
+	dial := net.Dialer{Timeout: dialTimeout, KeepAlive: keepAliveTime}
+	transport.DialContext = dialer{dial.DialContext, a.SilenceMax}.DialContext
 	client, err := minio.New(host, &minio.Options{Creds: a.credentials(), Secure: secure, Region: a.Region, Transport: transport, MaxRetries: clientTriesMax})
 	if err != nil {
 		return nil, fmt.Errorf("S3 at %s: %w", host, err)
@@ -77,6 +83,9 @@ func (a Access) Validate() error {
 	}
 	if (a.AccessKey == "") != (a.SecretKey == "") {
 		errs = append(errs, errors.New("only one of access key and secret key of S3 is set"))
+	}
+	if a.SilenceMax < 0 || a.SilenceMax > 0 && a.SilenceMax < time.Millisecond {
+		errs = append(errs, fmt.Errorf("S3 may be silent for %v: want a millisecond or more, or 0 for %v", a.SilenceMax, SilenceDefault))
 	}
 	return errors.Join(errs...)
 }
