@@ -21,6 +21,7 @@ func programs() []program {
 		windowPrograms(),
 		asyncPrograms(),
 		archivePrograms(),
+		hybridPrograms(),
 	)
 }
 

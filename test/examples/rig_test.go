@@ -46,6 +46,10 @@ type program struct {
 	// input makes the messages, in the order in which they are sent. The
 	// worker is killed after those before half were read and committed.
 	input func(rng *rand.Rand) (in []message, half int)
+	// before runs before the job, with all of the input; nil: nothing.
+	before func(t *testing.T, c *cluster, in []message)
+	// early kills the worker as soon as the job runs, too.
+	early bool
 	// then runs after the drain, before what was committed is read; nil: nothing.
 	then func(t *testing.T, c *cluster, bundle, prefix string, in []message)
 	// check compares what was committed with what the input asks for.
@@ -165,6 +169,9 @@ func (c *cluster) play(t *testing.T, p program, seed uint64) {
 	}
 	c.create(t, prefix, p)
 	c.produce(t, prefix, in[:half])
+	if p.before != nil {
+		p.before(t, c, in)
+	}
 	bundle := filepath.Join(t.TempDir(), p.name+".bundle")
 	c.must(t, "bundle", "build", "../../examples/"+p.name, "-o", bundle)
 	args := []string{"run", bundle, "--name", p.name, "--parallelism", "2", "--wait", "running", "--", "--brokers", c.kafka}
@@ -172,12 +179,17 @@ func (c *cluster) play(t *testing.T, p program, seed uint64) {
 		args = append(args, "--topics", prefix)
 	}
 	c.must(t, append(args, p.args...)...)
+	kills := 1
+	if p.early {
+		kills++
+		c.kill(t, p.name)
+	}
 	c.awaitRead(t, group, prefix, in[:half])
 	c.kill(t, p.name)
 	c.produce(t, prefix, in[half:])
 	c.awaitRead(t, group, prefix, in)
-	if n := c.restarts(t, p.name); n < 1 {
-		t.Errorf("job %s has restarted %d times: the kill hit nothing", p.name, n)
+	if n := c.restarts(t, p.name); n < kills {
+		t.Errorf("job %s has restarted %d times, want %d: a kill hit nothing", p.name, n, kills)
 	}
 	c.must(t, "job", "stop", p.name, "--drain")
 	c.must(t, "job", "wait", p.name, "--for", "finished", "--timeout", waitMax.String())
@@ -282,7 +294,7 @@ func (c *cluster) kill(t *testing.T, job string) {
 		}
 	}
 	c.get(t, "/v1/taskmanagers", &tms)
-	killed := 0
+	before, killed := c.restarts(t, job), 0
 	for _, tm := range tms.TaskManagers {
 		for _, w := range tm.Workers {
 			if w.Job == j.Jid {
@@ -296,7 +308,7 @@ func (c *cluster) kill(t *testing.T, job string) {
 	if killed == 0 {
 		t.Fatalf("job %s (%s) has no worker: %+v", job, j.Jid, tms)
 	}
-	await(t, "restart of "+job, func(context.Context) (bool, error) { return c.restarts(t, job) > 0, nil })
+	await(t, "restart of "+job, func(context.Context) (bool, error) { return c.restarts(t, job) > before, nil })
 }
 
 func (c *cluster) get(t *testing.T, path string, out any) {
