@@ -32,14 +32,3 @@ func (x *ahead[V]) add(key []byte) *V {
 }
 
 func (x *ahead[V]) full() bool { return len(x.keys) >= aheadKeys }
-
-// each calls fn for all that was added, and empties x.
-func (x *ahead[V]) each(fn func(state.Key, *V) error) error {
-	for i := range x.keys {
-		if err := fn(x.keys[i], &x.vals[i]); err != nil {
-			return err
-		}
-	}
-	x.reset()
-	return nil
-}

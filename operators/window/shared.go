@@ -18,11 +18,13 @@ const (
 // shared makes the results of overlapping windows out of panes, with a fixed
 // number of merges for each pane and key however many panes a window has.
 //
-// The panes of the window in work are cut at flip. Of those before it, a
-// suffix is kept for each pane and key: all from this pane to flip. Of those
-// after it, the sum so far. So a window is the suffix of its first pane and
-// the sum; a pane that leaves is replaced by the next suffix of its keys; and
-// when the last suffix has left, all panes become suffixes anew.
+// The panes of the window in work are cut at flip. Of those before it, each
+// key has a suffix: all from its first pane to flip. Of those after it, the
+// sum so far. So a window is the suffix and the sum. Beside each pane before
+// flip lies what becomes of the suffix of its keys when it leaves: the next
+// one, so that a key's suffix is read where the pane is gone through, in
+// order, and never looked for. When the last suffix has left, all panes become
+// suffixes anew.
 //
 // Invariant: for each key with an entry in a pane of [from, upto), live holds
 // it: Front is all of [max(from, First), flip), Back all of [flip, upto).
@@ -47,7 +49,8 @@ type shared[A any] struct {
 	keep []int64
 
 	panesAhead  ahead[A]
-	expireAhead ahead[int64]
+	expireAhead ahead[suffix[A]]
+	bulk        sharedBulk[A]
 }
 
 // live is what there is of one key in the window in work.
@@ -58,8 +61,8 @@ type live[A any] struct {
 	Front, Back A
 }
 
-// suffix is all of a key from one pane to the flip; Next is the pane after it
-// that has the key, or noPane.
+// suffix is what becomes of a key when a pane leaves: Next is the pane after it
+// that has the key, or noPane; Acc is all of the key from there to flip.
 type suffix[A any] struct {
 	Next int64
 	Acc  A
@@ -145,15 +148,7 @@ func (s *shared[A]) turn(win Window) error {
 	s.reset()
 	panes := s.within(win.start, win.end)
 	for _, p := range slices.Backward(panes) {
-		err := s.each(p, func(k state.Key) error {
-			s.lv = live[A]{First: noPane}
-			if err := s.live.begin(0, k, &s.lv); err != nil {
-				return err
-			}
-			s.prepend(p, k)
-			return nil
-		})
-		if err != nil {
+		if err := s.each(p, func() error { return s.prependAll(p) }); err != nil {
 			return err
 		}
 	}
@@ -161,52 +156,72 @@ func (s *shared[A]) turn(win Window) error {
 	return nil
 }
 
+// prependAll puts pane p before the suffixes of the keys of panesAhead.
+func (s *shared[A]) prependAll(p int64) error {
+	x := &s.panesAhead
+	if s.live.bulk != nil && s.suffixes.bulk != nil {
+		s.bulk.prepend(s, p)
+		return nil
+	}
+	s.live.prefetch(0, x.keys)
+	for i, k := range x.keys {
+		s.lv, s.acc = live[A]{First: noPane}, x.vals[i]
+		if err := s.live.begin(0, k, &s.lv); err != nil {
+			return err
+		}
+		s.prepend(p, k)
+		s.live.commit(0, k, &s.lv)
+	}
+	return nil
+}
+
 // prepend puts s.acc, of pane p, before Front of s.lv.
 func (s *shared[A]) prepend(p int64, k state.Key) {
+	s.sx = suffix[A]{Next: s.lv.First, Acc: s.lv.Front}
+	s.suffixes.commit(p, k, &s.sx) // not after: the merge may take Front apart
 	if s.lv.First != noPane {
 		s.merge(&s.acc, &s.lv.Front)
 	}
-	s.sx = suffix[A]{Next: s.lv.First, Acc: s.acc}
-	s.suffixes.commit(p, k, &s.sx)
 	s.lv.First, s.lv.Front = p, s.acc
-	s.live.commit(0, k, &s.lv)
 }
 
-// each calls fn for the keys of a pane, with what is theirs in s.acc. fn looks
-// them up in live, which is told of some of them ahead.
-func (s *shared[A]) each(p int64, fn func(k state.Key) error) (err error) {
+// each calls fn for the keys of a pane, some at a time: they are in panesAhead.
+func (s *shared[A]) each(p int64, fn func() error) (err error) {
 	x := &s.panesAhead
 	x.reset()
-	run := func() error {
-		s.live.prefetch(0, x.keys)
-		return x.each(func(k state.Key, acc *A) error {
-			s.acc = *acc
-			return fn(k)
-		})
-	}
 	s.table.scan(p, func(key, val []byte) bool {
 		if err = s.table.load(val, x.add(key)); err == nil && x.full() {
-			err = run()
+			err = fn()
+			x.reset()
 		}
 		return err == nil
 	})
-	if err == nil {
-		err = run()
+	if err == nil && len(x.keys) > 0 {
+		err = fn()
 	}
 	return err
 }
 
 // enter adds a pane after flip.
-func (s *shared[A]) enter(p int64) error {
-	return s.each(p, func(k state.Key) error {
-		s.lv = live[A]{First: noPane}
+func (s *shared[A]) enter(p int64) error { return s.each(p, s.appendAll) }
+
+// appendAll puts the keys of panesAhead behind what live holds.
+func (s *shared[A]) appendAll() error {
+	x := &s.panesAhead
+	if s.live.bulk != nil {
+		s.bulk.append(s)
+		return nil
+	}
+	s.live.prefetch(0, x.keys)
+	for i, k := range x.keys {
+		s.lv, s.acc = live[A]{First: noPane}, x.vals[i]
 		if err := s.live.begin(0, k, &s.lv); err != nil {
 			return err
 		}
 		s.append()
 		s.live.commit(0, k, &s.lv)
-		return nil
-	})
+	}
+	return nil
 }
 
 // append puts s.acc behind Back of s.lv.
@@ -240,58 +255,58 @@ func (s *shared[A]) leave(start int64) error {
 	return nil
 }
 
-// expire replaces the suffix of pane p by the next one of each of its keys.
+// expire lets pane p leave: the suffix of each of its keys becomes the next
+// one. A key whose next pane leaves as well is passed over: that one's own
+// turn comes.
 func (s *shared[A]) expire(p, start int64) (err error) {
 	x := &s.expireAhead
 	x.reset()
-	run := func() error {
-		s.live.prefetch(0, x.keys)
-		if len(x.vals) > 0 { // most keys have the same pane next
-			s.suffixes.prefetch(x.vals[0], x.keys)
-		}
-		return x.each(func(k state.Key, next *int64) error { return s.follow(k, *next, start) })
-	}
 	s.suffixes.scan(p, func(key, val []byte) bool {
 		s.sx = suffix[A]{}
 		if err = s.suffixes.load(val, &s.sx); err != nil {
 			return false
 		}
-		if *x.add(key) = s.sx.Next; x.full() {
-			err = run()
+		if s.sx.Next != noPane && s.sx.Next < start {
+			return true
+		}
+		if *x.add(key) = s.sx; x.full() {
+			err = s.followAll()
+			x.reset()
 		}
 		return err == nil
 	})
-	if err == nil {
-		err = run()
+	if err == nil && len(x.keys) > 0 {
+		err = s.followAll()
 	}
 	return err
 }
 
-// follow moves the front of a key to a pane, unless that leaves as well: then
-// the pane's own turn comes, and live is not read before.
-func (s *shared[A]) follow(k state.Key, to, start int64) error {
-	if to != noPane && to < start {
+// followAll moves the keys of expireAhead to their next suffixes.
+func (s *shared[A]) followAll() error {
+	x := &s.expireAhead
+	if s.live.bulk != nil {
+		s.bulk.follow(s)
 		return nil
 	}
-	s.lv = live[A]{First: noPane}
-	if err := s.live.begin(0, k, &s.lv); err != nil {
-		return err
-	}
-	if to == noPane && !s.lv.HasBack {
-		s.live.table.Delete(0, k)
-		return nil
-	}
-	var zero A
-	s.lv.First, s.lv.Front = to, zero
-	if to != noPane {
-		s.sx = suffix[A]{}
-		if err := s.suffixes.begin(to, k, &s.sx); err != nil {
+	s.live.prefetch(0, x.keys)
+	for i, k := range x.keys {
+		s.lv = live[A]{First: noPane}
+		if err := s.live.begin(0, k, &s.lv); err != nil {
 			return err
 		}
-		s.lv.Front = s.sx.Acc
+		if s.follow(&x.vals[i]) {
+			s.live.commit(0, k, &s.lv)
+		} else {
+			s.live.table.Delete(0, k)
+		}
 	}
-	s.live.commit(0, k, &s.lv)
 	return nil
+}
+
+// follow moves s.lv to a suffix; it reports whether anything is left of it.
+func (s *shared[A]) follow(to *suffix[A]) bool {
+	s.lv.First, s.lv.Front = to.Next, to.Acc
+	return to.Next != noPane || s.lv.HasBack
 }
 
 // repair makes what live holds of a key anew, after a record came for a pane
