@@ -289,7 +289,7 @@ func (q *queue) look(limit int64) bool {
 // fill adds the bucket's timers up to bound to front; when there are more
 // than limit it gives up.
 func (q *queue) fill(limit int) bool {
-	q.front.clear()
+	q.front.empty()
 	q.table.Scan(q.bucket, func(key, val []byte) bool {
 		hash := state.KeyOf(key).Hash
 		for ; len(val) > 0; val = val[pairBytes:] {
@@ -347,6 +347,8 @@ type front struct {
 	looked int // state was told of the keys of run up to here
 	items  []item
 	arena  []byte
+	used   int     // timers that it is expected to hold, of those it held
+	ends   []int32 // of order
 }
 
 type item struct {
@@ -382,11 +384,17 @@ func (f *front) fromRun() bool {
 	return f.at < len(f.run) && (len(f.items) == 0 || f.compare(f.run[f.at], f.items[0]) <= 0)
 }
 
-// clear empties front, and gives back what a large bucket took.
+// clear empties front. What a large bucket took is given back when some of
+// those after it were much smaller.
 func (f *front) clear() {
-	if cap(f.items) > 1024 || cap(f.run) > 1024 || cap(f.arena) > 1<<16 {
-		*f = front{}
+	f.used = max(len(f.run), len(f.items), f.used/2)
+	if n := max(cap(f.items), cap(f.run), cap(f.arena)/64); n > 1024 && n > 8*f.used {
+		*f = front{used: f.used}
 	}
+	f.empty()
+}
+
+func (f *front) empty() {
 	f.run, f.at, f.looked = f.run[:0], 0, 0
 	f.items, f.arena = f.items[:0], f.arena[:0]
 }
@@ -401,7 +409,11 @@ func (f *front) add(r rank, ns int64, key []byte) {
 func (f *front) order() {
 	// to is where the next timer of a millisecond goes; in the end it is where
 	// those of the millisecond end.
-	to := make([]int32, bucketMillis+1)
+	if f.ends == nil {
+		f.ends = make([]int32, bucketMillis+1)
+	}
+	to := f.ends
+	clear(to)
 	at := func(it *item) int64 { return it.time & (bucketMillis - 1) }
 	for i := range f.items {
 		to[at(&f.items[i])+1]++

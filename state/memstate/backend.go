@@ -29,6 +29,7 @@ type Backend struct {
 	shared atomic.Uint64 // epoch of the newest unreleased snapshot, or 0
 
 	bytes   atomic.Int64 // live pages, indexes and structures
+	spare   spare
 	scratch []byte
 
 	among   *Backends    // with which it shares a limit; nil: alone
@@ -103,12 +104,13 @@ func (b *Backend) Tables() []state.Descriptor {
 }
 
 // Bytes implements state.Backend: live pages and indexes, a constant for each
-// namespace, and the pages that unreleased snapshots hold alone. While several
-// snapshots are open the last part is an upper bound. Safe for concurrent use.
+// namespace, what is kept of those that were given up beyond a constant, and
+// the pages that unreleased snapshots hold alone. While several snapshots are
+// open the last part is an upper bound. Safe for concurrent use.
 func (b *Backend) Bytes() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.bytes.Load() + b.mu.held
+	return b.bytes.Load() + max(0, b.spare.bytes.Load()-spareBytesMin) + b.mu.held
 }
 
 // hold accounts bytes that left the live state but are shared with the newest
@@ -125,6 +127,7 @@ func (b *Backend) hold(n int) {
 // Close implements state.Backend. Open snapshots stay readable.
 func (b *Backend) Close() error {
 	b.tables, b.values = nil, groupvalue.New(b.groups)
+	b.spare.drop()
 	b.bytes.Store(0)
 	b.recount()
 	return nil

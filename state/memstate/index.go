@@ -1,6 +1,6 @@
 package memstate
 
-import "sync/atomic"
+import "math/bits"
 
 // The index maps 32-bit tags (the upper half of a hash) to references into
 // pages. It is extendible hashing: a directory of segments, selected by the
@@ -24,8 +24,10 @@ type index struct {
 	depth uint8
 	deep  int // segments with depth == index.depth
 	count int
-	total *atomic.Int64 // of the backend: bytes of slots and directories
-	own   int64         // this index's part of it
+	// expect is how many entries there will be by experience, 0: not known.
+	expect int
+	b      *Backend
+	own    int64 // bytes of slots and directory, a part of the backend's
 }
 
 // segment is a linear-probing table of slots tag<<32 | reference+1.
@@ -37,31 +39,47 @@ type segment struct {
 	shift uint8 // 32 - log2(len(slots))
 }
 
-func newIndex(total *atomic.Int64) index {
-	x := index{dir: []*segment{newSegment(segSlotsMin, 0)}, deep: 1, total: total}
-	x.account(segSlotsMin + 1)
+func newIndex(b *Backend) index {
+	x := index{b: b}
+	x.begin(0)
 	return x
+}
+
+// begin makes an index, which is new or was released, one without entries.
+func (x *index) begin(expect int) {
+	x.dir = append(x.dir[:0], x.b.newSegment(segSlotsMin, 0))
+	x.depth, x.deep, x.count, x.expect = 0, 1, 0, expect
+	x.account(segSlotsMin + 1)
 }
 
 // account adds words of 8 bytes to what the index takes.
 func (x *index) account(words int) {
 	x.own += int64(words) * 8
-	x.total.Add(int64(words) * 8)
+	x.b.bytes.Add(int64(words) * 8)
 }
 
-// release takes the index out of the account; it is not used any more.
-func (x *index) release() { x.total.Add(-x.own) }
-
-func newSegment(slots int, depth uint8) *segment {
-	g := &segment{depth: depth}
-	g.resize(slots)
-	return g
+// release takes the index out of the account and gives its segments up; it is
+// not used until begin.
+func (x *index) release() {
+	x.b.bytes.Add(-x.own)
+	x.own = 0
+	for i, g := range x.dir {
+		if i == 0 || x.dir[i-1] != g {
+			x.b.giveSegment(g)
+		}
+		if i > 0 {
+			x.dir[i-1] = nil
+		}
+	}
+	x.dir[len(x.dir)-1] = nil
+	x.dir = x.dir[:0]
 }
 
-func (g *segment) resize(slots int) {
-	g.slots = make([]uint64, slots)
+// hold makes slots, which are empty, those of the segment.
+func (g *segment) hold(slots []uint64) {
+	g.slots = slots
 	g.shift = 32
-	for n := slots; n > 1; n >>= 1 {
+	for n := len(slots); n > 1; n >>= 1 {
 		g.shift--
 	}
 }
@@ -134,6 +152,10 @@ func (x *index) move(tag uint32, from, to reference) {
 
 func (x *index) grow(g *segment, tag uint32) {
 	full := len(g.slots) >= segSlotsMax
+	if full && x.depth == 0 && x.expect > expectMin {
+		x.spread(g)
+		return
+	}
 	canDouble := len(x.dir) <= x.count/dirSparseMax && x.depth < 22
 	if !full || (g.depth == x.depth && !canDouble) {
 		x.rehash(g, len(g.slots)*2)
@@ -148,21 +170,58 @@ func (x *index) grow(g *segment, tag uint32) {
 func (x *index) rehash(g *segment, slots int) {
 	old := g.slots
 	x.account(slots - len(old))
-	g.resize(slots)
+	g.hold(x.b.newSlots(slots))
 	g.count = 0
 	for _, s := range old {
 		if s != 0 {
 			g.insert(s)
 		}
 	}
+	x.b.giveSlots(old)
+}
+
+const (
+	// expectMin is the number of expected entries from which on the first
+	// segment is spread.
+	expectMin = 4 * segSlotsMax
+	// spreadFill is how many entries a segment is to have after that.
+	spreadFill = segSlotsMax * 2 / 3
+)
+
+// spread replaces the only segment, which is full, by as many as are expected
+// to be needed. Otherwise each of them would come of splits one by one, which
+// move each entry about once. Should less come than expected, it takes no more
+// than the index it expects to be like.
+func (x *index) spread(g *segment) {
+	x.depth = uint8(bits.Len(uint((x.expect - 1) / spreadFill)))
+	n := 1 << x.depth
+	x.account((n - 1) * (len(g.slots) + 1))
+	slots := len(g.slots)
+	x.dir = x.dir[:0]
+	for range n {
+		x.dir = append(x.dir, x.b.newSegment(slots, x.depth))
+	}
+	x.deep = n
+	for _, s := range g.slots {
+		if s != 0 {
+			x.segment(uint32(s >> 32)).insert(s)
+		}
+	}
+	x.b.giveSegment(g)
 }
 
 func (x *index) double() {
-	dir := make([]*segment, 2*len(x.dir))
-	for i, g := range x.dir {
+	n := len(x.dir)
+	dir := x.dir
+	if cap(dir) < 2*n {
+		dir = make([]*segment, 2*n)
+	}
+	dir = dir[:2*n]
+	for i := n - 1; i >= 0; i-- { // from the end: it may be the same memory
+		g := x.dir[i]
 		dir[2*i], dir[2*i+1] = g, g
 	}
-	x.account(len(dir) - len(x.dir))
+	x.account(n)
 	x.dir = dir
 	x.depth++
 	x.deep = 0
@@ -171,7 +230,7 @@ func (x *index) double() {
 // split replaces g by two segments of one more depth.
 func (x *index) split(g *segment, tag uint32) {
 	d := g.depth + 1
-	halves := [2]*segment{newSegment(len(g.slots), d), newSegment(len(g.slots), d)}
+	halves := [2]*segment{x.b.newSegment(len(g.slots), d), x.b.newSegment(len(g.slots), d)}
 	for _, s := range g.slots {
 		if s != 0 {
 			halves[s>>(64-d)&1].insert(s)
@@ -183,6 +242,7 @@ func (x *index) split(g *segment, tag uint32) {
 	}
 	x.cover(halves[0], tag&^(1<<(32-d)))
 	x.cover(halves[1], tag|1<<(32-d))
+	x.b.giveSegment(g)
 }
 
 // cover points the directory at g wherever the tag's first g.depth bits lead.
@@ -210,7 +270,7 @@ func (x *index) shrink(g *segment, tag uint32) {
 }
 
 func (x *index) merge(a, b *segment, tag uint32) {
-	m := newSegment(max(len(a.slots), len(b.slots)), a.depth-1)
+	m := x.b.newSegment(max(len(a.slots), len(b.slots)), a.depth-1)
 	for _, half := range [2]*segment{a, b} {
 		for _, s := range half.slots {
 			if s != 0 {
@@ -223,6 +283,8 @@ func (x *index) merge(a, b *segment, tag uint32) {
 		x.deep -= 2
 	}
 	x.cover(m, tag)
+	x.b.giveSegment(a)
+	x.b.giveSegment(b)
 	for x.deep == 0 && x.depth > 0 {
 		x.halve()
 	}

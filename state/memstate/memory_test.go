@@ -93,6 +93,20 @@ func TestSteadyAccessDoesNotAllocate(t *testing.T) {
 // counted returns what Bytes should be, by walking all there is.
 func counted(b *Backend) int64 {
 	var n int64
+	for _, list := range b.spare.pages {
+		for _, buf := range list {
+			n += int64(len(buf))
+		}
+	}
+	for _, list := range b.spare.slots {
+		for _, s := range list {
+			n += int64(len(s)) * 8
+		}
+	}
+	if n != b.spare.bytes.Load() {
+		return -1
+	}
+	n = max(0, n-spareBytesMin)
 	for _, t := range b.tables {
 		for _, s := range t.spaces {
 			n += spaceBytes
@@ -216,7 +230,8 @@ func TestCompactionIsAmortised(t *testing.T) {
 	}
 }
 
-// After a burst is deleted, in any way, memory is what the rest needs.
+// After a burst is deleted, in any way, memory is in proportion to what the
+// rest needs.
 func TestMemoryShrinksAfterABurst(t *testing.T) {
 	t.Parallel()
 	burst, steady := 300_000, 1000
@@ -254,8 +269,9 @@ func TestMemoryShrinksAfterABurst(t *testing.T) {
 				check(t, b, "emptied")
 				return b
 			}
+			// As much as is in use may be spare.
 			full, rest := run(burst).Bytes(), run(steady).Bytes()
-			if full > 2*rest {
+			if full > 5*rest/2 {
 				t.Errorf("%d bytes after a burst, %d without", full, rest)
 			}
 		})

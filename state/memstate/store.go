@@ -124,7 +124,7 @@ func (s *store) newPage(size int) uint32 {
 	if n := len(s.free); n > 0 {
 		p := s.free[n-1]
 		s.free = s.free[:n-1]
-		s.pages.bufs[p], s.meta[p] = make([]byte, size), m
+		s.pages.bufs[p], s.meta[p] = s.owner.b.newPage(size), m
 		return p
 	}
 	if len(s.meta) >= pagesMax {
@@ -132,7 +132,7 @@ func (s *store) newPage(size int) uint32 {
 			{Name: s.owner.d.Name, Keys: s.owner.count, Namespaces: len(s.owner.spaces), Bytes: s.live},
 		}})
 	}
-	s.pages.bufs = append(s.pages.bufs, make([]byte, size))
+	s.pages.bufs = append(s.pages.bufs, s.owner.b.newPage(size))
 	s.meta = append(s.meta, m)
 	return uint32(len(s.meta) - 1)
 }
@@ -194,13 +194,22 @@ func (s *store) freePage(p uint32) {
 // dropPage gives the memory of a page back.
 func (s *store) dropPage(p uint32) {
 	s.ownList()
-	size := len(s.pages.bufs[p])
-	if size > 0 && s.meta[p].epoch <= s.owner.b.shared.Load() {
-		s.owner.b.hold(size)
-	}
-	s.owner.b.bytes.Add(-int64(size))
+	buf := s.pages.bufs[p]
 	s.pages.bufs[p] = nil
+	if len(buf) > 0 {
+		s.giveUp(buf, s.meta[p].epoch <= s.owner.b.shared.Load())
+	}
 	s.meta[p] = pageMeta{}
+}
+
+// giveUp takes a page out of the live state; shared: a snapshot has it still.
+func (s *store) giveUp(buf []byte, shared bool) {
+	s.owner.b.bytes.Add(-int64(len(buf)))
+	if shared {
+		s.owner.b.hold(len(buf))
+		return
+	}
+	s.owner.b.givePage(buf)
 }
 
 // trim shortens the lists when most page numbers are unused, after a burst.
@@ -226,16 +235,29 @@ func (s *store) trim() {
 	s.free = kept
 }
 
-// release gives all pages back when the namespace is dropped.
+// release gives all pages back when the namespace is dropped. The store is
+// not used until begin.
 func (s *store) release() {
-	shared := s.owner.b.shared.Load()
+	b := s.owner.b
+	shared := b.shared.Load()
 	for p, buf := range s.pages.bufs {
-		if buf == nil {
-			continue
+		if buf != nil {
+			s.giveUp(buf, s.meta[p].epoch <= shared)
 		}
-		if s.meta[p].epoch <= shared {
-			s.owner.b.hold(len(buf))
-		}
-		s.owner.b.bytes.Add(-int64(len(buf)))
 	}
+	if s.listEpoch <= shared {
+		s.pages = nil // a snapshot has it
+	}
+}
+
+// begin makes a store, which is new or was released, one without pages.
+func (s *store) begin(t *table, ns int64) {
+	if s.pages == nil {
+		s.pages = &pageList{}
+	}
+	s.pages.ns = ns
+	clear(s.pages.bufs)
+	s.pages.bufs = s.pages.bufs[:0]
+	s.owner, s.slot, s.listEpoch, s.active, s.live = t, len(t.lists), t.b.epoch, -1, 0
+	s.meta, s.free, s.victims = s.meta[:0], s.free[:0], s.victims[:0]
 }

@@ -7,8 +7,10 @@ import "github.com/leatstream/leat/dataflow/codec"
 // head entry, found by the key alone, holds. So a lookup is one probe, and
 // iterating over one key touches that key's entries only.
 
+// subHash treats key and subkey unlike, so that a subkey that is the key, as in
+// a map of a customer's own id, does not undo its hash.
 func subHash(keyHash uint64, sub []byte) uint64 {
-	return (keyHash ^ codec.HashKey(sub)) * 0x9e3779b97f4a7c15
+	return (keyHash*0x9e3779b97f4a7c15 + codec.HashKey(sub)) * 0xbf58476d1ce4e5b9
 }
 
 func (s *space) findHead(tag uint32, key []byte) (g *segment, pos uint32, r reference, ok bool) {

@@ -130,7 +130,7 @@ func (b *Backend) Migrate(d state.Descriptor, rewrite state.Rewrite) error {
 // take moves the entries of a space of another table into t.
 func (t *table) take(s *space, rewrite state.Rewrite) (err error) {
 	s.idx.release() // pages are read without it
-	s.idx = newIndex(&t.b.bytes)
+	s.idx.begin(0)
 	ns := s.pages.ns
 	for p := range s.pages.bufs {
 		s.eachIn(uint32(p), s.pages.bufs[p], func(_ reference, e []byte) bool {

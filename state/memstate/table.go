@@ -18,6 +18,11 @@ type table struct {
 	peak   int    // most spaces since the map was made
 	last   *space // of the last call, which is most often that of the next
 	count  int    // values, over all spaces
+	// newest is the space made last, nil when it is gone; sized the entries
+	// that it had then. A new one is expected to become like it.
+	newest *space
+	sized  int
+	spare  []*space // empty
 
 	// lists holds one page list for each space, in no order. A snapshot takes
 	// the slice as it is; it is copied before the next change.
@@ -64,8 +69,16 @@ func (t *table) obtain(ns int64) *space {
 	if s := t.lookup(ns); s != nil {
 		return s
 	}
-	s := &space{layout: t.layout, idx: newIndex(&t.b.bytes)}
-	s.store = store{owner: t, pages: &pageList{ns: ns}, listEpoch: t.b.epoch, active: -1, slot: len(t.lists)}
+	s, ok := pop(&t.spare)
+	if !ok {
+		s = &space{layout: t.layout, idx: index{b: t.b}}
+	}
+	if t.newest != nil {
+		t.sized = t.newest.idx.count
+	}
+	s.begin(t, ns)
+	s.idx.begin(t.sized)
+	s.keys, t.newest = 0, s
 	t.b.bytes.Add(spaceBytes)
 	t.ownLists()
 	t.lists = append(t.lists, s.pages)
@@ -96,8 +109,9 @@ func (t *table) setList(slot int, p *pageList) {
 // remove forgets a space, with all that it holds.
 func (t *table) remove(s *space) {
 	ns := s.pages.ns
-	s.release()
-	s.idx.release()
+	if t.newest == s {
+		t.newest, t.sized = nil, s.idx.count
+	}
 	t.b.bytes.Add(-spaceBytes)
 	t.ownLists()
 	n := len(t.lists) - 1
@@ -112,6 +126,11 @@ func (t *table) remove(s *space) {
 	}
 	delete(t.spaces, ns)
 	t.last = nil
+	s.release()
+	s.idx.release()
+	if len(t.spare) < spareSpacesMax {
+		t.spare = append(t.spare, s)
+	}
 	t.shrink()
 }
 
