@@ -2,8 +2,12 @@ package codec
 
 import "unsafe"
 
-// arenaChunkBytes is the size of a fresh chunk.
-const arenaChunkBytes = 64 << 10
+// arenaChunkBytes is the size of the first chunk. The next ones are twice as
+// large each up to arenaChunkMax, which what is kept of one may hold on to.
+const (
+	arenaChunkBytes = 64 << 10
+	arenaChunkMax   = 256 << 10
+)
 
 // Arena holds the strings and byte slices of one batch: they stay valid as
 // long as anything refers to them, and are never moved. One goroutine uses
@@ -16,11 +20,15 @@ type Arena struct {
 // capacity.
 func (a *Arena) Bytes(b []byte) []byte {
 	if cap(a.chunk)-len(a.chunk) < len(b) {
-		a.chunk = make([]byte, 0, max(arenaChunkBytes, len(b)))
+		a.grow(len(b))
 	}
 	from := len(a.chunk)
 	a.chunk = append(a.chunk, b...)
 	return a.chunk[from:len(a.chunk):len(a.chunk)]
+}
+
+func (a *Arena) grow(need int) {
+	a.chunk = make([]byte, 0, max(arenaChunkBytes, min(2*cap(a.chunk), arenaChunkMax), need))
 }
 
 // Padded copies b like Bytes, followed by pad zero bytes that may be read, up
@@ -28,7 +36,7 @@ func (a *Arena) Bytes(b []byte) []byte {
 func (a *Arena) Padded(b []byte, pad int) []byte {
 	need := len(b) + pad
 	if cap(a.chunk)-len(a.chunk) < need {
-		a.chunk = make([]byte, 0, max(arenaChunkBytes, need))
+		a.grow(need)
 	}
 	from := len(a.chunk)
 	a.chunk = append(a.chunk, b...)

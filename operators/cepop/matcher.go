@@ -54,8 +54,9 @@ type Matcher[T any] struct {
 	done   []run // whole, held back by the skip strategy
 	found  []run
 	vals   []T
-	buf    []byte // what the state was loaded from
-	fresh  []byte // rows taken since
+	arena  codec.Arena // of vals
+	buf    []byte      // what the state was loaded from
+	fresh  []byte      // rows taken since
 	path   []int32
 	armed  int64 // the timer that is set for the key
 	dirty  bool
@@ -94,11 +95,15 @@ func (m *Matcher[T]) Empty() bool { return len(m.runs) == 0 && len(m.done) == 0 
 func (m *Matcher[T]) row(id int32) T {
 	e := &m.events[id]
 	if e.val == 0 {
-		var v T
-		if _, err := m.rows.Decode(e.row, &v); err != nil {
+		var zero T
+		m.vals = append(m.vals, zero)
+		src := e.row
+		if m.rows.Fixed() == 0 {
+			src = m.arena.Bytes(src) // whoever is given the row may keep what it refers to
+		}
+		if _, err := m.rows.DecodeAlias(src, &m.vals[len(m.vals)-1]); err != nil {
 			panic(fmt.Sprintf("pattern state holds a row that does not decode: %v", err))
 		}
-		m.vals = append(m.vals, v)
 		e.val = int32(len(m.vals))
 	}
 	return m.vals[e.val-1]

@@ -81,6 +81,8 @@ type operator[K comparable, T, R any] struct {
 	out    gather[R]
 	side   sideOutput[T]
 	emit   func(R)
+	past   timer.Fire  // elapsed, made once
+	ready  func() bool // of the output, made once
 
 	wm     int64 // rows up to it have been taken, and what is older has ended
 	given  int64 // rows up to it have been taken
@@ -115,6 +117,7 @@ func (o *operator[K, T, R]) Open(ctx *operators.Context) (err error) {
 	o.matches, o.timedOut = ctx.Metrics.Counter(MetricMatches), ctx.Metrics.Counter(MetricTimedOut)
 	o.lateCount, o.lateDropped = ctx.Metrics.Counter(MetricLate), ctx.Metrics.Counter(MetricLateDropped)
 	o.out.out, o.emit = ctx.Out, o.out.add
+	o.past, o.ready = o.elapsed, func() bool { return ctx.Out.Ready() }
 	if o.cfg.PartialsMax == 0 {
 		o.cfg.PartialsMax = PartialsMaxDefault
 	}
@@ -196,6 +199,7 @@ func (o *operator[K, T, R]) Process(_ int, b *columnar.Batch) error {
 	}
 	o.inWork = false
 	o.setAside(b, rows)
+	b.Release()
 	o.flush()
 	o.arm()
 	return nil
@@ -309,12 +313,12 @@ func (o *operator[K, T, R]) Watermark(wm int64) (bool, error) {
 	}
 	done, err := o.given == wm, error(nil)
 	if !done {
-		done, err = o.wait.advance(wm, o, o.ctx.Out.Ready)
+		done, err = o.wait.advance(wm, o, o.ready)
 	}
 	if done && err == nil {
 		o.given = wm
 		// All rows up to wm have been taken: what is too old ends.
-		done, err = o.timers.AdvanceEvent(wm, o.elapsed, o.ctx.Out.Ready)
+		done, err = o.timers.AdvanceEvent(wm, o.past, o.ready)
 	}
 	if done && err == nil {
 		o.wm = wm

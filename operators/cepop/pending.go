@@ -36,6 +36,19 @@ type pending[T any] struct {
 	list    []waiting
 	vals    []T
 	inOrder func(a, b waiting) int // order, made once
+	visiting
+	to     taker[T]
+	ready  func() bool
+	onScan func(key, val []byte) bool // see, made once
+}
+
+// visiting is how far a call of visit is.
+type visiting struct {
+	wm    int64
+	whole bool
+	seen  int
+	done  bool
+	err   error
 }
 
 // waiting is a row of the key in work.
@@ -56,7 +69,7 @@ func openPending[T any](b state.Backend, rows *codec.Codec[T], compare func(a, b
 	}
 	app, _ := t.(state.Appender)
 	p := &pending[T]{table: t, app: app, rows: rows, compare: compare}
-	p.inOrder = p.order
+	p.inOrder, p.onScan = p.order, p.see
 	return p, nil
 }
 
@@ -118,7 +131,7 @@ func (p *pending[T]) advance(wm int64, t taker[T], ready func() bool) (done bool
 		} else {
 			p.keepRest(ns)
 		}
-		p.spans, p.visited = p.spans[1:], 0
+		p.spans, p.visited = slices.Delete(p.spans, 0, 1), 0
 	}
 	p.advancing = false
 	return true, nil
@@ -126,19 +139,22 @@ func (p *pending[T]) advance(wm int64, t taker[T], ready func() bool) (done bool
 
 // visit goes through the keys of a span.
 func (p *pending[T]) visit(ns, wm int64, whole bool, t taker[T], ready func() bool) (done bool, err error) {
-	seen, done := 0, true
-	p.table.Scan(ns, func(key, val []byte) bool {
-		if seen++; seen <= p.visited {
-			return true
-		}
-		if done = ready(); !done {
-			return false
-		}
-		p.visited = seen
-		err = p.key(key, val, wm, whole, t)
-		return err == nil
-	})
-	return done, err
+	p.visiting = visiting{wm: wm, whole: whole, done: true}
+	p.to, p.ready = t, ready
+	p.table.Scan(ns, p.onScan)
+	return p.done, p.err
+}
+
+func (p *pending[T]) see(key, val []byte) bool {
+	if p.seen++; p.seen <= p.visited {
+		return true
+	}
+	if p.done = p.ready(); !p.done {
+		return false
+	}
+	p.visited = p.seen
+	p.err = p.key(key, val, p.wm, p.whole, p.to)
+	return p.err == nil
 }
 
 // key takes the rows of a key that are due, and notes the others.

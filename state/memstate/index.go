@@ -291,11 +291,16 @@ func (x *index) merge(a, b *segment, tag uint32) {
 }
 
 func (x *index) halve() {
-	dir := make([]*segment, len(x.dir)/2)
-	for i := range dir {
+	n := len(x.dir) / 2
+	dir := x.dir[:n]
+	if cap(dir) > dirSparseMax && cap(dir) > 4*n {
+		dir = make([]*segment, n)
+	}
+	for i := range dir { // from the front: it may be the same memory
 		dir[i] = x.dir[2*i]
 	}
-	x.account(len(dir) - len(x.dir))
+	clear(x.dir[n:])
+	x.account(-n)
 	x.dir = dir
 	x.depth--
 	for i, g := range dir {

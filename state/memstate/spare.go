@@ -11,7 +11,7 @@ const (
 	// spareBytesMin may always be spare. Above it, at most as much as is in use:
 	// namespaces that come and go find what those before them left, also where
 	// there are but two at a time, and after a burst next to nothing stays.
-	spareBytesMin = 4 * pageBytes
+	spareBytesMin = 16 * pageBytes
 	// spareSpacesMax bounds the empty spaces that a table keeps.
 	spareSpacesMax = 4
 

@@ -212,9 +212,12 @@ func (s *store) giveUp(buf []byte, shared bool) {
 	s.owner.b.givePage(buf)
 }
 
+// trimMin is the length up to which the lists of a store are left as they are.
+const trimMin = 64
+
 // trim shortens the lists when most page numbers are unused, after a burst.
 func (s *store) trim() {
-	if len(s.free) <= len(s.meta)/4*3 {
+	if len(s.free) <= len(s.meta)/4*3 || cap(s.meta) <= trimMin {
 		return
 	}
 	n := len(s.meta)

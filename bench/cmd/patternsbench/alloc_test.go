@@ -2,12 +2,14 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/leatstream/leat/connectors/collection"
 	"github.com/leatstream/leat/operators"
 	"github.com/leatstream/leat/stream"
+	"github.com/leatstream/leat/stream/cep"
 )
 
 // A whole chain allocates next to nothing for a row: what there is, is for
@@ -29,12 +31,17 @@ func TestChainsDoNotAllocate(t *testing.T) {
 		{"filter, map", 1, false, 0.001, buildFilterMap},
 		{"filter, map, exchange of text keys, count", 2, false, 0.001, buildCount},
 		{"filter, map, exchange of text keys, tumbling window", 2, false, 0.001, window(stream.Tumbling(10 * time.Second))},
-		{"filter, map, exchange of text keys, sliding window", 2, false, 0.002, window(stream.Sliding(20*time.Second, 5*time.Second))},
-		{"exchange of text keys, sessions", 2, true, 0.005, buildSession},
+		{"filter, map, exchange of text keys, sliding window", 2, false, 0.001, window(stream.Sliding(20*time.Second, 5*time.Second))},
+		{"exchange of text keys, sessions", 2, true, 0.001, buildSession},
+		{"exchange of text keys, interval join", 2, false, 0.001, buildShortJoin},
+		{"exchange of text keys, pattern", 2, false, 0.001, buildPattern},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			const rows = 5 << 18
-			p := pattern{keys: 10_000, perSecond: 100_000, total: rows, warm: 1 << 19, turns: c.turns}
+			p := pattern{keys: 10_000, perSecond: 100_000, total: rows, warm: 1 << 19, turns: c.turns, inputs: 1}
+			if strings.Contains(c.name, "join") {
+				p.inputs = 2
+			}
 			got, err := allocations(t, p, c.parallelism, c.build)
 			if err != nil {
 				t.Fatal(err)
@@ -47,6 +54,24 @@ func TestChainsDoNotAllocate(t *testing.T) {
 	}
 }
 
+// buildShortJoin joins with rows no more than half a second away.
+func buildShortJoin(_ *stream.Env, f *funcs, in []*stream.DataStream[row]) error {
+	s, err := sinkOf(f.takePair)
+	within := stream.Between(-100*time.Millisecond, 100*time.Millisecond)
+	stream.IntervalJoin(stream.KeyBy(in[0], f.key), stream.KeyBy(in[1], f.key), within, stream.Inner(f.join), stream.UID("join")).To(s)
+	return err
+}
+
+// buildPattern finds a rare row followed by another within two seconds.
+func buildPattern(_ *stream.Env, f *funcs, in []*stream.DataStream[row]) error {
+	s, err := sinkOf(f.takePair)
+	rare := func(r row) bool { return r.A&255 == 0 }
+	often := func(r row) bool { return r.A&15 == 1 }
+	found := cep.Detect(stream.KeyBy(in[0], f.key), cep.Begin("rare", rare).FollowedBy("often", often).Within(2*time.Second))
+	cep.Select(found, func(m cep.Match[row]) pair { return f.join(m.Last("rare"), m.Last("often")) }, stream.UID("pattern")).To(s)
+	return err
+}
+
 type allocated struct {
 	cost
 	perRow float64
@@ -56,10 +81,15 @@ func allocations(t *testing.T, p pattern, parallelism int, build func(*stream.En
 	t.Helper()
 	var c allocated
 	m := &meter{}
-	in := p.feeds()[0]
 	env := stream.NewEnv(stream.NoCheckpoints())
-	source := stream.From(env, collection.Slice[row](), stream.UID("source"), stream.Watermarks(stream.Monotonous()), stream.Parallelism(1))
-	if err := build(env, newFuncs(&c.cost), []*stream.DataStream[row]{source}); err != nil {
+	feeds := map[string]operators.Factory{}
+	var ins []*stream.DataStream[row]
+	for i, in := range p.feeds() {
+		uid := fmt.Sprintf("source-%d", i)
+		feeds[uid] = newFeeder(in, m)
+		ins = append(ins, stream.From(env, collection.Slice[row](), stream.UID(uid), stream.Watermarks(stream.Monotonous()), stream.Parallelism(1)))
+	}
+	if err := build(env, newFuncs(&c.cost), ins); err != nil {
 		return c, err
 	}
 	g, err := env.Graph()
@@ -71,7 +101,7 @@ func allocations(t *testing.T, p pattern, parallelism int, build func(*stream.En
 			n.Parallelism = 1
 		}
 	}
-	r, err := newRig(g, parallelism, map[string]operators.Factory{"source": newFeeder(in, m)})
+	r, err := newRig(g, parallelism, feeds)
 	if err != nil {
 		return c, fmt.Errorf("rig: %w", err)
 	}
@@ -79,6 +109,6 @@ func allocations(t *testing.T, p pattern, parallelism int, build func(*stream.En
 		return c, err
 	}
 	m.stop(&c.cost)
-	c.perRow = float64(c.Mallocs) / float64(in.total-in.warm)
+	c.perRow = float64(c.Mallocs) / float64(int64(p.inputs)*(p.total-p.warm))
 	return c, nil
 }
