@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"unsafe"
+
+	"github.com/leatstream/leat/internal/scalar"
 )
 
 // rowReader reads the row form of an older type into the zero value at q.
@@ -214,7 +216,7 @@ func evolveNumber(old, now *Type, path string) (rowReader, error) {
 		if int(now.Size)*8 != to.bits() {
 			return src[width:], o.storeWord(q, v)
 		}
-		storeNative(q, v, int(now.Size))
+		scalar.Store(q, v, now.Size)
 		return src[width:], nil
 	}, nil
 }

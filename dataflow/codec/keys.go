@@ -301,24 +301,11 @@ func (o *keyop) decodeNumber(v uint64, n int, q unsafe.Pointer) error {
 		}
 	}
 	if int(o.size) == n {
-		storeNative(q, v, n)
+		scalar.Store(q, v, uintptr(n))
 		return nil
 	}
 	w := op{typ: o.typ, path: o.path}
 	return w.storeWord(q, v)
-}
-
-func storeNative(q unsafe.Pointer, v uint64, n int) {
-	switch n {
-	case 1:
-		*(*uint8)(q) = uint8(v)
-	case 2:
-		*(*uint16)(q) = uint16(v)
-	case 4:
-		*(*uint32)(q) = uint32(v)
-	default:
-		*(*uint64)(q) = v
-	}
 }
 
 func (o *keyop) decodeText(src []byte, q unsafe.Pointer) ([]byte, error) {
