@@ -43,17 +43,22 @@ type Source interface {
 	Bounded() bool
 	// RowType is the type of the records.
 	RowType() columnar.RowType
+	// NewEnumerator is called once, in the job's coordinator task.
 	NewEnumerator(ctx *EnumeratorContext) (Enumerator, error)
+	// NewReader is called once in each subtask.
 	NewReader(ctx *ReaderContext) (Reader, error)
 }
 
 // EnumeratorContext is what an enumerator may use.
 type EnumeratorContext struct {
+	// Info says which job and operator it is for.
 	Info dataflow.TaskInfo
 	// Restored is the state in the checkpoint, nil at a fresh start.
 	Restored []byte
-	Clock    Clock
-	Log      *slog.Logger
+	// Clock is what time is asked of.
+	Clock Clock
+	// Log names the operator in each line.
+	Log *slog.Logger
 	// Trouble is as in ReaderContext.
 	Trouble func(err error)
 }
@@ -72,6 +77,7 @@ type Enumerator interface {
 	Interval() time.Duration
 	// Snapshot returns the state, versioned.
 	Snapshot() ([]byte, error)
+	// Close is called last, once, and waits for what Discover began.
 	Close() error
 }
 
@@ -118,14 +124,18 @@ type EndedSplit struct {
 // FNV-1a of its id. Sources whose splits are numbered implement SplitOwner to
 // spread them evenly.
 type SplitOwner interface {
+	// Owner is called anywhere: it depends on its arguments alone.
 	Owner(splitID string, parallelism int) int
 }
 
 // ReaderContext is what a reader may use.
 type ReaderContext struct {
-	Info  dataflow.TaskInfo
+	// Info says which subtask of which operator it is for.
+	Info dataflow.TaskInfo
+	// Clock is what time is asked of.
 	Clock Clock
-	Log   *slog.Logger
+	// Log names operator and subtask in each line.
+	Log *slog.Logger
 	// Wake makes the task call Next again; safe from any goroutine.
 	Wake func()
 	// Counter returns a counter shown under the operator's metrics.
@@ -158,11 +168,13 @@ type Reader interface {
 	// Committed says that a checkpoint with these splits was committed, for
 	// monitoring outside (consumer group offsets). It must not block.
 	Committed(splits []Split)
+	// Close is called last, once, and waits for the reader's goroutines.
 	Close() error
 }
 
 // Fetched is a piece of one split.
 type Fetched struct {
+	// Split is the ID of the split that the piece is of.
 	Split string
 	// Batch may be nil when only the rest is of interest. It is handed over.
 	Batch *columnar.Batch
@@ -177,7 +189,9 @@ type Fetched struct {
 
 // DeadLetter is a record that its error policy set aside.
 type DeadLetter struct {
-	Error    string
+	// Error says what was wrong with the record.
+	Error string
+	// Operator is the UID of the operator that set it aside.
 	Operator string
 	// Topic, Partition and Offset name the place: file and byte for files. An
 	// operator behind a shuffle knows none: "", -1, -1.
@@ -196,10 +210,14 @@ type DeadLetter struct {
 
 // FatalError is a fault that no retry can mend; Fix says what a person can do.
 type FatalError struct {
+	// Code is the stable number of the fault, LEATnnnn.
 	Code string // LEATnnnn
+	// What went wrong, as a sentence without a full stop.
 	What string
-	Why  string
-	Fix  string
+	// Why it did, as far as that is known; it may be empty.
+	Why string
+	// Fix is what a person can do; it may be empty.
+	Fix string
 }
 
 // Error implements error.
@@ -217,20 +235,25 @@ func (e *FatalError) Error() string {
 // Trouble is a fault outside the job that may pass: what met it tries again,
 // and people are told meanwhile.
 type Trouble struct {
+	// Code is the stable number of the fault, LEATnnnn.
 	Code string // LEATnnnn
+	// What does not work, as a sentence without a full stop.
 	What string
-	Fix  string
-	Err  error // the cause
+	// Fix is what a person can do; it may be empty.
+	Fix string
+	// Err is the cause.
+	Err error // the cause
 }
 
 // Error implements error.
 func (t *Trouble) Error() string { return t.What + ": " + t.Err.Error() }
 
-// Unwrap returns the cause.
+// Unwrap implements what package errors asks for: it returns the cause.
 func (t *Trouble) Unwrap() error { return t.Err }
 
 // Sink describes an output. Its methods are free of side effects.
 type Sink interface {
+	// Name describes the sink for people ("kafka invoices").
 	Name() string
 	// Detail is a deterministic description without secrets.
 	Detail() string
@@ -238,6 +261,7 @@ type Sink interface {
 	Transactional() bool
 	// RowType is the type it accepts.
 	RowType() columnar.RowType
+	// NewWriter is called once in each subtask.
 	NewWriter(ctx *WriterContext) (Writer, error)
 }
 
@@ -246,23 +270,30 @@ type Sink interface {
 // coordinator task at each start. A *FatalError fails the job, another error
 // is retried.
 type Checker interface {
+	// Check may do I/O until ctx ends. It changes nothing outside.
 	Check(ctx context.Context, info CheckInfo) error
 }
 
 // CheckInfo is what a check may depend on.
 type CheckInfo struct {
+	// JobName is the name of the job that starts.
 	JobName            string
 	CheckpointInterval time.Duration // negative: checkpoints are off
 }
 
 // WriterContext is what a writer may use.
 type WriterContext struct {
-	Info  dataflow.TaskInfo
+	// Info says which subtask of which operator it is for.
+	Info dataflow.TaskInfo
+	// Clock is what time is asked of.
 	Clock Clock
-	Log   *slog.Logger
+	// Log names operator and subtask in each line.
+	Log *slog.Logger
 	// Wake makes the task look at Ready again; safe from any goroutine.
-	Wake        func()
-	Counter     func(name string) func(n int64)
+	Wake func()
+	// Counter returns a counter shown under the operator's metrics.
+	Counter func(name string) func(n int64)
+	// Incarnation tells this run of the job apart from any other.
 	Incarnation dataflow.Incarnation
 	// TxnPool is the number of transactional ids 0..TxnPool-1 recorded for
 	// this sink; this writer owns those with id mod Info.Parallelism =
@@ -307,6 +338,7 @@ type Writer interface {
 	// SealedMax bounds the committables that may be prepared and not
 	// committed; at it the task declines checkpoints.
 	SealedMax() int
+	// Close is called last, once; what was not committed is dropped.
 	Close() error
 }
 
@@ -315,19 +347,22 @@ type Committable struct {
 	// Owner is the number from which the owning subtask follows: Owner mod
 	// parallelism (the transactional id's number for Kafka).
 	Owner int
-	Data  []byte
+	// Data is what Commit needs, and begins with a version.
+	Data []byte
 }
 
 // SourceOf is a Source of rows of type T. The marker method lets the compiler
 // infer T where a stream is made of the source; embed Typed[T] to have it.
 type SourceOf[T any] interface {
 	Source
+	// RowsOf is never called.
 	RowsOf(T)
 }
 
 // SinkOf is a Sink that accepts rows of type T; embed Typed[T] to have it.
 type SinkOf[T any] interface {
 	Sink
+	// RowsOf is never called.
 	RowsOf(T)
 }
 

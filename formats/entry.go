@@ -10,7 +10,8 @@ import (
 // on.
 type Entry[V any] struct {
 	// Key is the record's key as text.
-	Key   string
+	Key string
+	// Value is what is known under the key.
 	Value V
 	// Deleted says that the record has no value (a tombstone): nothing is known
 	// any more, and Value is zero.

@@ -13,11 +13,11 @@ type city struct{ Name string }
 // TestEntries writes entries and reads them again.
 func TestEntries(t *testing.T) {
 	t.Parallel()
-	enc, err := formats.EntryTo(jsonfmt.EncoderOf[city]())()
+	enc, err := formats.EntryTo(jsonfmt.EncoderOf(city{}))()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dec, err := formats.EntryOf(jsonfmt.DecoderOf[city]())()
+	dec, err := formats.EntryOf(jsonfmt.DecoderOf(city{}))()
 	if err != nil {
 		t.Fatal(err)
 	}

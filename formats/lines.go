@@ -35,8 +35,10 @@ type LineJoiner interface {
 // next one begins: a file is not read on after it, even where records that
 // cannot be decoded are set aside.
 type FramingError struct {
+	// What is wrong, as a sentence without a full stop.
 	What string
-	Fix  string
+	// Fix is what a person can do about it.
+	Fix string
 }
 
 // Error implements error.

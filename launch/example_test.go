@@ -12,7 +12,7 @@ import (
 func build(env *stream.Env) error {
 	env.Set(stream.JobName("greetings"))
 	greetings := stream.From(env, collection.Slice("hello", "salut"), stream.UID("greetings"))
-	greetings.To(console.New[string](nil))
+	greetings.To(console.Of(""))
 	return nil
 }
 

@@ -10,7 +10,8 @@ import (
 type MismatchError struct {
 	// Operator is the UID, "" when it is not known.
 	Operator string
-	Table    string
+	// Table is the name of the state.
+	Table string
 	// Why names both, and what to do.
 	Why string
 }

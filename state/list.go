@@ -7,7 +7,8 @@ import (
 )
 
 // List is a list of elements for each key and namespace. An empty list and
-// no list are the same. With a TTL each element expires by itself.
+// no list are the same. With a TTL each element expires by itself. Open is called
+// before anything else.
 type List[T any] struct {
 	k     *Keyed
 	name  string
@@ -17,13 +18,22 @@ type List[T any] struct {
 	ttl   *expiry  // nil: none
 }
 
-// NewList returns the list state of that name.
+// NewList returns a list that is open.
 func NewList[T any](k *Keyed, name string, opts ...Option) (*List[T], error) {
-	s := &List[T]{k: k, name: name}
-	if err := s.open(append(opts[:len(opts):len(opts)], withoutDefault)); err != nil {
-		return nil, named(name, err)
+	s := new(List[T])
+	if err := s.Open(k, name, opts...); err != nil {
+		return nil, err
 	}
 	return s, nil
+}
+
+// Open makes s the list state of that name. Errors are those of Value.Open.
+func (s *List[T]) Open(k *Keyed, name string, opts ...Option) error {
+	*s = List[T]{k: k, name: name}
+	if err := s.open(append(opts[:len(opts):len(opts)], withoutDefault)); err != nil {
+		return named(name, err)
+	}
+	return nil
 }
 
 func (s *List[T]) open(opts []Option) error {

@@ -23,14 +23,24 @@ type Map[K, V any] struct {
 	def    []byte  // form of the default, nil: none
 }
 
-// NewMap returns the map state of that name. Keys are equal when their key
-// encodings are: -0 equals 0, and NaN equals NaN.
+// NewMap returns a map that is open.
 func NewMap[K, V any](k *Keyed, name string, opts ...Option) (*Map[K, V], error) {
-	s := &Map[K, V]{k: k, name: name}
-	if err := s.open(opts); err != nil {
-		return nil, named(name, err)
+	s := new(Map[K, V])
+	if err := s.Open(k, name, opts...); err != nil {
+		return nil, err
 	}
 	return s, nil
+}
+
+// Open makes s the map state of that name. Keys are equal when their key
+// encodings are: -0 equals 0, and NaN equals NaN. Errors are those of
+// Value.Open.
+func (s *Map[K, V]) Open(k *Keyed, name string, opts ...Option) error {
+	*s = Map[K, V]{k: k, name: name}
+	if err := s.open(opts); err != nil {
+		return named(name, err)
+	}
+	return nil
 }
 
 func (s *Map[K, V]) open(opts []Option) error {

@@ -72,14 +72,18 @@ func openTable(b Backend, d Descriptor, make maker, now int64) (Table, error) {
 // RowCodec is what tables of rows need to know of a codec.Codec, whatever its
 // type.
 type RowCodec interface {
+	// Schema describes the type, for comparison and for people.
 	Schema() string
+	// Fixed is the size of each row in bytes, 0 when they vary.
 	Fixed() int
+	// RowsFrom returns how rows of an older schema are rewritten.
 	RowsFrom(oldSchema string) (func(dst, src []byte) (out, rest []byte, err error), error)
 }
 
 // KeyCodec is a RowCodec of a type that is also a key of maps.
 type KeyCodec interface {
 	RowCodec
+	// KeysFrom returns how keys of an older schema are rewritten.
 	KeysFrom(oldSchema string) (func(dst, src []byte) ([]byte, error), error)
 }
 

@@ -13,6 +13,7 @@ import (
 
 // Key is an encoded key with its hash. Bytes is borrowed by every call.
 type Key struct {
+	// Bytes is the encoded key.
 	Bytes []byte
 	// Hash is codec.HashKey(Bytes); the key group follows from it.
 	Hash uint64
@@ -45,6 +46,7 @@ type Backend interface {
 	SetGroupValue(name string, g dataflow.KeyGroup, v []byte)
 	// KeyGroups is the range that this backend owns.
 	KeyGroups() dataflow.KeyGroupRange
+	// MaxParallelism is the number of key groups of the job.
 	MaxParallelism() int
 	// Snapshot freezes the state as of now, in time that does not grow with
 	// the state (pages are shared, copied on the next write).
@@ -55,6 +57,7 @@ type Backend interface {
 	Restore(r io.Reader) error
 	// Bytes is the memory in use, for limits and metrics.
 	Bytes() int64
+	// Close frees what the backend holds; it is called last, once.
 	Close() error
 }
 
@@ -63,6 +66,7 @@ type Backend interface {
 type Snapshot interface {
 	// WriteTo writes the versioned, self-contained form (docs/formats/state.md).
 	io.WriterTo
+	// Release frees the snapshot; it is called once, also without WriteTo.
 	Release()
 }
 
@@ -70,8 +74,11 @@ type Snapshot interface {
 // pane's start, a timer's time, or 0. Slices returned are borrowed until the
 // next call on the table; those given are copied.
 type Table interface {
+	// Get returns the value, borrowed until the next call.
 	Get(ns int64, k Key) (val []byte, ok bool)
+	// Put sets the value, which is copied.
 	Put(ns int64, k Key, val []byte)
+	// Delete removes the value, if there is one.
 	Delete(ns int64, k Key)
 	// Upsert returns the value in place, made of zero bytes when it did not
 	// exist. Only for fixed-size tables; the slice is written to directly and
@@ -97,14 +104,20 @@ type Table interface {
 // ClearSub, Scan visits the keys with a nil value, LenNamespace counts keys,
 // Len counts entries, and Put and Upsert must not be called.
 type SubTable interface {
+	// GetSub returns the value of a subkey, borrowed until the next call.
 	GetSub(ns int64, k Key, sub []byte) (val []byte, ok bool)
+	// PutSub sets the value of a subkey; both are copied.
 	PutSub(ns int64, k Key, sub, val []byte)
+	// DeleteSub removes a subkey, if it is there.
 	DeleteSub(ns int64, k Key, sub []byte)
 	// ScanSub calls fn for each entry under the key, in order of insertion or
 	// of subkey, until it returns false. The table must not be changed meanwhile.
 	ScanSub(ns int64, k Key, fn func(sub, val []byte) bool)
+	// LenSub returns the number of subkeys of a key.
 	LenSub(ns int64, k Key) int
+	// ClearSub removes all subkeys of a key.
 	ClearSub(ns int64, k Key)
+	// Len returns the number of subkeys of all keys.
 	Len() int
 }
 

@@ -42,9 +42,11 @@ type OnDisk interface {
 // once there is room.
 type StorageError struct {
 	// Op is what was tried, in one word.
-	Op   string
+	Op string
+	// Path is the file or folder.
 	Path string
-	Err  error
+	// Err is what the file system said.
+	Err error
 }
 
 // Error implements error.
@@ -52,5 +54,5 @@ func (e *StorageError) Error() string {
 	return fmt.Sprintf("local state: %s %s: %v", e.Op, e.Path, e.Err)
 }
 
-// Unwrap gives the cause.
+// Unwrap implements what package errors asks for: it returns the cause.
 func (e *StorageError) Unwrap() error { return e.Err }

@@ -3,17 +3,24 @@ package state
 import "fmt"
 
 // Value is one value for each key and namespace. T of a fixed size is stored
-// in place; any other is encoded on Set and decoded on Get.
+// in place; any other is encoded on Set and decoded on Get. Open is called
+// before anything else.
 type Value[T any] struct{ cell cell[T] }
 
-// NewValue returns the value state of that name. The error names a field that
-// has no codec, or both schemas when restored data is of another type.
+// NewValue returns a value that is open.
 func NewValue[T any](k *Keyed, name string, opts ...Option) (*Value[T], error) {
-	c, err := newCell[T](k, "value", name, opts)
-	if err != nil {
+	s := new(Value[T])
+	if err := s.Open(k, name, opts...); err != nil {
 		return nil, err
 	}
-	return &Value[T]{c}, nil
+	return s, nil
+}
+
+// Open makes s the value state of that name. The error names a field that has
+// no codec, or both schemas when restored data is of another type.
+func (s *Value[T]) Open(k *Keyed, name string, opts ...Option) (err error) {
+	s.cell, err = newCell[T](k, "value", name, opts)
+	return err
 }
 
 // Get returns the value under the current key, and whether there is one; if
@@ -30,23 +37,30 @@ func (s *Value[T]) Set(v T) { s.cell.set(&v) }
 func (s *Value[T]) Clear() { s.cell.clear() }
 
 // Reducing is one value for each key and namespace that Add folds elements
-// into.
+// into. Open is called before anything else.
 type Reducing[T any] struct {
 	cell   cell[T]
 	reduce func(a, b T) T
 }
 
-// NewReducing returns the reducing state of that name. reduce combines what is
-// stored with what is added, in this order; it must not use this state.
+// NewReducing returns a reducing state that is open.
 func NewReducing[T any](k *Keyed, name string, reduce func(a, b T) T, opts ...Option) (*Reducing[T], error) {
-	if reduce == nil {
-		return nil, fmt.Errorf("state %q: the reduce function is nil", name)
-	}
-	c, err := newCell[T](k, "reducing", name, opts)
-	if err != nil {
+	s := new(Reducing[T])
+	if err := s.Open(k, name, reduce, opts...); err != nil {
 		return nil, err
 	}
-	return &Reducing[T]{c, reduce}, nil
+	return s, nil
+}
+
+// Open makes s the reducing state of that name. reduce combines what is
+// stored with what is added, in this order; it must not use this state.
+func (s *Reducing[T]) Open(k *Keyed, name string, reduce func(a, b T) T, opts ...Option) (err error) {
+	if reduce == nil {
+		return fmt.Errorf("state %q: the reduce function is nil", name)
+	}
+	s.reduce = reduce
+	s.cell, err = newCell[T](k, "reducing", name, opts)
+	return err
 }
 
 // Add folds v into the value; the first v is the value.
@@ -79,22 +93,31 @@ type Aggregator[In, Acc, Out any] struct {
 	Result func(acc *Acc) Out
 }
 
-// Aggregating is one accumulator for each key and namespace.
+// Aggregating is one accumulator for each key and namespace. Open is called
+// before anything else.
 type Aggregating[In, Acc, Out any] struct {
 	cell cell[Acc]
 	agg  Aggregator[In, Acc, Out]
 }
 
-// NewAggregating returns the aggregating state of that name.
+// NewAggregating returns an aggregating state that is open.
 func NewAggregating[In, Acc, Out any](k *Keyed, name string, agg Aggregator[In, Acc, Out], opts ...Option) (*Aggregating[In, Acc, Out], error) {
-	if agg.Add == nil || agg.Result == nil {
-		return nil, fmt.Errorf("state %q: an aggregator needs the functions Add and Result", name)
-	}
-	c, err := newCell[Acc](k, "aggregating", name, append(opts[:len(opts):len(opts)], withoutDefault))
-	if err != nil {
+	s := new(Aggregating[In, Acc, Out])
+	if err := s.Open(k, name, agg, opts...); err != nil {
 		return nil, err
 	}
-	return &Aggregating[In, Acc, Out]{c, agg}, nil
+	return s, nil
+}
+
+// Open makes s the aggregating state of that name. It has no Default: what is
+// there without an element is what agg.Zero returns.
+func (s *Aggregating[In, Acc, Out]) Open(k *Keyed, name string, agg Aggregator[In, Acc, Out], opts ...Option) (err error) {
+	if agg.Add == nil || agg.Result == nil {
+		return fmt.Errorf("state %q: an aggregator needs the functions Add and Result", name)
+	}
+	s.agg = agg
+	s.cell, err = newCell[Acc](k, "aggregating", name, append(opts[:len(opts):len(opts)], withoutDefault))
+	return err
 }
 
 // Add folds in into the accumulator under the current key.

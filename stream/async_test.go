@@ -206,7 +206,7 @@ func TestAsyncPanicFails(t *testing.T) {
 			panic("boom")
 		}
 		return v, nil
-	}, stream.UID("async"), stream.OnError(stream.SkipRecord)).To(collection.NewCollector[int](), stream.UID("out"))
+	}, stream.UID("async"), stream.OnError(stream.SkipRecord)).To(collection.NewCollector(0), stream.UID("out"))
 	_, err := streamtest.Run(t.Context(), env, streamtest.Options{})
 	if err == nil || !strings.Contains(err.Error(), "panic at async_test.go:") || !strings.Contains(err.Error(), "boom") || !strings.Contains(err.Error(), `at "part-0@1"`) {
 		t.Errorf("a panic gave %v", err)

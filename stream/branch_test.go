@@ -138,7 +138,7 @@ func TestMapBatchOfAnotherLengthFails(t *testing.T) {
 	t.Parallel()
 	env := stream.NewEnv()
 	src := stream.From(env, collection.Slice(1, 2, 3), stream.UID("src"))
-	stream.MapBatch(src, func(in, out []int) []int { return append(out, 1) }).To(collection.NewCollector[int](), stream.UID("out"))
+	stream.MapBatch(src, func(in, out []int) []int { return append(out, 1) }).To(collection.NewCollector(0), stream.UID("out"))
 	_, err := streamtest.Run(t.Context(), env, streamtest.Options{})
 	if err == nil || !strings.Contains(err.Error(), "returned 1 rows for a batch of 3") {
 		t.Fatalf("error %v", err)
@@ -173,7 +173,7 @@ func TestChainsAndSlots(t *testing.T) {
 		d = stream.Map(d, one, stream.Name("c"))
 		d = stream.Map(d, one, stream.Name("d"), stream.StartChain())
 		d = stream.Map(d, one, stream.Name("e"), stream.SlotSharingGroup("heavy"), stream.Parallelism(3))
-		d.To(collection.NewCollector[int](), stream.UID("out"))
+		d.To(collection.NewCollector(0), stream.UID("out"))
 		g, err := env.Graph()
 		if err != nil {
 			t.Fatal(err)

@@ -27,17 +27,13 @@ type KeyedBroadcastContext[K comparable, R any] = rowop.KeyedBroadcastContext[K,
 // BroadcastMap is a map of which each subtask holds the same copy. Put,
 // Delete and Clear take the context of ProcessBroadcast, so that nothing else
 // can call them. Each subtask's copy is part of its snapshot; a restore at
-// another parallelism gives each new subtask one of the copies.
+// another parallelism gives each new subtask one of the copies. It is a field
+// of a processor, whose Open calls that of the map with its context.
 type BroadcastMap[K comparable, V any] = opstate.Map[K, V]
 
 // OperatorStateContext is a context whose Open may make state that belongs to
 // no key: that of any processor.
-type OperatorStateContext interface{ OperatorState() *opstate.Set }
-
-// NewBroadcastMap returns the broadcast map of that name; it is called in Open.
-func NewBroadcastMap[K comparable, V any](ctx OperatorStateContext, name string) (*BroadcastMap[K, V], error) {
-	return opstate.NewMap[K, V](ctx.OperatorState(), name)
-}
+type OperatorStateContext = opstate.Owner
 
 // BroadcastProcess gives each row of rules to every subtask of an operator on
 // a keyed stream. Rows that come before the rules find none: which comes first

@@ -18,16 +18,15 @@ type rule struct {
 // matcher emits each click that a rule applies to. The clicks of a user that
 // came so far are looked at again when a rule is added.
 type matcher struct {
-	rules *stream.BroadcastMap[string, int64]
-	seen  *state.List[int64]
+	rules stream.BroadcastMap[string, int64]
+	seen  state.List[int64]
 }
 
-func (m *matcher) Open(ctx *stream.ProcessContext[string, string]) (err error) {
-	if m.rules, err = stream.NewBroadcastMap[string, int64](ctx, "rules"); err != nil {
+func (m *matcher) Open(ctx *stream.ProcessContext[string, string]) error {
+	if err := m.rules.Open(ctx, "rules"); err != nil {
 		return err
 	}
-	m.seen, err = state.NewList[int64](ctx.State(), "seen")
-	return err
+	return m.seen.Open(ctx.State(), "seen")
 }
 
 func (m *matcher) Process(ctx *stream.ProcessContext[string, string], c click) error {
@@ -44,7 +43,7 @@ func (m *matcher) ProcessBroadcast(ctx *stream.KeyedBroadcastContext[string, str
 		return nil
 	}
 	m.rules.Put(ctx, r.Name, r.Above)
-	return ctx.ForEachKey(m.seen, func(ctx *stream.ProcessContext[string, string]) error {
+	return ctx.ForEachKey(&m.seen, func(ctx *stream.ProcessContext[string, string]) error {
 		for n := range m.seen.All() {
 			m.match(ctx, r.Name, r.Above, n)
 		}
@@ -102,12 +101,11 @@ func TestBroadcastProcess(t *testing.T) {
 
 // adder adds the latest broadcast number to each row.
 type adder struct {
-	latest *stream.BroadcastMap[string, int]
+	latest stream.BroadcastMap[string, int]
 }
 
-func (a *adder) Open(ctx *stream.RowContext[int]) (err error) {
-	a.latest, err = stream.NewBroadcastMap[string, int](ctx, "latest")
-	return err
+func (a *adder) Open(ctx *stream.RowContext[int]) error {
+	return a.latest.Open(ctx, "latest")
 }
 
 func (a *adder) Process(ctx *stream.RowContext[int], v int) error {

@@ -29,9 +29,9 @@ func TestFaultsAreReportedTogether(t *testing.T) {
 	src.Filter(func(int) bool { return true }, stream.Parallelism(9))
 	stream.From(env, collection.Slice("a"), stream.UID("text"), stream.TimestampMillis(func(i int) int64 { return 0 }))
 	stream.DeadLetters(stream.Map(src, func(i int) int { return i }))
-	src.To(collection.NewCollector[int]())
+	src.To(collection.NewCollector(0))
 	stream.From(env, datagen.New(datagen.Config{Count: -1, Splits: -2}, func(int64, *rand.Rand) int { return 0 }), stream.UID("gen"))
-	src.To(files.NewSink("", jsonfmt.EncoderOf[int]()), stream.UID("files"))
+	src.To(files.NewSink("", jsonfmt.EncoderOf(0)), stream.UID("files"))
 	_, err := env.Graph()
 	if err == nil {
 		t.Fatal("a broken program was accepted")
@@ -69,7 +69,7 @@ func build() (*graph.JobGraph, error) {
 	odd := src.Filter(func(i int) bool { return i%2 == 1 })
 	odd.Union(stream.Map(src, func(i int) int { return -i })).
 		Partition(func(v, parallelism int) int { return v % parallelism }).
-		To(collection.NewCollector[int](), stream.UID("out"), stream.Parallelism(3))
+		To(collection.NewCollector(0), stream.UID("out"), stream.Parallelism(3))
 	return env.Graph()
 }
 

@@ -90,15 +90,14 @@ type limit struct {
 // overLimit emits the sum of a user's clicks at the end of the hour, if it is
 // above the user's limit: both streams share the key's state.
 type overLimit struct {
-	sum, most *state.Value[int64]
+	sum, most state.Value[int64]
 }
 
-func (o *overLimit) Open(ctx *stream.ProcessContext[string, string]) (err error) {
-	if o.sum, err = state.NewValue[int64](ctx.State(), "sum"); err != nil {
+func (o *overLimit) Open(ctx *stream.ProcessContext[string, string]) error {
+	if err := o.sum.Open(ctx.State(), "sum"); err != nil {
 		return err
 	}
-	o.most, err = state.NewValue[int64](ctx.State(), "most")
-	return err
+	return o.most.Open(ctx.State(), "most")
 }
 
 func (o *overLimit) ProcessFirst(ctx *stream.ProcessContext[string, string], c click) error {
@@ -137,12 +136,11 @@ func ExampleCoProcess() {
 // pairs counts, for each key, the rows of both inputs, and tells both numbers
 // when event time has ended.
 type pairs struct {
-	counts *state.Map[string, int64]
+	counts state.Map[string, int64]
 }
 
-func (p *pairs) Open(ctx *stream.ProcessContext[int64, string]) (err error) {
-	p.counts, err = state.NewMap[string, int64](ctx.State(), "counts")
-	return err
+func (p *pairs) Open(ctx *stream.ProcessContext[int64, string]) error {
+	return p.counts.Open(ctx.State(), "counts")
 }
 
 func (p *pairs) count(ctx *stream.ProcessContext[int64, string], side string) error {
@@ -210,7 +208,7 @@ func TestCoProcessAgainstReference(t *testing.T) {
 // what it committed.
 func runDisturbed[T any](t *testing.T, env *stream.Env, out *stream.DataStream[T]) []string {
 	t.Helper()
-	rows := collection.NewCollector[T]()
+	rows := collection.NewCollector(*new(T))
 	out.To(rows, stream.UID("out"))
 	_, err := streamtest.Run(context.Background(), env, streamtest.Options{
 		Parallelism: []int{2, 7, 1, 3}, CheckpointEvery: 5, CrashEvery: 13,

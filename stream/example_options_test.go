@@ -18,7 +18,7 @@ func ExampleName() {
 		stream.UID("squares"), stream.Name("square each number"), stream.Parallelism(2),
 		stream.StartChain(), stream.SlotSharingGroup("heavy"))
 	texts := stream.Map(squares, func(n int) string { return fmt.Sprint(n) }, stream.UID("texts"), stream.NoChaining())
-	texts.To(collection.NewCollector[string](), stream.UID("out"))
+	texts.To(collection.NewCollector(""), stream.UID("out"))
 	g, err := env.Graph()
 	if err != nil {
 		fmt.Println(err)
@@ -42,7 +42,7 @@ func ExampleRestartFixed() {
 		stream.CheckpointsRetained(5),
 		stream.MaxParallelism(512),
 		stream.BufferTimeout(5*time.Millisecond))
-	from(env).To(collection.NewCollector[click](), stream.UID("out"))
+	from(env).To(collection.NewCollector(click{}), stream.UID("out"))
 	g, err := env.Graph()
 	fmt.Println(g.MaxParallelism, err)
 	// Output: 512 <nil>

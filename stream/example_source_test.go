@@ -34,7 +34,7 @@ func ExampleNewEnv() {
 		stream.CheckpointInterval(500*time.Millisecond),
 		stream.CheckpointTimeout(2*time.Minute),
 		stream.RestartExponential(100*time.Millisecond, 10*time.Second))
-	from(env).To(collection.NewCollector[click](), stream.UID("out"))
+	from(env).To(collection.NewCollector(click{}), stream.UID("out"))
 	g, err := env.Graph()
 	if err != nil {
 		fmt.Println(err)
@@ -105,8 +105,8 @@ func ExampleDeadLetters() {
 		N int64 `json:"n"`
 	}
 	env := stream.NewEnv()
-	lines := stream.From(env, files.NewSource(files.SourceConfig{Pattern: "testdata/lines.jsonl"}, jsonfmt.DecoderOf[line]()), stream.UID("lines"))
-	lines.To(collection.NewCollector[line](), stream.UID("good"))
+	lines := stream.From(env, files.NewSource(files.SourceConfig{Pattern: "testdata/lines.jsonl"}, jsonfmt.DecoderOf(line{})), stream.UID("lines"))
+	lines.To(collection.NewCollector(line{}), stream.UID("good"))
 	show(env, stream.Map(stream.DeadLetters(lines), func(d connectors.DeadLetter) string {
 		return fmt.Sprintf("%s: %s", d.Topic, d.Value)
 	}))
@@ -142,7 +142,7 @@ func ExampleCustomWatermarks() {
 // Properties are what -D gave, Args what stood behind the bundle.
 func ExampleEnv_Args() {
 	build := func(env *stream.Env) *collection.Collector[string] {
-		out := collection.NewCollector[string]()
+		out := collection.NewCollector("")
 		stream.From(env, collection.Slice(env.Args()...), stream.UID("args")).
 			Filter(func(s string) bool { return s != env.Property("without") }).
 			To(out, stream.UID("out"))

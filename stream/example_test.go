@@ -35,7 +35,7 @@ func from(env *stream.Env) *stream.DataStream[click] {
 
 // show runs the job and prints what came out, sorted.
 func show[T any](env *stream.Env, out *stream.DataStream[T]) {
-	rows := collection.NewCollector[T]()
+	rows := collection.NewCollector(*new(T))
 	out.To(rows, stream.UID("out"))
 	if _, err := streamtest.Run(context.Background(), env, streamtest.Options{}); err != nil {
 		fmt.Println(err)
@@ -168,7 +168,7 @@ func ExampleWindowedStream_Late() {
 	perMinute := stream.KeyBy(all, func(c click) string { return c.User }).
 		Window(stream.Tumbling(time.Minute), stream.AllowedLateness(10*time.Second))
 	sums := stream.Aggregate(perMinute, sumClicks{}, stream.UID("sums"))
-	sums.To(collection.NewCollector[int64](), stream.UID("on time"))
+	sums.To(collection.NewCollector(int64(0)), stream.UID("on time"))
 	show(env, stream.Map(perMinute.Late(), func(c click) string { return fmt.Sprint(c.User, " ", c.N) }))
 	// Output:
 	// bob 64

@@ -25,9 +25,12 @@ type Extension[K comparable, T any] struct {
 
 // Keyed is how an extension's operator gets at the keys of its rows.
 type Keyed[K comparable, T any] struct {
-	Key    func(T) K
+	// Key returns the key of a row.
+	Key func(T) K
+	// Hasher makes the hashes of keys, a batch at a time.
 	Hasher columnar.KeyHasher
-	Codec  *codec.Codec[K]
+	// Codec is the form of keys in state.
+	Codec *codec.Codec[K]
 }
 
 // Extended is an extension's operator in the graph; the zero value is none.

@@ -35,14 +35,11 @@ func GlobalJoin[L any, K comparable, R, O any](left *DataStream[L], table *Table
 type globalJoiner[L any, K comparable, R, O any] struct {
 	joining[L, R, O]
 	key  func(L) (K, bool)
-	rows *BroadcastMap[K, R]
+	rows BroadcastMap[K, R]
 }
 
 // Open implements BroadcastRowProcessor.
-func (g *globalJoiner[L, K, R, O]) Open(ctx *RowContext[O]) (err error) {
-	g.rows, err = NewBroadcastMap[K, R](ctx, "table")
-	return err
-}
+func (g *globalJoiner[L, K, R, O]) Open(ctx *RowContext[O]) error { return g.rows.Open(ctx, "table") }
 
 // Process implements BroadcastRowProcessor.
 func (g *globalJoiner[L, K, R, O]) Process(ctx *RowContext[O], l L) error {

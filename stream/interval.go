@@ -39,7 +39,7 @@ func (i Interval) Grace(d time.Duration) Interval {
 	return i
 }
 
-// String describes the interval.
+// String implements fmt.Stringer: the span, with its brackets, and the grace.
 func (i Interval) String() string {
 	from, to := "[", "]"
 	if i.excludeLower {

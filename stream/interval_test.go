@@ -157,7 +157,7 @@ func TestLateRowsOfAJoin(t *testing.T) {
 	l, r := src("left"), src("right")
 	joined := stream.IntervalJoin(l, r, stream.Between(0, 0),
 		stream.Inner(func(l, r time.Time) int64 { return l.Unix() }), stream.UID("join"))
-	lateLeft, lateRight := collection.NewCollector[time.Time](), collection.NewCollector[time.Time]()
+	lateLeft, lateRight := collection.NewCollector(time.Time{}), collection.NewCollector(time.Time{})
 	stream.LateLeft(joined, l).To(lateLeft, stream.UID("late left"))
 	stream.LateRight(joined, r).To(lateRight, stream.UID("late right"))
 	if got := runAll(t, env, joined); !slices.Equal(got, []int64{100, 200}) {

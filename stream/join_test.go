@@ -13,7 +13,7 @@ import (
 // runAll runs the job and returns what came out of a stream, in order.
 func runAll[T any](t *testing.T, env *stream.Env, out *stream.DataStream[T]) []T {
 	t.Helper()
-	rows := collection.NewCollector[T]()
+	rows := collection.NewCollector(*new(T))
 	out.To(rows, stream.UID("out"))
 	if _, err := streamtest.Run(t.Context(), env, streamtest.Options{}); err != nil {
 		t.Fatal(err)

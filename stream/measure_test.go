@@ -49,7 +49,7 @@ func TestAccumulatorsAreCounters(t *testing.T) {
 	t.Parallel()
 	env := stream.NewEnv()
 	lines := stream.From(env, collection.Slice("a", "bb", "ccc"), stream.UID("lines"))
-	stream.ProcessRows(lines, &sizes{}, stream.UID("sizes")).To(collection.NewCollector[string](), stream.UID("out"))
+	stream.ProcessRows(lines, &sizes{}, stream.UID("sizes")).To(collection.NewCollector(""), stream.UID("out"))
 	f, err := streamtest.Run(context.Background(), env, streamtest.Options{})
 	if err != nil {
 		t.Fatal(err)

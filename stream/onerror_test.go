@@ -37,7 +37,7 @@ func ExampleOnError() {
 	env := stream.NewEnv()
 	words := stream.From(env, collection.Slice("1", "two", "3"), stream.UID("words"))
 	numbers := stream.TryMap(words, strconv.Atoi, stream.UID("parse"), stream.OnError(stream.ToDeadLetters))
-	numbers.To(collection.NewCollector[int](), stream.UID("numbers"))
+	numbers.To(collection.NewCollector(0), stream.UID("numbers"))
 	show(env, stream.Map(stream.DeadLetters(numbers), func(d connectors.DeadLetter) string {
 		return fmt.Sprintf("%s at %s/%d: %s: %s", d.Operator, d.Topic, d.Offset, d.Value, d.Error)
 	}))
@@ -82,24 +82,23 @@ var errUnlucky = errors.New("unlucky")
 // ledger changes every kind of state, emits, and sets timers before it looks
 // at the row and fails.
 type ledger struct {
-	sum   *state.Value[int64]
-	rows  *state.List[int64]
-	by    *state.Map[int64, int64]
-	total *stream.ListState[int64]
+	sum   state.Value[int64]
+	rows  state.List[int64]
+	by    state.Map[int64, int64]
+	total stream.ListState[int64]
 }
 
-func (l *ledger) Open(ctx *stream.ProcessContext[string, string]) (err error) {
-	if l.sum, err = state.NewValue[int64](ctx.State(), "sum"); err != nil {
+func (l *ledger) Open(ctx *stream.ProcessContext[string, string]) error {
+	if err := l.sum.Open(ctx.State(), "sum"); err != nil {
 		return err
 	}
-	if l.rows, err = state.NewList[int64](ctx.State(), "rows"); err != nil {
+	if err := l.rows.Open(ctx.State(), "rows"); err != nil {
 		return err
 	}
-	if l.by, err = state.NewMap[int64, int64](ctx.State(), "by"); err != nil {
+	if err := l.by.Open(ctx.State(), "by"); err != nil {
 		return err
 	}
-	l.total, err = stream.NewListState[int64](ctx, "total")
-	return err
+	return l.total.Open(ctx, "total")
 }
 
 func (l *ledger) Process(ctx *stream.ProcessContext[string, string], c click) error {
@@ -172,11 +171,10 @@ func TestFailedRowsLeaveNothingBehind(t *testing.T) {
 }
 
 // tallying adds each row to list state, and then refuses odd ones.
-type tallying struct{ rows *stream.ListState[int] }
+type tallying struct{ rows stream.ListState[int] }
 
-func (c *tallying) Open(ctx *stream.RowContext[int]) (err error) {
-	c.rows, err = stream.NewListState[int](ctx, "rows")
-	return err
+func (c *tallying) Open(ctx *stream.RowContext[int]) error {
+	return c.rows.Open(ctx, "rows")
 }
 
 func (c *tallying) Process(ctx *stream.RowContext[int], v int) error {
@@ -234,10 +232,10 @@ func TestTimerThatFailsIsALetterWithItsKey(t *testing.T) {
 	env := stream.NewEnv()
 	byUser := stream.KeyBy(from(env), func(c click) string { return c.User })
 	out := stream.Process(byUser, &ledger{}, stream.UID("ledger"), stream.OnError(stream.ToDeadLetters))
-	out.To(collection.NewCollector[string](), stream.UID("rest"))
+	out.To(collection.NewCollector(""), stream.UID("rest"))
 	rows := stream.From(env, collection.Slice(click{"cat", 25, at(1)}), stream.UID("cats"))
 	timed := stream.Process(stream.KeyBy(rows, func(c click) string { return c.User }), &ledger{}, stream.UID("second"), stream.OnError(stream.ToDeadLetters))
-	timed.To(collection.NewCollector[string](), stream.UID("others"))
+	timed.To(collection.NewCollector(""), stream.UID("others"))
 	letters := runAll(t, env, stream.DeadLetters(timed).Union(stream.DeadLetters(out)))
 	var found bool
 	for _, d := range letters {
@@ -259,7 +257,7 @@ func TestPanicsAreNoErrorsOfRecords(t *testing.T) {
 	env := stream.NewEnv()
 	src := stream.From(env, collection.Slice(1), stream.UID("src"))
 	stream.TryMap(src, func(int) (int, error) { panic("boom") }, stream.OnError(stream.SkipRecord)).
-		To(collection.NewCollector[int](), stream.UID("out"))
+		To(collection.NewCollector(0), stream.UID("out"))
 	var err error
 	func() {
 		defer func() { err = errors.Join(err, fmt.Errorf("panic: %v", recover())) }()
@@ -278,8 +276,8 @@ func TestSourceSkipsWhatDoesNotDecode(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := stream.NewEnv()
-	src := files.NewSource(files.SourceConfig{Pattern: file}, jsonfmt.DecoderOf[int]())
-	out := collection.NewCollector[int]()
+	src := files.NewSource(files.SourceConfig{Pattern: file}, jsonfmt.DecoderOf(0))
+	out := collection.NewCollector(0)
 	stream.From(env, src, stream.UID("numbers"), stream.OnError(stream.SkipRecord)).To(out, stream.UID("out"))
 	f, err := streamtest.Run(t.Context(), env, streamtest.Options{})
 	if err != nil {
@@ -357,12 +355,12 @@ func (alarms) OnTimer(ctx *stream.ProcessContext[int, int64], t stream.Timer) er
 func TestTimersOfFailedRowsAreTakenBack(t *testing.T) {
 	t.Parallel()
 	env := stream.NewEnv()
-	rows := stream.From(env, streamtest.Source[alarmRow](), stream.UID("rows"),
+	rows := stream.From(env, streamtest.Source(alarmRow{}), stream.UID("rows"),
 		stream.TimestampMillis(func(alarmRow) int64 { return 0 }), stream.Watermarks(stream.Monotonous()))
 	byKey := stream.KeyBy(rows, func(alarmRow) int { return 1 })
-	stream.Process(byKey, &alarms{}, stream.UID("alarms"), stream.OnError(stream.SkipRecord)).To(streamtest.Sink[int64](), stream.UID("out"))
+	stream.Process(byKey, &alarms{}, stream.UID("alarms"), stream.OnError(stream.SkipRecord)).To(streamtest.Sink(int64(0)), stream.UID("out"))
 	d := streamtest.NewDriver(t, env)
-	in, out := streamtest.Input[alarmRow](d, "rows"), streamtest.Output[int64](d, "out")
+	in, out := streamtest.Input(d, "rows", alarmRow{}), streamtest.Output(d, "out", int64(0))
 	var want []int64
 	for ms := int64(9000); ms < 9100; ms++ {
 		want = append(want, ms)

@@ -17,14 +17,11 @@ func MapPartition[T, R any](d *DataStream[T], fn func(rows []T, emit func(R)), o
 // partition keeps the rows of a subtask.
 type partition[T, R any] struct {
 	fn   func([]T, func(R))
-	rows *ListState[T]
+	rows ListState[T]
 }
 
 // Open implements RowProcessor.
-func (p *partition[T, R]) Open(ctx *RowContext[R]) (err error) {
-	p.rows, err = NewListState[T](ctx, "rows")
-	return err
-}
+func (p *partition[T, R]) Open(ctx *RowContext[R]) error { return p.rows.Open(ctx, "rows") }
 
 // Process implements RowProcessor.
 func (p *partition[T, R]) Process(_ *RowContext[R], v T) error {

@@ -83,12 +83,12 @@ func TestPartitionsAndKeysAtTheEnd(t *testing.T) {
 func TestPartitionsAfterARestore(t *testing.T) {
 	t.Parallel()
 	env := stream.NewEnv()
-	rows := stream.From(env, streamtest.Source[int](), stream.UID("rows"))
+	rows := stream.From(env, streamtest.Source(0), stream.UID("rows"))
 	odd := rows.Partition(func(v, parallelism int) int { return v % parallelism })
 	stream.MapPartition(odd, func(rows []int, emit func(string)) { emit(fmt.Sprint(rows)) }, stream.UID("lists")).
-		To(streamtest.Sink[string](), stream.UID("out"))
+		To(streamtest.Sink(""), stream.UID("out"))
 	d := streamtest.NewDriver(t, env)
-	in, out := streamtest.Input[int](d, "rows"), streamtest.Output[string](d, "out")
+	in, out := streamtest.Input(d, "rows", 0), streamtest.Output(d, "out", "")
 	d.Rescale(2)
 	expect := func(when string, want ...string) {
 		t.Helper()
@@ -128,7 +128,7 @@ func (*unfinished) Finish(ctx *stream.RowContext[int]) error {
 func TestFaultsAtTheEnd(t *testing.T) {
 	t.Parallel()
 	run := func(opts ...stream.Option) ([]int, error) {
-		env, out := stream.NewEnv(), collection.NewCollector[int]()
+		env, out := stream.NewEnv(), collection.NewCollector(0)
 		rows := stream.From(env, collection.Slice(1, 2), stream.UID("rows"))
 		stream.ProcessRows(rows, &unfinished{}, append(opts, stream.UID("x"))...).To(out, stream.UID("out"))
 		_, err := streamtest.Run(t.Context(), env, streamtest.Options{})

@@ -91,8 +91,9 @@ func (r *reducer[K, T]) Process(ctx *ProcessContext[K, T], v T) error {
 // Tag names a side output of rows of type S.
 type Tag[S any] struct{ name string }
 
-// SideTag returns the tag of that name.
-func SideTag[S any](name string) Tag[S] { return Tag[S]{name: name} }
+// SideTag returns the tag of that name, for rows like like, of which only the
+// type matters. A name is unique among the side outputs of an operator.
+func SideTag[S any](name string, like S) Tag[S] { return Tag[S]{name: name} }
 
 // SideEmitter is a context of a processor of any kind.
 type SideEmitter = rowop.SideEmitter

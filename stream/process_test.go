@@ -12,18 +12,17 @@ import (
 // sessions counts the clicks of a user and tells of it once the user has been
 // quiet for half a minute.
 type sessions struct {
-	count *state.Value[int64]
-	until *state.Value[int64]
+	count state.Value[int64]
+	until state.Value[int64]
 }
 
-var large = stream.SideTag[string]("large")
+var large = stream.SideTag("large", "")
 
-func (s *sessions) Open(ctx *stream.ProcessContext[string, string]) (err error) {
-	if s.count, err = state.NewValue[int64](ctx.State(), "count"); err != nil {
+func (s *sessions) Open(ctx *stream.ProcessContext[string, string]) error {
+	if err := s.count.Open(ctx.State(), "count"); err != nil {
 		return err
 	}
-	s.until, err = state.NewValue[int64](ctx.State(), "until")
-	return err
+	return s.until.Open(ctx.State(), "until")
 }
 
 func (s *sessions) Process(ctx *stream.ProcessContext[string, string], c click) error {
@@ -73,7 +72,7 @@ func ExampleSide() {
 	env := stream.NewEnv()
 	byUser := stream.KeyBy(from(env), func(c click) string { return c.User })
 	ends := stream.Process(byUser, &sessions{}, stream.UID("sessions"))
-	ends.To(collection.NewCollector[string](), stream.UID("ends"))
+	ends.To(collection.NewCollector(""), stream.UID("ends"))
 	show(env, stream.Side(ends, large))
 	// Output:
 	// ann 32

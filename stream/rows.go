@@ -33,19 +33,7 @@ func ProcessRows[T, R any](d *DataStream[T], processor RowProcessor[T, R], opts 
 	return then[R](d.env, d.env.add(s, d.ports, d.typ, opts), out, d.untimed)
 }
 
-// ListState is a list of a subtask that belongs to no key.
+// ListState is a list of a subtask that belongs to no key. It is a field of a
+// processor, whose Open calls that of the list with its context (or OpenUnion),
+// and is part of the subtask's snapshot.
 type ListState[T any] = opstate.List[T]
-
-// NewListState returns the list of that name; it is called in Open. At a
-// restore with another parallelism the elements of all old subtasks are dealt
-// out over the new ones, in runs of equal length; else each subtask has its own.
-func NewListState[T any](ctx OperatorStateContext, name string) (*ListState[T], error) {
-	return opstate.NewList[T](ctx.OperatorState(), name)
-}
-
-// NewUnionState returns the list of that name; it is called in Open. At a
-// restore each subtask gets the elements of all old subtasks; it keeps what it
-// needs of them and removes the rest, else they multiply with each restore.
-func NewUnionState[T any](ctx OperatorStateContext, name string) (*ListState[T], error) {
-	return opstate.NewUnion[T](ctx.OperatorState(), name)
-}

@@ -15,13 +15,12 @@ import (
 // pairer emits two rows at a time. The one that waits is in list state, so
 // that it is not lost with a failure nor when the parallelism changes.
 type pairer struct {
-	waiting *stream.ListState[int]
+	waiting stream.ListState[int]
 	closed  *int
 }
 
-func (p *pairer) Open(ctx *stream.RowContext[string]) (err error) {
-	p.waiting, err = stream.NewListState[int](ctx, "waiting")
-	return err
+func (p *pairer) Open(ctx *stream.RowContext[string]) error {
+	return p.waiting.Open(ctx, "waiting")
 }
 
 func (p *pairer) Process(ctx *stream.RowContext[string], v int) error {
@@ -61,10 +60,10 @@ func TestListStateLosesNothing(t *testing.T) {
 	rng := rand.New(rand.NewPCG(streamtest.Seed(t), 0))
 	env := stream.NewEnv()
 	closed := 0
-	rows := stream.From(env, streamtest.Source[int](), stream.UID("rows"))
-	stream.ProcessRows(rows.Rebalance(), &pairer{closed: &closed}, stream.UID("pairs")).To(streamtest.Sink[string](), stream.UID("out"))
+	rows := stream.From(env, streamtest.Source(0), stream.UID("rows"))
+	stream.ProcessRows(rows.Rebalance(), &pairer{closed: &closed}, stream.UID("pairs")).To(streamtest.Sink(""), stream.UID("out"))
 	d := streamtest.NewDriver(t, env)
-	in, out := streamtest.Input[int](d, "rows"), streamtest.Output[string](d, "out")
+	in, out := streamtest.Input(d, "rows", 0), streamtest.Output(d, "out", "")
 	pushed := 0
 	push := func() {
 		in.Push(pushed)
@@ -100,11 +99,11 @@ func TestListStateLosesNothing(t *testing.T) {
 
 // offsets keeps a number under the name of each subtask in union state.
 type offsets struct {
-	all *stream.ListState[string]
+	all stream.ListState[string]
 }
 
-func (o *offsets) Open(ctx *stream.RowContext[string]) (err error) {
-	if o.all, err = stream.NewUnionState[string](ctx, "offsets"); err != nil {
+func (o *offsets) Open(ctx *stream.RowContext[string]) error {
+	if err := o.all.OpenUnion(ctx, "offsets"); err != nil {
 		return err
 	}
 	if o.all.Len() == 0 {
@@ -125,7 +124,7 @@ func TestUnionStateGivesAllToEach(t *testing.T) {
 	t.Parallel()
 	env := stream.NewEnv()
 	rows := stream.From(env, collection.Slice(1, 2, 3, 4, 5, 6).BatchRows(1), stream.UID("rows"), stream.Parallelism(1))
-	out := collection.NewCollector[string]()
+	out := collection.NewCollector("")
 	stream.ProcessRows(rows.Global(), &offsets{}, stream.UID("offsets")).To(out, stream.UID("out"))
 	_, err := streamtest.Run(context.Background(), env, streamtest.Options{Parallelism: []int{2, 1}, CheckpointEvery: 2, CrashEvery: 3})
 	if err != nil {

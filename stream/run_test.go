@@ -63,7 +63,7 @@ func TestExactlyOnceWithCrashes(t *testing.T) {
 			t.Parallel()
 			rng := rand.New(rand.NewPCG(seed, 7))
 			events := randomEvents(rng, 1+rng.IntN(4), 800)
-			results, late := collection.NewCollector[result](), collection.NewCollector[event]()
+			results, late := collection.NewCollector(result{}), collection.NewCollector(event{})
 			env := stream.NewEnv(stream.MaxParallelism(16))
 			src := collection.Partitions(events...).BatchRows(1 + rng.IntN(20))
 			valid := stream.From(env, src, stream.UID("src"), stream.WatermarkInterval(time.Nanosecond),
@@ -130,7 +130,7 @@ func checkBalance(t *testing.T, events [][]event, results []result, late []event
 func TestFilterCounts(t *testing.T) {
 	t.Parallel()
 	env := stream.NewEnv()
-	out := collection.NewCollector[int]()
+	out := collection.NewCollector(0)
 	stream.From(env, collection.Slice(1, -2, 3, 0, 5), stream.UID("src")).
 		Filter(func(i int) bool { return i > 0 }, stream.UID("valid")).To(out, stream.UID("out"))
 	fig, err := streamtest.Run(t.Context(), env, streamtest.Options{})

@@ -28,7 +28,7 @@ func TestSettingsReachTheGraph(t *testing.T) {
 		"buffer time-out":      {stream.BufferTimeout(3 * time.Millisecond), func(c graph.Config) any { return c.BufferTimeout }, 3 * time.Millisecond},
 	} {
 		env := stream.NewEnv(c.option)
-		stream.From(env, collection.Slice(1), stream.UID("in")).To(collection.NewCollector[int](), stream.UID("out"))
+		stream.From(env, collection.Slice(1), stream.UID("in")).To(collection.NewCollector(0), stream.UID("out"))
 		g, err := env.Graph()
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -47,7 +47,7 @@ func TestNoChainingSplitsTheVertex(t *testing.T) {
 		env := stream.NewEnv()
 		in := stream.From(env, collection.Slice(1), stream.UID("in"))
 		opts = append(opts, stream.UID("double"))
-		stream.Map(in, func(i int) int { return 2 * i }, opts...).To(collection.NewCollector[int](), stream.UID("out"))
+		stream.Map(in, func(i int) int { return 2 * i }, opts...).To(collection.NewCollector(0), stream.UID("out"))
 		g, err := env.Graph()
 		if err != nil {
 			t.Fatal(err)
@@ -87,7 +87,7 @@ func TestFutureMax(t *testing.T) {
 		times := stream.From(env, collection.Slice(now, now+2*hour, now+1).BatchRows(1), stream.UID("in"), stream.WatermarkInterval(time.Nanosecond),
 			stream.TimestampMillis(func(at int64) int64 { return at }), stream.Watermarks(stream.Monotonous().WithFutureMax(c.most)))
 		win := stream.KeyBy(times, func(int64) string { return "all" }).Window(stream.Tumbling(time.Second))
-		counts, late := collection.NewCollector[string](), collection.NewCollector[int64]()
+		counts, late := collection.NewCollector(""), collection.NewCollector(int64(0))
 		stream.AggregateWindow(win, countInt64{}, func(_ string, w stream.Window, n int64) string {
 			return fmt.Sprintf("+%d ms: %d", w.StartMillis()-now, n)
 		}, stream.UID("counts")).To(counts, stream.UID("out"))

@@ -149,7 +149,7 @@ func (s WatermarkStrategy) WithFutureMax(d time.Duration) WatermarkStrategy {
 	return s
 }
 
-// String describes the strategy.
+// String implements fmt.Stringer: the text in graphs.
 func (s WatermarkStrategy) String() string {
 	text := s.text
 	if s.perRow {

@@ -33,11 +33,10 @@ type visitor struct {
 	// Banner is gone
 }
 
-type visitorsV1 struct{ known *state.Value[visitorV1] }
+type visitorsV1 struct{ known state.Value[visitorV1] }
 
-func (p *visitorsV1) Open(ctx *stream.ProcessContext[string, string]) (err error) {
-	p.known, err = state.NewValue[visitorV1](ctx.State(), "known")
-	return err
+func (p *visitorsV1) Open(ctx *stream.ProcessContext[string, string]) error {
+	return p.known.Open(ctx.State(), "known")
 }
 
 func (p *visitorsV1) Process(ctx *stream.ProcessContext[string, string], v visit) error {
@@ -49,19 +48,18 @@ func (p *visitorsV1) Process(ctx *stream.ProcessContext[string, string], v visit
 }
 
 type visitors struct {
-	known *state.Value[visitor]
-	pages *state.Map[string, int64]
+	known state.Value[visitor]
+	pages state.Map[string, int64]
 }
 
 func (p *visitors) Open(ctx *stream.ProcessContext[string, string]) (err error) {
-	p.known, err = state.NewValue[visitor](ctx.State(), "known",
+	err = p.known.Open(ctx.State(), "known",
 		state.WithTTL(state.TTL{After: 24 * time.Hour, Update: state.OnReadAndWrite}),
 		state.Default(visitor{LastPage: "none"}))
 	if err != nil {
 		return err
 	}
-	p.pages, err = state.NewMap[string, int64](ctx.State(), "pages")
-	return err
+	return p.pages.Open(ctx.State(), "pages")
 }
 
 func (p *visitors) Process(ctx *stream.ProcessContext[string, string], v visit) error {
@@ -87,8 +85,8 @@ func (p *visitors) Process(ctx *stream.ProcessContext[string, string], v visit) 
 func visitDriver[K comparable](t *testing.T, key func(visit) K, p stream.KeyedProcessor[K, visit, string]) *streamtest.Driver {
 	t.Helper()
 	env := stream.NewEnv()
-	visits := stream.From(env, streamtest.Source[visit](), stream.UID("visits"))
-	stream.Process(stream.KeyBy(visits, key), p, stream.UID("visitors")).To(streamtest.Sink[string](), stream.UID("out"))
+	visits := stream.From(env, streamtest.Source(visit{}), stream.UID("visits"))
+	stream.Process(stream.KeyBy(visits, key), p, stream.UID("visitors")).To(streamtest.Sink(""), stream.UID("out"))
 	return streamtest.NewDriver(t, env)
 }
 
@@ -97,15 +95,15 @@ func userOf(v visit) string { return v.User }
 func TestANewVersionReadsTheStateOfTheOld(t *testing.T) {
 	t.Parallel()
 	old := visitDriver(t, userOf, &visitorsV1{})
-	in := streamtest.Input[visit](old, "visits")
+	in := streamtest.Input(old, "visits", visit{})
 	in.Push(visit{User: "ann", Page: "home"}, visit{User: "ann", Page: "cart"}, visit{User: "bob", Page: "help"})
 	snap := old.Snapshot()
 
 	d := visitDriver(t, userOf, &visitors{})
-	out := streamtest.Output[string](d, "out")
+	out := streamtest.Output(d, "out", "")
 	d.Advance(time.Second)
 	d.RestoreAt(snap, 3)
-	in = streamtest.Input[visit](d, "visits")
+	in = streamtest.Input(d, "visits", visit{})
 	push := func(user, want string) {
 		t.Helper()
 		in.Push(visit{User: user, Page: "home"})
@@ -121,22 +119,20 @@ func TestANewVersionReadsTheStateOfTheOld(t *testing.T) {
 	push("bob", "bob: 0 pages, the last was none")
 }
 
-type byNumber struct{ count *state.Value[string] }
+type byNumber struct{ count state.Value[string] }
 
-func (p *byNumber) Open(ctx *stream.ProcessContext[int64, string]) (err error) {
-	p.count, err = state.NewValue[string](ctx.State(), "known")
-	return err
+func (p *byNumber) Open(ctx *stream.ProcessContext[int64, string]) error {
+	return p.count.Open(ctx.State(), "known")
 }
 
 func (p *byNumber) Process(*stream.ProcessContext[int64, string], visit) error { return nil }
 
 type narrow struct {
-	known *state.Value[struct{ Pages int8 }]
+	known state.Value[struct{ Pages int8 }]
 }
 
-func (p *narrow) Open(ctx *stream.ProcessContext[string, string]) (err error) {
-	p.known, err = state.NewValue[struct{ Pages int8 }](ctx.State(), "known")
-	return err
+func (p *narrow) Open(ctx *stream.ProcessContext[string, string]) error {
+	return p.known.Open(ctx.State(), "known")
 }
 
 func (p *narrow) Process(*stream.ProcessContext[string, string], visit) error { return nil }
@@ -144,7 +140,7 @@ func (p *narrow) Process(*stream.ProcessContext[string, string], visit) error { 
 func TestStateThatCannotBeReadIsToldAtTheStart(t *testing.T) {
 	t.Parallel()
 	old := visitDriver(t, userOf, &visitorsV1{})
-	streamtest.Input[visit](old, "visits").Push(visit{User: "ann", Page: "home"})
+	streamtest.Input(old, "visits", visit{}).Push(visit{User: "ann", Page: "home"})
 	snap := old.Snapshot()
 	for want, d := range map[string]*streamtest.Driver{
 		`state table "leat:key" of operator "visitors" says that the state is by keys of type "string", but the operator's keys are of type "int64": keep the type of the key`: visitDriver(t, func(visit) int64 { return 1 }, &byNumber{}),

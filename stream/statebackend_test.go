@@ -40,7 +40,7 @@ func TestStateBackendIsPartOfTheGraph(t *testing.T) {
 	t.Parallel()
 	build := func(props map[string]string, opts ...stream.EnvOption) (*graph.JobGraph, string) {
 		env := stream.NewEnv(append(opts, stream.Properties(props))...)
-		stream.From(env, collection.Slice(1), stream.UID("numbers")).To(collection.NewCollector[int](), stream.UID("out"))
+		stream.From(env, collection.Slice(1), stream.UID("numbers")).To(collection.NewCollector(0), stream.UID("out"))
 		g, err := env.Graph()
 		if err != nil {
 			t.Fatal(err)
@@ -66,7 +66,7 @@ func TestStateBackendIsPartOfTheGraph(t *testing.T) {
 // submission brings it back.
 func ExampleStateBackend() {
 	env := stream.NewEnv(stream.StateBackend(stream.Pebble), stream.StateMemory(512<<20))
-	stream.From(env, collection.Slice(1, 2), stream.UID("numbers")).To(collection.NewCollector[int](), stream.UID("out"))
+	stream.From(env, collection.Slice(1, 2), stream.UID("numbers")).To(collection.NewCollector(0), stream.UID("out"))
 	g, err := env.Graph()
 	fmt.Println(g.Config.StateBackend, err)
 	// Output: pebble <nil>
@@ -76,7 +76,7 @@ func ExampleStateBackend() {
 func ExampleStateMemory() {
 	env := stream.NewEnv(stream.StateBackend(stream.Pebble))
 	env.Set(stream.StateMemory(64 << 20))
-	stream.From(env, collection.Slice(1, 2), stream.UID("numbers")).To(collection.NewCollector[int](), stream.UID("out"))
+	stream.From(env, collection.Slice(1, 2), stream.UID("numbers")).To(collection.NewCollector(0), stream.UID("out"))
 	g, err := env.Graph()
 	fmt.Println(g.Config.StateMemory>>20, "MiB", err)
 	// Output: 64 MiB <nil>

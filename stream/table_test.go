@@ -173,7 +173,7 @@ type price struct {
 
 // inOrder runs the job and returns what came out, in order.
 func inOrder[T any](env *stream.Env, out *stream.DataStream[T]) []T {
-	rows := collection.NewCollector[T]()
+	rows := collection.NewCollector(*new(T))
 	out.To(rows, stream.UID("out"))
 	if _, err := streamtest.Run(context.Background(), env, streamtest.Options{}); err != nil {
 		panic(err)
@@ -236,13 +236,12 @@ func editTable(b *streamtest.Bench, uid string, es []edit) *stream.Table[string,
 
 // chain checks that each change of a key begins where the one before ended.
 type chain struct {
-	now *state.Value[string]
+	now state.Value[string]
 }
 
 // Open implements stream.KeyedProcessor.
-func (c *chain) Open(ctx *stream.ProcessContext[string, string]) (err error) {
-	c.now, err = state.NewValue[string](ctx.State(), "now")
-	return err
+func (c *chain) Open(ctx *stream.ProcessContext[string, string]) error {
+	return c.now.Open(ctx.State(), "now")
 }
 
 // Process implements stream.KeyedProcessor.

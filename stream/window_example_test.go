@@ -293,16 +293,15 @@ func ExampleCustomTrigger() {
 
 // changes emits what is new in a window, and numbers a user's results.
 type changes struct {
-	shown *state.Value[int64] // rows of the window that were shown
-	count *state.Value[int64] // results of the user
+	shown state.Value[int64] // rows of the window that were shown
+	count state.Value[int64] // results of the user
 }
 
-func (p *changes) Open(ctx *stream.WindowContext[string, string]) (err error) {
-	if p.shown, err = state.NewValue[int64](ctx.WindowState(), "shown"); err != nil {
+func (p *changes) Open(ctx *stream.WindowContext[string, string]) error {
+	if err := p.shown.Open(ctx.WindowState(), "shown"); err != nil {
 		return err
 	}
-	p.count, err = state.NewValue[int64](ctx.State(), "count")
-	return err
+	return p.count.Open(ctx.State(), "count")
 }
 
 func (p *changes) Process(ctx *stream.WindowContext[string, string], rows []click) error {

@@ -20,7 +20,7 @@ func TestSourceConforms(t *testing.T) {
 
 func TestCollectorConforms(t *testing.T) {
 	t.Parallel()
-	c := collection.NewCollector[int]()
+	c := collection.NewCollector(0)
 	connectortest.TestSink(t, connectortest.SinkCase[int]{
 		New: func() connectors.SinkOf[int] { return c }, Row: func(i int) int { return i },
 		Visible: c.Rows, Key: strconv.Itoa,

@@ -35,8 +35,9 @@ type Collector[T any] struct {
 
 var _ connectors.SinkOf[int] = (*Collector[int])(nil)
 
-// NewCollector returns an empty collector.
-func NewCollector[T any]() *Collector[T] {
+// NewCollector returns an empty collector of rows like like, of which only the
+// type matters.
+func NewCollector[T any](like T) *Collector[T] {
 	c := &Collector[T]{committed: make(map[string]struct{})}
 	c.typ, c.err = columnar.TypeOf[T]()
 	return c

@@ -37,13 +37,13 @@ type SinkCase[T any] struct {
 // TestSink runs SinkChecks.
 func TestSink[T any](t *testing.T, c SinkCase[T]) {
 	t.Helper()
-	test(t, SinkChecks[T](), c)
+	test(t, SinkChecks(*new(T)), c)
 }
 
-// SinkChecks are what sinks promise: rows are visible exactly once, after
+// SinkChecks are what sinks of rows like like promise: rows are visible exactly once, after
 // their checkpoint was committed, whatever fails between. Of a sink that is
 // AtLeastOnce they ask what it promises.
-func SinkChecks[T any]() []Check[SinkCase[T]] {
+func SinkChecks[T any](like T) []Check[SinkCase[T]] {
 	var out []Check[SinkCase[T]]
 	for i, c := range []struct {
 		name string

@@ -29,11 +29,12 @@ type SourceCase[T any] struct {
 // TestSource runs SourceChecks. Rows are compared with reflect.DeepEqual.
 func TestSource[T any](t *testing.T, c SourceCase[T]) {
 	t.Helper()
-	test(t, SourceChecks[T](), c)
+	test(t, SourceChecks(*new(T)), c)
 }
 
-// SourceChecks are what sources promise.
-func SourceChecks[T any]() []Check[SourceCase[T]] {
+// SourceChecks are what sources of rows like like promise; of that only the type
+// matters.
+func SourceChecks[T any](like T) []Check[SourceCase[T]] {
 	return []Check[SourceCase[T]]{
 		checkOf("describes itself the same each time", describesItself[T]),
 		checkOf("gives each split to one subtask", ownsSplits[T]),

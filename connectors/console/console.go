@@ -29,8 +29,12 @@ type Sink[T any] struct {
 
 var _ connectors.SinkOf[int] = (*Sink[int])(nil)
 
-// New returns a sink that prints to standard output. encoder makes the
-// encoder of each subtask; nil prints rows as fmt does with %+v.
+// Of returns a sink of rows like like, of which only the type matters, that
+// prints them to standard output as fmt does with %+v.
+func Of[T any](like T) *Sink[T] { return New[T](nil) }
+
+// New returns a sink that prints to standard output what an encoder makes of
+// the rows; encoder makes that of each subtask, nil is as of Of.
 func New[T any](encoder func() (formats.Encoder[T], error)) *Sink[T] {
 	s := &Sink[T]{out: os.Stdout, encoder: encoder}
 	s.typ, s.err = columnar.TypeOf[T]()

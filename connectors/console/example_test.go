@@ -16,7 +16,7 @@ func ExampleSink_Into() {
 	var printed strings.Builder
 	env := stream.NewEnv()
 	numbers := stream.From(env, collection.Slice(1, 2), stream.UID("numbers"))
-	numbers.To(console.New[int](nil).Into(&printed))
+	numbers.To(console.Of(0).Into(&printed))
 	if _, err := streamtest.Run(context.Background(), env, streamtest.Options{}); err != nil {
 		panic(err)
 	}
@@ -30,7 +30,7 @@ func ExampleNew() {
 	}
 	env := stream.NewEnv()
 	words := stream.From(env, collection.Slice(word{"to"}, word{"be"}), stream.UID("words"))
-	words.To(console.New(jsonfmt.EncoderOf[word]()).Prefix("word: "))
+	words.To(console.New(jsonfmt.EncoderOf(word{})).Prefix("word: "))
 	if _, err := streamtest.Run(context.Background(), env, streamtest.Options{}); err != nil {
 		panic(err)
 	}

@@ -22,7 +22,7 @@ func ExampleNew() {
 		return reading{Sensor: int(i % 2), High: rng.Float64() > 1}
 	})
 	env := stream.NewEnv()
-	stream.From(env, src, stream.UID("readings")).To(console.New[reading](nil))
+	stream.From(env, src, stream.UID("readings")).To(console.Of(reading{}))
 	if _, err := streamtest.Run(context.Background(), env, streamtest.Options{}); err != nil {
 		panic(err)
 	}
@@ -48,7 +48,7 @@ func ExampleOf() {
 	orders := stream.From(env, src, stream.UID("orders"), stream.TimestampMillis(func(o order) int64 { return o.At }))
 	stream.Map(orders, func(o order) string {
 		return fmt.Sprintf("%d %v %v %v %d", o.ID, o.Region != "", o.Amount, o.Coupon == nil, o.At)
-	}).To(console.New[string](nil))
+	}).To(console.Of(""))
 	if _, err := streamtest.Run(context.Background(), env, streamtest.Options{}); err != nil {
 		panic(err)
 	}
@@ -56,4 +56,38 @@ func ExampleOf() {
 	// 1 true 5 true 0
 	// 2 true 5 true 1000
 	// 3 true 5 true 2000
+}
+
+// What Named says for a field is what its tag would.
+func ExampleNamed() {
+	type reading struct {
+		N      int64
+		Level  float64
+		Place  string
+		Code   string
+		Spare  *int64
+		At     time.Time
+		Unused int64
+	}
+	src := datagen.Of(datagen.Config{Count: 3}, reading{},
+		datagen.Named("N").Sequence(100),
+		datagen.Named("Level").Between(0, 1),
+		datagen.Named("Place").OneOf("roof", "cellar"),
+		datagen.Named("Code").Length(4),
+		datagen.Named("Spare").Nulls(1),
+		datagen.Named("At").Every(time.Unix(0, 0).UTC(), time.Minute).Jitter(5*time.Second),
+		datagen.Named("Unused").Zero())
+	env := stream.NewEnv()
+	lines := stream.Map(stream.From(env, src, stream.UID("readings")), func(r reading) string {
+		return fmt.Sprint(r.N, " ", r.Level >= 0 && r.Level <= 1, " ", r.Place, " ", len(r.Code), " ", r.Spare == nil, " ",
+			r.At.Round(time.Minute).Minute(), " ", r.Unused)
+	})
+	lines.To(console.Of(""))
+	if _, err := streamtest.Run(context.Background(), env, streamtest.Options{}); err != nil {
+		panic(err)
+	}
+	// Output:
+	// 100 true cellar 4 true 0 0
+	// 101 true roof 4 true 1 0
+	// 102 true cellar 4 true 2 0
 }

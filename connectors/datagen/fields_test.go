@@ -212,7 +212,7 @@ func TestFaultsOfFields(t *testing.T) {
 	}
 	env := stream.NewEnv()
 	stream.From(env, datagen.Of(datagen.Config{}, bad{}, datagen.Named("Q"), datagen.Named("A").Between(2, 1), datagen.Named("A")), stream.UID("in")).
-		To(collection.NewCollector[bad](), stream.UID("out"))
+		To(collection.NewCollector(bad{}), stream.UID("out"))
 	_, err := env.Graph()
 	if err == nil {
 		t.Fatal("no fault was found")
@@ -238,7 +238,7 @@ func TestFieldsGoOnAfterCrashes(t *testing.T) {
 	t.Parallel()
 	cfg := datagen.Config{Count: rowCount, Splits: 3}
 	seen := map[sample]int{}
-	env, out := stream.NewEnv(), collection.NewCollector[sample]()
+	env, out := stream.NewEnv(), collection.NewCollector(sample{})
 	stream.From(env, datagen.Of(cfg, sample{}), stream.UID("in")).To(out, stream.UID("out"))
 	if _, err := streamtest.Run(t.Context(), env, streamtest.Options{Parallelism: []int{2, 3, 1}, CheckpointEvery: 1, CrashEvery: 2}); err != nil {
 		t.Fatal(err)

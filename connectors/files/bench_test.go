@@ -34,8 +34,8 @@ func BenchmarkFiles(b *testing.B) {
 		enc func() (formats.Encoder[trade], error)
 		dec func() (formats.Decoder[trade], error)
 	}{
-		"JSON": {jsonfmt.EncoderOf[trade](), jsonfmt.DecoderOf[trade]()},
-		"CSV":  {csvfmt.EncoderOf[trade](), csvfmt.DecoderOf[trade]()},
+		"JSON": {jsonfmt.EncoderOf(trade{}), jsonfmt.DecoderOf(trade{})},
+		"CSV":  {csvfmt.EncoderOf(trade{}), csvfmt.DecoderOf(trade{})},
 	} {
 		dir := b.TempDir()
 		const batches, rows = 200, 1000

@@ -103,7 +103,8 @@ type SourceConfig struct {
 	FilesMax int
 	// Compression of the files; by their names without it.
 	Compression Compression
-	S3          S3
+	// S3 says how the bucket of an s3:// pattern is reached.
+	S3 S3
 }
 
 // EnsureDefaults fills what is not set.
@@ -173,7 +174,8 @@ type SinkConfig struct {
 	FilesMax int
 	// Compression is Gzip to pack the files.
 	Compression Compression
-	S3          S3
+	// S3 says how the bucket of an s3:// folder is reached.
+	S3 S3
 }
 
 // EnsureDefaults fills what is not set.

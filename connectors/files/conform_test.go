@@ -19,8 +19,8 @@ type row struct {
 	Text string `json:"text"`
 }
 
-func decoder() (formats.Decoder[row], error) { return jsonfmt.NewDecoder[row]() }
-func encoder() (formats.Encoder[row], error) { return jsonfmt.NewEncoder[row]() }
+func decoder() (formats.Decoder[row], error) { return jsonfmt.NewDecoder(row{}) }
+func encoder() (formats.Encoder[row], error) { return jsonfmt.NewEncoder(row{}) }
 
 // sample is a file with what is to be read of it.
 type sample struct {
@@ -51,7 +51,7 @@ func jsonSample(rows int) sample {
 // csvSample has columns in another order, quotes, an empty line, a record that
 // is none, and line feeds within quotes if they are allowed.
 func csvSample(name string, rows int, opts ...csvfmt.Option) sample {
-	s := sample{name: name, dec: csvfmt.DecoderOf[row](opts...), bad: 1}
+	s := sample{name: name, dec: csvfmt.DecoderOf(row{}, opts...), bad: 1}
 	var text bytes.Buffer
 	text.WriteString("\ufeffskipped,text,n\r\n")
 	for i := range rows {
@@ -163,7 +163,7 @@ func TestSinkConforms(t *testing.T) {
 			return files.NewSink(dir, encoder).Bucket(byTen).With(files.SinkConfig{S3: s3, OpenMax: 3})
 		},
 		"packed CSV in buckets": func(dir string) *files.Sink[row] {
-			return files.NewSink(dir, csvfmt.EncoderOf[row]()).Bucket(byTen).With(files.SinkConfig{S3: s3, Compression: files.Gzip, RollBytes: 40})
+			return files.NewSink(dir, csvfmt.EncoderOf(row{})).Bucket(byTen).With(files.SinkConfig{S3: s3, Compression: files.Gzip, RollBytes: 40})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -193,7 +193,7 @@ func readBack(t testing.TB, r root, known map[string][]byte) (out []row) {
 		}
 		dec, err := decoder()
 		if strings.HasSuffix(name, ".csv") {
-			dec, err = csvfmt.NewDecoder[row]()
+			dec, err = csvfmt.NewDecoder(row{})
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -52,9 +52,9 @@ func Example() {
 
 	env := stream.NewEnv()
 	trades := stream.From(env, files.NewSource(
-		files.SourceConfig{Pattern: filepath.Join(dir, "*.jsonl")}, jsonfmt.DecoderOf[trade]()), stream.UID("trades"))
+		files.SourceConfig{Pattern: filepath.Join(dir, "*.jsonl")}, jsonfmt.DecoderOf(trade{})), stream.UID("trades"))
 	trades.Filter(func(t trade) bool { return t.Cents > 0 }).
-		To(files.NewSink(filepath.Join(dir, "out"), jsonfmt.EncoderOf[trade]()), stream.UID("out"))
+		To(files.NewSink(filepath.Join(dir, "out"), jsonfmt.EncoderOf(trade{})), stream.UID("out"))
 	run(env)
 
 	parts, _ := filepath.Glob(filepath.Join(dir, "out", "part-*")) // the pattern is well-formed
@@ -83,12 +83,12 @@ func ExampleNewSource() {
 	env := stream.NewEnv()
 	trades := stream.From(env, files.NewSource(
 		files.SourceConfig{Pattern: filepath.Join(dir, "*.csv")},
-		csvfmt.DecoderOf[trade](csvfmt.Delimiter(';'))), stream.UID("trades"))
+		csvfmt.DecoderOf(trade{}, csvfmt.Delimiter(';'))), stream.UID("trades"))
 	stream.Map(trades, func(t trade) string { return fmt.Sprint(t.Symbol, " ", t.Cents, " ", t.Note != nil) }).
-		To(console.New[string](nil), stream.UID("good"))
+		To(console.Of(""), stream.UID("good"))
 	stream.Map(stream.DeadLetters(trades), func(d connectors.DeadLetter) string {
 		return fmt.Sprintf("%s, byte %d: %s", filepath.Base(d.Topic), d.Offset, d.Error)
-	}).To(console.New[string](nil).Prefix("bad: "), stream.UID("bad"))
+	}).To(console.Of("").Prefix("bad: "), stream.UID("bad"))
 	run(env)
 	// Unordered output:
 	// tin 310 false
@@ -113,7 +113,7 @@ func ExampleSink_Bucket() {
 	defer remove()
 
 	env := stream.NewEnv()
-	sink := files.NewSink(filepath.Join(dir, "sales"), csvfmt.EncoderOf[sale]()).
+	sink := files.NewSink(filepath.Join(dir, "sales"), csvfmt.EncoderOf(sale{})).
 		Bucket(func(s sale) string {
 			return "region=" + s.Region + "/hour=" + s.At.Format("2006-01-02T15")
 		}).
@@ -136,7 +136,7 @@ func ExampleSink_Bucket() {
 func ExampleSink_With() {
 	endpoint := keysInEnvironment()
 	env := stream.NewEnv()
-	sink := files.NewSink("s3://"+bucket+"/sales", jsonfmt.EncoderOf[sale]()).
+	sink := files.NewSink("s3://"+bucket+"/sales", jsonfmt.EncoderOf(sale{})).
 		Bucket(func(s sale) string { return "region=" + s.Region }).
 		With(files.SinkConfig{S3: files.S3{
 			Endpoint: endpoint, Region: "us-east-1", AccessKeyEnv: "ARCHIVE_KEY", SecretKeyEnv: "ARCHIVE_SECRET",
@@ -168,7 +168,25 @@ func ExampleSourceConfig() {
 	src := files.NewSource(files.SourceConfig{
 		Pattern:  "s3://incoming/orders/*/*.csv.gz",
 		Interval: 30 * time.Second,
-	}, csvfmt.DecoderOf[sale]())
+	}, csvfmt.DecoderOf(sale{}))
 	fmt.Println(src.Bounded(), src.Fault())
 	// Output: false <nil>
+}
+
+// A file is unpacked when its name says that it is packed; Plain and Gzip say
+// it whatever the names are.
+func ExampleCompression() {
+	dir, remove := folder("sales.csv.gz", "region;amount;at\nEU;3;2026-01-01T05:30:00Z\n") // not packed, in spite of its name
+	defer remove()
+	for _, packed := range []files.Compression{files.ByName, files.Plain} {
+		env := stream.NewEnv()
+		src := files.NewSource(files.SourceConfig{Pattern: filepath.Join(dir, "*"), Compression: packed}, csvfmt.DecoderOf(sale{}, csvfmt.Delimiter(';')))
+		stream.Map(stream.From(env, src, stream.UID("sales")), func(s sale) string { return s.Region }).To(console.Of(""), stream.UID("out"))
+		_, err := streamtest.Run(context.Background(), env, streamtest.Options{})
+		fmt.Println(err == nil)
+	}
+	// Output:
+	// false
+	// EU
+	// true
 }

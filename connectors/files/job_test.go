@@ -34,8 +34,8 @@ func TestAJobThatCrashes(t *testing.T) {
 			r.put(t, fmt.Sprintf("in/%d.jsonl", f), text)
 		}
 		env := stream.NewEnv()
-		rows := stream.From(env, files.NewSource(files.SourceConfig{Pattern: r.path("in/*"), SplitBytes: 1 << 20, S3: s3}, jsonfmt.DecoderOf[row]()), stream.UID("in"))
-		rows.To(files.NewSink(r.path("out"), csvfmt.EncoderOf[row]()).
+		rows := stream.From(env, files.NewSource(files.SourceConfig{Pattern: r.path("in/*"), SplitBytes: 1 << 20, S3: s3}, jsonfmt.DecoderOf(row{})), stream.UID("in"))
+		rows.To(files.NewSink(r.path("out"), csvfmt.EncoderOf(row{})).
 			Bucket(func(r row) string { return fmt.Sprint("d=", r.N%3) }).
 			With(files.SinkConfig{S3: s3, RollBytes: 5000, Compression: files.Gzip}), stream.UID("out"))
 		figures, err := streamtest.Run(t.Context(), env, streamtest.Options{Parallelism: []int{2, 1, 3}, CheckpointEvery: 2, CrashEvery: 9})
@@ -63,7 +63,7 @@ func TestFilesThatComeWhileAJobRuns(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var got []int
-	rows := stream.From(env, files.NewSource(files.SourceConfig{Pattern: r.path("*.csv"), Interval: time.Second}, csvfmt.DecoderOf[row]()), stream.UID("in"))
+	rows := stream.From(env, files.NewSource(files.SourceConfig{Pattern: r.path("*.csv"), Interval: time.Second}, csvfmt.DecoderOf(row{})), stream.UID("in"))
 	stream.Map(rows, func(v row) row {
 		got = append(got, v.N)
 		if v.N == 4 {
@@ -79,7 +79,7 @@ func TestFilesThatComeWhileAJobRuns(t *testing.T) {
 			}
 		}
 		return v
-	}, stream.UID("next")).To(collection.NewCollector[row](), stream.UID("out"))
+	}, stream.UID("next")).To(collection.NewCollector(row{}), stream.UID("out"))
 	if _, err := streamtest.Run(ctx, env, streamtest.Options{CheckpointEvery: 3}); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}

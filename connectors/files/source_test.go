@@ -166,7 +166,7 @@ func TestFaultsOfReading(t *testing.T) {
 			cfg := files.SourceConfig{Pattern: r.path(c.file), S3: s3}
 			dec := decoder
 			if strings.HasSuffix(c.file, ".csv") {
-				dec = csvfmt.DecoderOf[row]()
+				dec = csvfmt.DecoderOf(row{})
 			}
 			splits, _ := discover(t, enumerate(t, cfg, nil))
 			for _, deadLetters := range []bool{false, true} {
@@ -176,7 +176,7 @@ func TestFaultsOfReading(t *testing.T) {
 		}
 
 		cfg := files.SourceConfig{Pattern: r.path("bad.csv"), S3: s3}
-		src := files.NewSource(cfg, csvfmt.DecoderOf[row]())
+		src := files.NewSource(cfg, csvfmt.DecoderOf(row{}))
 		splits, _ := discover(t, enumerate(t, cfg, nil))
 		_, _, err = readSplits(t, src, false, splits...)
 		if want := `line at byte 11 of ` + r.path("bad.csv") + `: csvfmt: column n: "x" is no whole number`; err == nil || !strings.Contains(err.Error(), want) {
@@ -206,7 +206,7 @@ func TestLongLinesAreRefused(t *testing.T) {
 	r := root(t.TempDir())
 	r.put(t, "long", bytes.Repeat([]byte("x"), 200_000))
 	r.put(t, "long.csv", []byte("n,text\n1,\""+strings.Repeat("line\n", 1000)))
-	for name, dec := range map[string]func() (formats.Decoder[row], error){"long": decoder, "long.csv": csvfmt.DecoderOf[row](csvfmt.QuotedLines())} {
+	for name, dec := range map[string]func() (formats.Decoder[row], error){"long": decoder, "long.csv": csvfmt.DecoderOf(row{}, csvfmt.QuotedLines())} {
 		cfg := files.SourceConfig{Pattern: r.path(name), LineBytesMax: 1000}
 		splits, _ := discover(t, enumerate(t, cfg, nil))
 		_, _, err := readSplits(t, files.NewSource(cfg, dec), true, splits...)

@@ -69,7 +69,7 @@ func look(t *testing.T, r root) map[string][]byte {
 func TestFilesRollBySize(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r root) {
-		w, _ := write(t, files.NewSink(string(r), csvfmt.EncoderOf[row]()).With(files.SinkConfig{S3: s3, RollBytes: 30}), "life", 1)
+		w, _ := write(t, files.NewSink(string(r), csvfmt.EncoderOf(row{})).With(files.SinkConfig{S3: s3, RollBytes: 30}), "life", 1)
 		for i := range 10 {
 			add(t, w, row{i, "0123456789"})
 		}
@@ -264,7 +264,7 @@ func TestKeysFromTheEnvironment(t *testing.T) {
 
 // Nothing is allocated per row while a file is written.
 func TestWritingDoesNotAllocate(t *testing.T) {
-	w, _ := write(t, files.NewSink(t.TempDir(), csvfmt.EncoderOf[row]()).Bucket(func(r row) string { return "a" }), "life", 1)
+	w, _ := write(t, files.NewSink(t.TempDir(), csvfmt.EncoderOf(row{})).Bucket(func(r row) string { return "a" }), "life", 1)
 	rows := make([]row, 1000)
 	for i := range rows {
 		rows[i] = row{i, "text"}

@@ -98,7 +98,7 @@ func TestFilesThenKafkaOnACluster(t *testing.T) {
 	live := func(start kafka.Start) (*kafka.Source[reading], error) {
 		return kafka.NewSource(kafka.SourceConfig{
 			Connection: kafka.Connection{Brokers: brokers}, Topics: []string{topic}, Start: start, Stop: kafka.StopOffsets(ends),
-		}, jsonfmt.DecoderOf[reading]())
+		}, jsonfmt.DecoderOf(reading{}))
 	}
 	start := func(_ context.Context, end hybrid.End) (connectors.SourceOf[reading], error) {
 		from, err := startsAfter(end, topic)
@@ -111,14 +111,14 @@ func TestFilesThenKafkaOnACluster(t *testing.T) {
 		switches.Add(1)
 		return live(kafka.FromOffsets(from))
 	}
-	out := collection.NewCollector[hour]()
+	out := collection.NewCollector(hour{})
 	program := func([]string, map[string]string) (*graph.JobGraph, error) {
 		env := stream.NewEnv(stream.JobName("hybrid"), stream.CheckpointInterval(30*time.Millisecond))
 		next, err := live(kafka.Earliest())
 		if err != nil {
 			return nil, err
 		}
-		past := files.NewSource(files.SourceConfig{Pattern: filepath.Join(dir, "*.jsonl")}, jsonfmt.DecoderOf[reading]())
+		past := files.NewSource(files.SourceConfig{Pattern: filepath.Join(dir, "*.jsonl")}, jsonfmt.DecoderOf(reading{}))
 		hours(env, hybrid.New(past).Then(next, start), out)
 		return env.Graph()
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/leatstream/leat/connectors"
 	"github.com/leatstream/leat/connectors/collection"
@@ -34,10 +35,10 @@ func ExampleNew() {
 		fmt.Println(err)
 		return
 	}
-	history := files.NewSource(files.SourceConfig{Pattern: filepath.Join(dir, "*.jsonl")}, jsonfmt.DecoderOf[order]())
+	history := files.NewSource(files.SourceConfig{Pattern: filepath.Join(dir, "*.jsonl")}, jsonfmt.DecoderOf(order{}))
 	live := collection.Slice(order{"c"}, order{"d"})
 
-	env, out := stream.NewEnv(), collection.NewCollector[order]()
+	env, out := stream.NewEnv(), collection.NewCollector(order{})
 	stream.From(env, hybrid.New(history, live), stream.UID("orders")).To(out, stream.UID("out"))
 	if _, err := streamtest.Run(context.Background(), env, streamtest.Options{}); err != nil {
 		fmt.Println(err)
@@ -59,13 +60,13 @@ func ExampleSource_Then() {
 				Connection: kafka.Connection{Brokers: []string{"kafka-1:9092"}},
 				Topics:     []string{"orders"},
 				Start:      from,
-			}, jsonfmt.DecoderOf[order]())
+			}, jsonfmt.DecoderOf(order{}))
 		}
 		next, err := live(kafka.Earliest())
 		if err != nil {
 			return err
 		}
-		history := files.NewSource(files.SourceConfig{Pattern: "/archive/orders-*.jsonl"}, jsonfmt.DecoderOf[order]())
+		history := files.NewSource(files.SourceConfig{Pattern: "/archive/orders-*.jsonl"}, jsonfmt.DecoderOf(order{}))
 		all := hybrid.New(history).Then(next, func(_ context.Context, end hybrid.End) (connectors.SourceOf[order], error) {
 			from, err := offsetsAfter(end)
 			if err != nil {
@@ -73,7 +74,7 @@ func ExampleSource_Then() {
 			}
 			return live(kafka.FromOffsets(from))
 		})
-		stream.From(env, all, stream.UID("orders")).To(collection.NewCollector[order](), stream.UID("out"))
+		stream.From(env, all, stream.UID("orders")).To(collection.NewCollector(order{}), stream.UID("out"))
 		return nil
 	}
 	env := stream.NewEnv()
@@ -111,4 +112,16 @@ func offsetsAfter(end hybrid.End) (map[kafka.TopicPartition]int64, error) {
 		from[tp] = max(from[tp], next)
 	}
 	return from, nil
+}
+
+// What a source has read up to, when its splits end at times (a source of
+// Kafka with StopTime does): another one begins there.
+func ExampleEnd() {
+	day := func(n int) int64 { return time.Date(2026, 1, n, 0, 0, 0, 0, time.UTC).UnixMilli() }
+	end := hybrid.End{Splits: []connectors.EndedSplit{{Watermark: day(3)}, {Watermark: day(2)}}}
+	earliest, ok := end.Earliest()
+	latest, _ := end.Latest()
+	fmt.Println(earliest.UTC().Format(time.DateOnly), latest.UTC().Format(time.DateOnly), ok)
+	// Output:
+	// 2026-01-02 2026-01-03 true
 }

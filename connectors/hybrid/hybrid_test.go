@@ -144,7 +144,7 @@ func TestWindowsSpanTheSwitch(t *testing.T) {
 			opt := streamtest.Options{
 				Parallelism: []int{1 + rng.IntN(4), 1 + rng.IntN(4), 1 + rng.IntN(4)}, CheckpointEvery: 1 + rng.IntN(5), CrashEvery: 11 + rng.IntN(20), StopIdle: true, PollsMax: 20_000,
 			}
-			env, out := stream.NewEnv(), collection.NewCollector[hour]()
+			env, out := stream.NewEnv(), collection.NewCollector(hour{})
 			hours(env, hybrid.New(sources[0], sources[1:]...), out)
 			f, err := streamtest.Run(t.Context(), env, opt)
 			if err != nil {
@@ -188,7 +188,7 @@ func TestNothingBeginsBeforeAllHasEnded(t *testing.T) {
 	t.Parallel()
 	first := [][]reading{make([]reading, 200), {{}}, {{}}, nil}
 	second := [][]reading{{{N: 1}}, {{N: 1}}, {{N: 1}}, {{N: 1}}}
-	env, out := stream.NewEnv(), collection.NewCollector[reading]()
+	env, out := stream.NewEnv(), collection.NewCollector(reading{})
 	stream.From(env, hybrid.New(collection.Partitions(first...).BatchRows(1), collection.Partitions(second...)), stream.UID("in")).
 		To(out, stream.UID("out"), stream.Parallelism(1))
 	if _, err := streamtest.Run(t.Context(), env, streamtest.Options{Parallelism: []int{4}, CheckpointEvery: 5, CrashEvery: 37}); err != nil {
@@ -230,7 +230,7 @@ func TestTheStartFollowsFromTheEnd(t *testing.T) {
 		}
 		return skipTo{collection.Slice(all...), int(latest.UnixMilli()+1)/1000 + 1}, nil
 	})
-	env, out := stream.NewEnv(), collection.NewCollector[reading]()
+	env, out := stream.NewEnv(), collection.NewCollector(reading{})
 	stream.From(env, src, stream.UID("in"), stream.TimestampMillis(func(r reading) int64 { return r.At }), stream.Watermarks(stream.Monotonous())).
 		To(out, stream.UID("out"))
 	if _, err := streamtest.Run(t.Context(), env, streamtest.Options{CheckpointEvery: 3, CrashEvery: 50}); err != nil {
@@ -286,7 +286,7 @@ func TestFaults(t *testing.T) {
 		"no start":      {hybrid.New[reading](collection.Slice(reading{})).Then(collection.Slice(reading{}), nil), "the function that gives its start is nil"},
 	} {
 		env := stream.NewEnv()
-		stream.From(env, c.src, stream.UID("in")).To(collection.NewCollector[reading](), stream.UID("out"))
+		stream.From(env, c.src, stream.UID("in")).To(collection.NewCollector(reading{}), stream.UID("out"))
 		_, err := env.Graph()
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "hybrid_test.go:") {
 			t.Errorf("%s: error %v, want %q and the place", name, err, c.want)

@@ -24,11 +24,11 @@ func Example() {
 			Topics:     []string{"orders"},
 			Start:      kafka.Earliest(),
 			Group:      "billing",
-		}, jsonfmt.DecoderOf[invoice]())
+		}, jsonfmt.DecoderOf(invoice{}))
 		if err != nil {
 			return err
 		}
-		withID := formats.WithKey(jsonfmt.EncoderOf[invoice](), func(dst []byte, v *invoice) []byte {
+		withID := formats.WithKey(jsonfmt.EncoderOf(invoice{}), func(dst []byte, v *invoice) []byte {
 			return append(dst, v.ID...)
 		})
 		sink, err := kafka.NewSink(kafka.SinkConfig{

@@ -12,11 +12,13 @@ import (
 
 // TopicPartition names a partition.
 type TopicPartition struct {
-	Topic     string
+	// Topic is the name of the topic.
+	Topic string
+	// Partition is its number in the topic, from 0.
 	Partition int32
 }
 
-// String returns the split id of the partition, "orders-3".
+// String implements fmt.Stringer: the split id of the partition, "orders-3".
 func (p TopicPartition) String() string { return p.Topic + "-" + strconv.Itoa(int(p.Partition)) }
 
 // parseSplitID is the inverse of TopicPartition.String.

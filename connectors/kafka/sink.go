@@ -31,7 +31,7 @@ const (
 	NoGuarantee
 )
 
-// String returns the name used in configuration.
+// String implements fmt.Stringer: the name used in configuration.
 func (d Delivery) String() string {
 	switch d {
 	case AtLeastOnce:
@@ -50,7 +50,8 @@ type SinkConfig struct {
 	Connection
 	// Topic is written to, except by records that name another. It may be
 	// empty when all do.
-	Topic    string
+	Topic string
+	// Delivery is what readers are promised; default ExactlyOnce.
 	Delivery Delivery
 	// Compression is none, gzip, snappy, lz4 or zstd; default lz4.
 	Compression string

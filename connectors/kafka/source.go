@@ -36,8 +36,10 @@ type SourceConfig struct {
 	// TopicPattern is a regular expression that whole topic names match;
 	// topics created later are found, too.
 	TopicPattern string
-	Start        Start
-	Stop         Stop
+	// Start is where reading begins without state; default Earliest.
+	Start Start
+	// Stop is where reading ends; the zero value never does.
+	Stop Stop
 	// Group is the consumer group that gets the offsets of committed
 	// checkpoints, for monitoring, and from which FromGroup starts. Empty:
 	// none. It must have no members.
@@ -47,7 +49,8 @@ type SourceConfig struct {
 	DiscoveryInterval time.Duration
 	// ReadUncommitted delivers records of open and aborted transactions, too.
 	ReadUncommitted bool
-	OutOfRange      OutOfRange
+	// OutOfRange is what to do when records are gone; default Fail.
+	OutOfRange OutOfRange
 	// PrefetchBytes bounds what each reader holds fetched; default 16 MiB.
 	PrefetchBytes int
 	// PartitionBytes bounds what one fetch brings of one partition; default

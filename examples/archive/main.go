@@ -49,7 +49,7 @@ func build(env *stream.Env) error {
 	p := place.Flags(env, "archive", set)
 	if *back {
 		env.Set(stream.JobName("archive-read"))
-		revenue(env, *dir).To(place.To[Revenue](p, "revenue", nil), stream.UID("revenue"))
+		revenue(env, *dir).To(place.Values(p, "revenue", Revenue{}), stream.UID("revenue"))
 		return p.Err()
 	}
 	keep(env, place.From(p, "orders", datagen.New(datagen.Config{Count: 20_000, Splits: 2}, makeOrder)), *dir)
@@ -59,7 +59,7 @@ func build(env *stream.Env) error {
 // keep writes orders to files.
 func keep(env *stream.Env, from connectors.SourceOf[Order], dir string) {
 	orders := stream.From(env, from, stream.UID("orders"))
-	orders.To(files.NewSink(dir, csvfmt.EncoderOf[Order]()).
+	orders.To(files.NewSink(dir, csvfmt.EncoderOf(Order{})).
 		Bucket(func(o Order) string {
 			return "region=" + o.Region + "/hour=" + o.At.UTC().Format("2006-01-02T15")
 		}).
@@ -70,7 +70,7 @@ func keep(env *stream.Env, from connectors.SourceOf[Order], dir string) {
 // begun, and a file holds an hour, so that no order is late. At the end of the
 // input all windows close: results are final.
 func revenue(env *stream.Env, dir string) *stream.DataStream[Revenue] {
-	orders := stream.From(env, files.NewSource(files.SourceConfig{Pattern: dir + "/region=*/hour=*/part-*.csv.gz"}, csvfmt.DecoderOf[Order]()),
+	orders := stream.From(env, files.NewSource(files.SourceConfig{Pattern: dir + "/region=*/hour=*/part-*.csv.gz"}, csvfmt.DecoderOf(Order{})),
 		stream.UID("files"), stream.Timestamps(func(o Order) time.Time { return o.At }),
 		stream.Watermarks(stream.BoundedOutOfOrderness(time.Hour)))
 	byRegion := stream.KeyBy(orders, func(o Order) string { return o.Region })

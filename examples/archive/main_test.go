@@ -29,7 +29,7 @@ func TestArchive(t *testing.T) {
 	}
 
 	env = stream.NewEnv()
-	out := collection.NewCollector[Revenue]()
+	out := collection.NewCollector(Revenue{})
 	revenue(env, dir).To(out, stream.UID("out"))
 	if _, err := streamtest.Run(t.Context(), env, streamtest.Options{Parallelism: []int{2, 3}, CheckpointEvery: 2, CrashEvery: 5}); err != nil {
 		t.Fatal(err)

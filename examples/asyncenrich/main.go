@@ -54,7 +54,7 @@ func build(env *stream.Env) error {
 	d := &directory{delay: 2 * time.Millisecond}
 	enriched, refused := enrich(env, place.From(p, "visits", made), d.country)
 	enriched.To(place.To(p, "enriched", func(dst []byte, e *Enriched) []byte { return append(dst, e.Visit.User...) }), stream.UID("out"))
-	refused.To(place.To[Refused](p, "refused", nil), stream.UID("refused"))
+	refused.To(place.Values(p, "refused", Refused{}), stream.UID("refused"))
 	return p.Err()
 }
 

@@ -18,7 +18,7 @@ func TestEnrich(t *testing.T) {
 	d := &directory{}
 	visits := []Visit{{"1", "a", at}, {"2", "b", at}, {"3", "", at}, {"4", "a", at}, {"5", "c", at}}
 	enriched, refused := enrich(env, collection.Slice(visits...), d.country)
-	out, rest := collection.NewCollector[Enriched](), collection.NewCollector[Refused]()
+	out, rest := collection.NewCollector(Enriched{}), collection.NewCollector(Refused{})
 	enriched.To(out, stream.UID("out"))
 	refused.To(rest, stream.UID("rest"))
 	if _, err := streamtest.Run(t.Context(), env, streamtest.Options{}); err != nil {

@@ -48,23 +48,23 @@ func build(env *stream.Env) error {
 		return onKafka(env, kafka.Connection{Brokers: []string{*brokers}})
 	}
 	count(env,
-		files.NewSource(files.SourceConfig{Pattern: *pattern}, jsonfmt.DecoderOf[Click]()),
-		console.New(jsonfmt.EncoderOf[Count]()),
-		console.New(jsonfmt.EncoderOf[Click]()).Prefix("late: "))
+		files.NewSource(files.SourceConfig{Pattern: *pattern}, jsonfmt.DecoderOf(Click{})),
+		console.New(jsonfmt.EncoderOf(Count{})),
+		console.New(jsonfmt.EncoderOf(Click{})).Prefix("late: "))
 	return nil
 }
 
 func onKafka(env *stream.Env, at kafka.Connection) error {
-	clicks, err := kafka.NewSource(kafka.SourceConfig{Connection: at, Topics: []string{"clicks"}, Group: "clicks-job"}, jsonfmt.DecoderOf[Click]())
+	clicks, err := kafka.NewSource(kafka.SourceConfig{Connection: at, Topics: []string{"clicks"}, Group: "clicks-job"}, jsonfmt.DecoderOf(Click{}))
 	if err != nil {
 		return err
 	}
-	byUser := formats.WithKey(jsonfmt.EncoderOf[Count](), func(dst []byte, c *Count) []byte { return append(dst, c.User...) })
+	byUser := formats.WithKey(jsonfmt.EncoderOf(Count{}), func(dst []byte, c *Count) []byte { return append(dst, c.User...) })
 	counts, err := kafka.NewSink(kafka.SinkConfig{Connection: at, Topic: "counts"}, byUser)
 	if err != nil {
 		return err
 	}
-	late, err := kafka.NewSink(kafka.SinkConfig{Connection: at, Topic: "late"}, jsonfmt.EncoderOf[Click]())
+	late, err := kafka.NewSink(kafka.SinkConfig{Connection: at, Topic: "late"}, jsonfmt.EncoderOf(Click{}))
 	if err != nil {
 		return err
 	}
@@ -102,13 +102,12 @@ func (counter) Result(n *int64) int64 { return *n }
 // dedup passes the first click of each id on and forgets the id after ten
 // minutes of event time.
 type dedup struct {
-	seen *state.Value[bool]
+	seen state.Value[bool]
 }
 
 // Open implements stream.KeyedProcessor.
-func (d *dedup) Open(ctx *stream.ProcessContext[string, Click]) (err error) {
-	d.seen, err = state.NewValue[bool](ctx.State(), "seen")
-	return err
+func (d *dedup) Open(ctx *stream.ProcessContext[string, Click]) error {
+	return d.seen.Open(ctx.State(), "seen")
 }
 
 // Process implements stream.KeyedProcessor.

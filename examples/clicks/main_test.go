@@ -18,7 +18,7 @@ func TestCount(t *testing.T) {
 		Click{"3", "ann", at(70)}, // passes the first minute's end
 		Click{"4", "ann", at(55)}, // too late for it
 	).BatchRows(1)
-	counts, late := collection.NewCollector[Count](), collection.NewCollector[Click]()
+	counts, late := collection.NewCollector(Count{}), collection.NewCollector(Click{})
 
 	env := stream.NewEnv()
 	count(env, clicks, counts, late)
@@ -41,9 +41,9 @@ func TestCrashes(t *testing.T) {
 		clicks = append(clicks, Click{string(rune('a' + i%500)), "ann", time.Unix(i, 0).UTC()})
 	}
 	total := func(opt streamtest.Options) (sum int64) {
-		counts := collection.NewCollector[Count]()
+		counts := collection.NewCollector(Count{})
 		env := stream.NewEnv()
-		count(env, collection.Slice(clicks...).BatchRows(10), counts, collection.NewCollector[Click]())
+		count(env, collection.Slice(clicks...).BatchRows(10), counts, collection.NewCollector(Click{}))
 		if _, err := streamtest.Run(t.Context(), env, opt); err != nil {
 			t.Fatal(err)
 		}

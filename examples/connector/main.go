@@ -30,7 +30,7 @@ func build(env *stream.Env) error {
 	}
 	env.Set(stream.JobName("connector"))
 	if *service == "" {
-		totals(env, datagen.New(datagen.Config{Count: 1000}, makeGame), console.New[points.Game](nil))
+		totals(env, datagen.New(datagen.Config{Count: 1000}, makeGame), console.Of(points.Game{}))
 		return nil
 	}
 	totals(env, &points.Source{URL: *service}, &points.Sink{URL: *service})

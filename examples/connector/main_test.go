@@ -21,7 +21,7 @@ func TestTotals(t *testing.T) {
 		all = append(all, g)
 		want[g.Player] += g.Points
 	}
-	env, out := stream.NewEnv(), collection.NewCollector[points.Game]()
+	env, out := stream.NewEnv(), collection.NewCollector(points.Game{})
 	totals(env, collection.Slice(all...), out)
 	if _, err := streamtest.Run(t.Context(), env, streamtest.Options{Parallelism: []int{2, 3}, CheckpointEvery: 3, CrashEvery: 7}); err != nil {
 		t.Fatal(err)

@@ -34,7 +34,7 @@ func build(env *stream.Env) error {
 	count := set.Int64("count", 10_000, "number of made-up payments; 0: without end")
 	p := place.Flags(env, "dedup", set)
 	payments := place.From(p, "payments", datagen.New(datagen.Config{Count: *count, Splits: 2}, makePayment))
-	unique(env, payments).To(place.To[Payment](p, "unique", nil), stream.UID("out"))
+	unique(env, payments).To(place.Values(p, "unique", Payment{}), stream.UID("out"))
 	return p.Err()
 }
 
@@ -49,14 +49,13 @@ func unique(env *stream.Env, payments connectors.SourceOf[Payment]) *stream.Data
 
 // first lets the first payment of an id pass.
 type first struct {
-	seen *state.Value[bool]
+	seen state.Value[bool]
 }
 
 // Open implements stream.KeyedProcessor.
-func (f *first) Open(ctx *stream.ProcessContext[string, Payment]) (err error) {
-	f.seen, err = state.NewValue[bool](ctx.State(), "seen",
+func (f *first) Open(ctx *stream.ProcessContext[string, Payment]) error {
+	return f.seen.Open(ctx.State(), "seen",
 		state.WithTTL(state.TTL{After: time.Hour, Time: state.EventTime}))
-	return err
 }
 
 // Process implements stream.KeyedProcessor.

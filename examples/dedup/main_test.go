@@ -16,9 +16,9 @@ func at(minutes int) time.Time { return time.Unix(1_767_225_600+60*int64(minutes
 func TestEachPaymentPassesOnce(t *testing.T) {
 	t.Parallel()
 	env := stream.NewEnv()
-	unique(env, streamtest.Source[Payment]()).To(streamtest.Sink[Payment](), stream.UID("out"))
+	unique(env, streamtest.Source(Payment{})).To(streamtest.Sink(Payment{}), stream.UID("out"))
 	d := streamtest.NewDriver(t, env)
-	in, out := streamtest.Input[Payment](d, "payments"), streamtest.Output[Payment](d, "out")
+	in, out := streamtest.Input(d, "payments", Payment{}), streamtest.Output(d, "out", Payment{})
 	push := func(id string, minutes int, passes bool) {
 		t.Helper()
 		p := Payment{ID: id, Amount: 1, At: at(minutes)}
@@ -64,7 +64,7 @@ func TestAgainstAMap(t *testing.T) {
 		}
 	}
 	env := stream.NewEnv()
-	out := collection.NewCollector[Payment]()
+	out := collection.NewCollector(Payment{})
 	unique(env, collection.Slice(all...)).To(out, stream.UID("out"))
 	if _, err := streamtest.Run(t.Context(), env, streamtest.Options{Parallelism: []int{3, 1, 2}, CheckpointEvery: 3, CrashEvery: 7}); err != nil {
 		t.Fatal(err)

@@ -48,7 +48,7 @@ func build(env *stream.Env) error {
 	made := p.Made(datagen.Config{Splits: 2, PerSecond: 10, Seed: 1})
 	orders := place.From(p, "orders", datagen.New(made, makeOrder))
 	customers := place.Entries(p, "customers", datagen.New(made, makeCustomer))
-	enrich(env, orders, customers, place.To[Enriched](p, "orders.enriched", nil))
+	enrich(env, orders, customers, place.Values(p, "orders.enriched", Enriched{}))
 	return p.Err()
 }
 

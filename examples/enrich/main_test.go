@@ -34,10 +34,10 @@ func TestMain(m *testing.M) {
 func TestEnrich(t *testing.T) {
 	t.Parallel()
 	env := stream.NewEnv()
-	enrich(env, streamtest.Source[Order](), streamtest.Source[formats.Entry[Customer]](), streamtest.Sink[Enriched]())
+	enrich(env, streamtest.Source(Order{}), streamtest.Source(formats.Entry[Customer]{}), streamtest.Sink(Enriched{}))
 	d := streamtest.NewDriver(t, env)
-	orders, customers := streamtest.Input[Order](d, "orders"), streamtest.Input[formats.Entry[Customer]](d, "customers")
-	out := streamtest.Output[Enriched](d, "enriched")
+	orders, customers := streamtest.Input(d, "orders", Order{}), streamtest.Input(d, "customers", formats.Entry[Customer]{})
+	out := streamtest.Output(d, "enriched", Enriched{})
 	order := Order{ID: "1", Customer: "ann", Cents: 5, At: time.Unix(0, 0).UTC()}
 	expect := func(want *Customer) {
 		t.Helper()

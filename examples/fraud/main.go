@@ -119,13 +119,12 @@ func (counter) Result(n *int64) int64 { return *n }
 // onceEach passes the first result of each window on: a late transaction makes
 // the window's result come again.
 type onceEach struct {
-	told *state.Value[bool]
+	told state.Value[bool]
 }
 
 // Open implements stream.KeyedProcessor.
-func (o *onceEach) Open(ctx *stream.ProcessContext[busy, Alert]) (err error) {
-	o.told, err = state.NewValue[bool](ctx.State(), "told", state.WithTTL(state.TTL{After: time.Hour, Time: state.EventTime}))
-	return err
+func (o *onceEach) Open(ctx *stream.ProcessContext[busy, Alert]) error {
+	return o.told.Open(ctx.State(), "told", state.WithTTL(state.TTL{After: time.Hour, Time: state.EventTime}))
 }
 
 // Process implements stream.KeyedProcessor.

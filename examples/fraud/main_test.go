@@ -16,11 +16,11 @@ import (
 func TestRules(t *testing.T) {
 	t.Parallel()
 	env := stream.NewEnv()
-	alerts(env, streamtest.Source[Transaction](), streamtest.Source[formats.Entry[Profile]]()).To(streamtest.Sink[Alert](), stream.UID("alerts"))
+	alerts(env, streamtest.Source(Transaction{}), streamtest.Source(formats.Entry[Profile]{})).To(streamtest.Sink(Alert{}), stream.UID("alerts"))
 	d := streamtest.NewDriver(t, env)
-	profiles := streamtest.Input[formats.Entry[Profile]](d, "user-profiles")
-	transactions := streamtest.Input[Transaction](d, "transactions")
-	got := streamtest.Output[Alert](d, "alerts")
+	profiles := streamtest.Input(d, "user-profiles", formats.Entry[Profile]{})
+	transactions := streamtest.Input(d, "transactions", Transaction{})
+	got := streamtest.Output(d, "alerts", Alert{})
 
 	at := func(s int) time.Time { return time.Unix(int64(s), 0).UTC() }
 	profiles.Push(formats.Entry[Profile]{Key: "ann", Value: Profile{Locations: []string{"OSLO"}}})

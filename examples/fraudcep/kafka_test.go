@@ -34,7 +34,7 @@ func TestOnKafka(t *testing.T) {
 		"t-transactions": generatedSplits, "t-fraud-alerts": 1, "t-transactions.late": 1,
 	}})
 	all := payments(60_000, 2)
-	enc, err := jsonfmt.NewEncoder[Payment]()
+	enc, err := jsonfmt.NewEncoder(Payment{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestOnKafka(t *testing.T) {
 	if late := kafkatest.ReadSettled(t, b.Addrs(), "t-transactions.late"); len(late) > 0 {
 		t.Errorf("%d payments are late", len(late))
 	}
-	dec, err := jsonfmt.NewDecoder[Alert]()
+	dec, err := jsonfmt.NewDecoder(Alert{})
 	if err != nil {
 		t.Fatal(err)
 	}

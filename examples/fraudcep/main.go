@@ -19,8 +19,8 @@ func build(env *stream.Env) error {
 	p := place.Flags(env, "fraudcep", nil)
 	payments := place.From(p, "transactions", generated(p.Bounded()))
 	Build(env, payments, Sinks{
-		Alerts: place.To[Alert](p, "fraud-alerts", nil),
-		Late:   place.To[Payment](p, "transactions.late", nil),
+		Alerts: place.Values(p, "fraud-alerts", Alert{}),
+		Late:   place.Values(p, "transactions.late", Payment{}),
 	})
 	return p.Err()
 }

@@ -53,7 +53,7 @@ func alertsOf(all []Payment) (out []Alert) {
 func TestAlerts(t *testing.T) {
 	t.Parallel()
 	all := payments(60_000, 1)
-	alerts, late := collection.NewCollector[Alert](), collection.NewCollector[Payment]()
+	alerts, late := collection.NewCollector(Alert{}), collection.NewCollector(Payment{})
 	env := stream.NewEnv()
 	Build(env, collection.Partitions(all...).BatchRows(500), Sinks{Alerts: alerts, Late: late})
 	fig, err := streamtest.Run(t.Context(), env, streamtest.Options{Parallelism: []int{2, 3, 1}, CheckpointEvery: 3, CrashEvery: 7})

@@ -14,7 +14,7 @@ type keyed struct {
 }
 
 func revenueEncoder() (formats.Encoder[Revenue], error) {
-	e, err := jsonfmt.NewEncoder[Revenue]()
+	e, err := jsonfmt.NewEncoder(Revenue{})
 	return keyed{e}, err
 }
 

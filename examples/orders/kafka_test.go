@@ -52,7 +52,7 @@ func TestOnKafka(t *testing.T) {
 	late := kafkatest.ReadSettled(t, b.Addrs(), "t-orders.late")
 	orders := int64(0)
 	last := make(map[string]Revenue)
-	dec, err := jsonfmt.NewDecoder[Revenue]()
+	dec, err := jsonfmt.NewDecoder(Revenue{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestOnKafka(t *testing.T) {
 func produceOrders(t *testing.T, brokers []string, n int64) (valid int64) {
 	t.Helper()
 	var recs []*kgo.Record
-	enc, err := jsonfmt.NewEncoder[Order]()
+	enc, err := jsonfmt.NewEncoder(Order{})
 	if err != nil {
 		t.Fatal(err)
 	}

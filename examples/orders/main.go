@@ -83,9 +83,9 @@ func build(env *stream.Env) error {
 	}
 	if f.brokers == nil {
 		Build(env, generated(f.bounded), Sinks{
-			Revenue:  console.New(jsonfmt.EncoderOf[Revenue]()),
-			Late:     console.New(jsonfmt.EncoderOf[Order]()).Prefix("late: "),
-			Rejected: console.New(jsonfmt.EncoderOf[Rejected]()).Prefix("rejected: "),
+			Revenue:  console.New(jsonfmt.EncoderOf(Revenue{})),
+			Late:     console.New(jsonfmt.EncoderOf(Order{})).Prefix("late: "),
+			Rejected: console.New(jsonfmt.EncoderOf(Rejected{})).Prefix("rejected: "),
 		})
 		return nil
 	}
@@ -101,7 +101,7 @@ func buildKafka(env *stream.Env, f flags) error {
 	case f.bounded:
 		read.Stop = kafka.StopLatest()
 	}
-	orders, err := kafka.NewSource(read, jsonfmt.DecoderOf[Order]())
+	orders, err := kafka.NewSource(read, jsonfmt.DecoderOf(Order{}))
 	if err != nil {
 		return err
 	}
@@ -109,10 +109,10 @@ func buildKafka(env *stream.Env, f flags) error {
 	if to.Revenue, err = sink(at, f.topics+"revenue", revenueEncoder); err != nil {
 		return err
 	}
-	if to.Late, err = sink(at, f.topics+"orders.late", jsonfmt.EncoderOf[Order]()); err != nil {
+	if to.Late, err = sink(at, f.topics+"orders.late", jsonfmt.EncoderOf(Order{})); err != nil {
 		return err
 	}
-	if to.Rejected, err = sink(at, f.topics+"orders.dlq", jsonfmt.EncoderOf[Rejected]()); err != nil {
+	if to.Rejected, err = sink(at, f.topics+"orders.dlq", jsonfmt.EncoderOf(Rejected{})); err != nil {
 		return err
 	}
 	Build(env, orders, to)

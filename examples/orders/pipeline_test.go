@@ -25,7 +25,7 @@ type collected struct {
 }
 
 func job(orders connectors.SourceOf[Order]) (*stream.Env, collected) {
-	c := collected{collection.NewCollector[Revenue](), collection.NewCollector[Order](), collection.NewCollector[Rejected]()}
+	c := collected{collection.NewCollector(Revenue{}), collection.NewCollector(Order{}), collection.NewCollector(Rejected{})}
 	env := stream.NewEnv()
 	Build(env, orders, Sinks{Revenue: c.revenue, Late: c.late, Rejected: c.rejected})
 	return env, c
@@ -96,7 +96,7 @@ func TestCountsInvalidAmounts(t *testing.T) {
 func TestFormats(t *testing.T) {
 	t.Parallel()
 	const text = `{"order_id":"ORD-00000017","customer_id":"CUST-00042","amount":149.50,"region":"US-EAST","ts":"2026-01-01T00:00:00.017Z"}`
-	dec, err := jsonfmt.NewDecoder[Order]()
+	dec, err := jsonfmt.NewDecoder(Order{})
 	if err != nil {
 		t.Fatal(err)
 	}

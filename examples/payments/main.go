@@ -47,7 +47,7 @@ func build(env *stream.Env) error {
 	made := p.Made(datagen.Config{Splits: 2, PerSecond: 10, Seed: 1})
 	orders := place.From(p, "orders", datagen.New(made, makeOrder))
 	payments := place.From(p, "payments", datagen.New(made, makePayment))
-	match(env, orders, payments, place.To[Paid](p, "orders.paid", nil), place.To[Payment](p, "payments.late", nil))
+	match(env, orders, payments, place.Values(p, "orders.paid", Paid{}), place.Values(p, "payments.late", Payment{}))
 	return p.Err()
 }
 

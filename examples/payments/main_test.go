@@ -23,7 +23,7 @@ func run(t *testing.T, n int, opt streamtest.Options) (paid []string, late int) 
 		payments = append(payments, makePayment(i, rng))
 	}
 	slices.SortFunc(payments, func(a, b Payment) int { return a.At.Compare(b.At) })
-	to, lates := collection.NewCollector[Paid](), collection.NewCollector[Payment]()
+	to, lates := collection.NewCollector(Paid{}), collection.NewCollector(Payment{})
 	env := stream.NewEnv()
 	match(env, collection.Slice(orders...).BatchRows(10), collection.Slice(payments...).BatchRows(10), to, lates)
 	if _, err := streamtest.Run(t.Context(), env, opt); err != nil {

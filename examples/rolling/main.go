@@ -50,9 +50,9 @@ func build(env *stream.Env) error {
 	p := place.Flags(env, "rolling", nil)
 	orders := place.From(p, "orders", datagen.New(datagen.Config{Count: 20_000, Splits: 2, PerSecond: 10_000}, makeOrder))
 	out := windows(env, orders)
-	out.hopping.To(place.To[Revenue](p, "revenue", nil), stream.UID("revenue"))
-	out.sliding.To(place.To[Average](p, "rolling", nil), stream.UID("rolling"))
-	out.last.To(place.To[Average](p, "last", nil), stream.UID("last"))
+	out.hopping.To(place.Values(p, "revenue", Revenue{}), stream.UID("revenue"))
+	out.sliding.To(place.Values(p, "rolling", Average{}), stream.UID("rolling"))
+	out.last.To(place.Values(p, "last", Average{}), stream.UID("last"))
 	return p.Err()
 }
 

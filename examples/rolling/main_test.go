@@ -14,14 +14,14 @@ import (
 func TestWindows(t *testing.T) {
 	t.Parallel()
 	env := stream.NewEnv()
-	out := windows(env, streamtest.Source[Order]())
-	out.hopping.To(streamtest.Sink[Revenue](), stream.UID("revenue"))
-	out.sliding.To(streamtest.Sink[Average](), stream.UID("rolling"))
-	out.last.To(streamtest.Sink[Average](), stream.UID("last"))
+	out := windows(env, streamtest.Source(Order{}))
+	out.hopping.To(streamtest.Sink(Revenue{}), stream.UID("revenue"))
+	out.sliding.To(streamtest.Sink(Average{}), stream.UID("rolling"))
+	out.last.To(streamtest.Sink(Average{}), stream.UID("last"))
 	d := streamtest.NewDriver(t, env)
 	at := func(s int) time.Time { return time.Unix(int64(s), 0).UTC() }
-	revenue, rolling, last := streamtest.Output[Revenue](d, "revenue"), streamtest.Output[Average](d, "rolling"), streamtest.Output[Average](d, "last")
-	in := streamtest.Input[Order](d, "orders")
+	revenue, rolling, last := streamtest.Output(d, "revenue", Revenue{}), streamtest.Output(d, "rolling", Average{}), streamtest.Output(d, "last", Average{})
+	in := streamtest.Input(d, "orders", Order{})
 	in.Push(Order{"1", "EU", 1_00, at(400)}, Order{"2", "EU", 3_00, at(420)})
 	if got, want := last.Take(), []Average{{"EU", at(400), 1, 1}, {"EU", at(420), 2, 2}}; !slices.Equal(got, want) {
 		t.Errorf("last %v, want %v", got, want)

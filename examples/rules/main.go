@@ -50,7 +50,7 @@ func build(env *stream.Env) error {
 	p := place.Flags(env, "rules", set)
 	rules := place.From(p, "rules", collection.Slice(Rule{Name: "large", Above: 100_000}, Rule{Name: "huge", Above: 110_000}))
 	payments := place.From(p, "payments", datagen.New(datagen.Config{Count: *count, PerSecond: 1_000}, makePayment))
-	alarms(env, payments, rules).To(place.To[Alarm](p, "alarms", nil), stream.UID("out"))
+	alarms(env, payments, rules).To(place.Values(p, "alarms", Alarm{}), stream.UID("out"))
 	return p.Err()
 }
 
@@ -65,21 +65,20 @@ func alarms(env *stream.Env, payments connectors.SourceOf[Payment], rules connec
 // guard keeps the sum of each account, and which rules have raised an alarm
 // for it: each does so once.
 type guard struct {
-	rules  *stream.BroadcastMap[string, int64]
-	sum    *state.Value[int64]
-	raised *state.Map[string, bool]
+	rules  stream.BroadcastMap[string, int64]
+	sum    state.Value[int64]
+	raised state.Map[string, bool]
 }
 
 // Open implements stream.BroadcastProcessor.
-func (g *guard) Open(ctx *stream.ProcessContext[string, Alarm]) (err error) {
-	if g.rules, err = stream.NewBroadcastMap[string, int64](ctx, "rules"); err != nil {
+func (g *guard) Open(ctx *stream.ProcessContext[string, Alarm]) error {
+	if err := g.rules.Open(ctx, "rules"); err != nil {
 		return err
 	}
-	if g.sum, err = state.NewValue[int64](ctx.State(), "sum"); err != nil {
+	if err := g.sum.Open(ctx.State(), "sum"); err != nil {
 		return err
 	}
-	g.raised, err = state.NewMap[string, bool](ctx.State(), "raised")
-	return err
+	return g.raised.Open(ctx.State(), "raised")
 }
 
 // Process implements stream.BroadcastProcessor.
@@ -99,7 +98,7 @@ func (g *guard) ProcessBroadcast(ctx *stream.KeyedBroadcastContext[string, Alarm
 		return nil
 	}
 	g.rules.Put(ctx, r.Name, r.Above)
-	return ctx.ForEachKey(g.sum, func(ctx *stream.ProcessContext[string, Alarm]) error {
+	return ctx.ForEachKey(&g.sum, func(ctx *stream.ProcessContext[string, Alarm]) error {
 		g.check(ctx, r.Name, r.Above)
 		return nil
 	})

@@ -34,7 +34,7 @@ func TestAlarms(t *testing.T) {
 		}
 	}
 	env := stream.NewEnv()
-	out := collection.NewCollector[Alarm]()
+	out := collection.NewCollector(Alarm{})
 	alarms(env, collection.Slice(payments...).BatchRows(7), collection.Slice(rules...).BatchRows(1)).To(out, stream.UID("out"))
 	if _, err := streamtest.Run(t.Context(), env, streamtest.Options{Parallelism: []int{2, 5, 1}, CheckpointEvery: 3, CrashEvery: 7}); err != nil {
 		t.Fatal(err)

@@ -55,7 +55,7 @@ func build(env *stream.Env) error {
 	made := p.Made(datagen.Config{Splits: 1, PerSecond: 10, Seed: 1})
 	people := place.Entries(p, "users", datagen.New(made, makeUser))
 	money := place.Entries(p, "accounts", datagen.New(made, makeAccount))
-	balance(env, people, money, place.EntriesTo[Balance](p, "balances"))
+	balance(env, people, money, place.EntriesTo(p, "balances", Balance{}))
 	return p.Err()
 }
 

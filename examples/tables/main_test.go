@@ -39,7 +39,7 @@ func TestBalance(t *testing.T) {
 		"calm": {},
 		"wild": {Parallelism: []int{2, 3, 1}, CheckpointEvery: 3, CrashEvery: 7},
 	} {
-		out := collection.NewCollector[balances]()
+		out := collection.NewCollector(balances{})
 		env := stream.NewEnv()
 		balance(env, collection.Slice(us...).BatchRows(10), collection.Slice(as...).BatchRows(10), out)
 		if _, err := streamtest.Run(t.Context(), env, opt); err != nil {

@@ -54,8 +54,8 @@ func build(env *stream.Env) error {
 	p := place.Flags(env, "topn", nil)
 	sales := place.From(p, "sales", datagen.New(datagen.Config{Count: 20_000, Splits: 2, PerSecond: 10_000}, makeSale))
 	best, visits := rank(env, sales)
-	best.To(place.To[Sold](p, "best", nil), stream.UID("best-out"))
-	visits.To(place.To[Visit](p, "visits", nil), stream.UID("visits-out"))
+	best.To(place.Values(p, "best", Sold{}), stream.UID("best-out"))
+	visits.To(place.Values(p, "visits", Visit{}), stream.UID("visits-out"))
 	return p.Err()
 }
 

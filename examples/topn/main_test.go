@@ -14,13 +14,13 @@ import (
 func TestRank(t *testing.T) {
 	t.Parallel()
 	env := stream.NewEnv()
-	best, visits := rank(env, streamtest.Source[Sale]())
-	best.To(streamtest.Sink[Sold](), stream.UID("best"))
-	visits.To(streamtest.Sink[Visit](), stream.UID("out"))
+	best, visits := rank(env, streamtest.Source(Sale{}))
+	best.To(streamtest.Sink(Sold{}), stream.UID("best"))
+	visits.To(streamtest.Sink(Visit{}), stream.UID("out"))
 	d := streamtest.NewDriver(t, env)
 	at := func(s int) time.Time { return time.Unix(int64(s), 0).UTC() }
-	ranked, seen := streamtest.Output[Sold](d, "best"), streamtest.Output[Visit](d, "out")
-	in := streamtest.Input[Sale](d, "sales")
+	ranked, seen := streamtest.Output(d, "best", Sold{}), streamtest.Output(d, "out", Visit{})
+	in := streamtest.Input(d, "sales", Sale{})
 	// Half an hour to the second still belongs to the visit.
 	in.Push(Sale{"ink", "ann", at(1)}, Sale{"ink", "ann", at(4)}, Sale{"pen", "bob", at(2)}, Sale{"cap", "ann", at(3)}, Sale{"bag", "ann", at(30)},
 		Sale{"pen", "ann", at(1830)}, Sale{"pen", "ann", at(3631)})

@@ -46,7 +46,7 @@ func build(env *stream.Env) error {
 	p := place.Flags(env, "wordcount", set)
 	var lines connectors.SourceOf[Line] = datagen.New(datagen.Config{Count: *count, Splits: 2, PerSecond: 50_000}, makeLine)
 	if *pattern != "" {
-		lines = files.NewSource(files.SourceConfig{Pattern: *pattern}, jsonfmt.DecoderOf[Line]())
+		lines = files.NewSource(files.SourceConfig{Pattern: *pattern}, jsonfmt.DecoderOf(Line{}))
 	}
 	byWord := func(dst []byte, c *Count) []byte { return append(dst, c.Word...) }
 	counts(env, place.From(p, "lines", lines)).To(place.To(p, "counts", byWord), stream.UID("out"))

@@ -15,7 +15,7 @@ func TestCounts(t *testing.T) {
 	t.Parallel()
 	at := func(s int64) time.Time { return time.Unix(s, 0).UTC() }
 	env := stream.NewEnv()
-	out := collection.NewCollector[Count]()
+	out := collection.NewCollector(Count{})
 	counts(env, collection.Slice(
 		Line{"to be or", at(1)}, Line{"NOT to be", at(59)}, Line{"be", at(60)},
 	)).To(out, stream.UID("out"))

@@ -60,7 +60,7 @@ const (
 
 func encode[T any](t *testing.T, v T, opts ...csvfmt.Option) (string, error) {
 	t.Helper()
-	e, err := csvfmt.NewEncoder[T](opts...)
+	e, err := csvfmt.NewEncoder(*new(T), opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func encode[T any](t *testing.T, v T, opts ...csvfmt.Option) (string, error) {
 func decode[T any](t *testing.T, header, line string, opts ...csvfmt.Option) (T, error) {
 	t.Helper()
 	var v T
-	d, err := csvfmt.NewDecoder[T](opts...)
+	d, err := csvfmt.NewDecoder(*new(T), opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestAllKindsOfFields(t *testing.T) {
 	if err != nil || got != line {
 		t.Fatalf("wrote %s, error %v\nwant  %s", got, err, line)
 	}
-	e, err := csvfmt.NewEncoder[variety]()
+	e, err := csvfmt.NewEncoder(variety{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func TestWhatCannotBeWritten(t *testing.T) {
 	if got, err := encode(t, struct{ A string }{}); err != nil || got != `""` {
 		t.Errorf("one empty text is %q, error %v", got, err)
 	}
-	d, err := csvfmt.NewDecoder[text]()
+	d, err := csvfmt.NewDecoder(text{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,25 +257,25 @@ func TestFaultsOfTypesAndOptions(t *testing.T) {
 			}
 		}
 	}
-	_, err := csvfmt.NewDecoder[int]()
+	_, err := csvfmt.NewDecoder(0)
 	check(err, "int is no struct")
-	_, err = csvfmt.NewDecoder[struct{ In inner }]()
+	_, err = csvfmt.NewDecoder(struct{ In inner }{})
 	check(err, ".In: csvfmt_test.inner does not fit one column")
-	_, err = csvfmt.NewEncoder[struct{ L []string }]()
+	_, err = csvfmt.NewEncoder(struct{ L []string }{})
 	check(err, "[]string does not fit one column")
-	_, err = csvfmt.NewEncoder[struct {
+	_, err = csvfmt.NewEncoder(struct {
 		A int `json:"-"`
-	}]()
+	}{})
 	check(err, "has no field for a column")
-	_, err = csvfmt.NewEncoder[struct {
+	_, err = csvfmt.NewEncoder(struct {
 		A int `json:"a;b"`
-	}](csvfmt.Quote(0), csvfmt.Delimiter(';'))
+	}{}, csvfmt.Quote(0), csvfmt.Delimiter(';'))
 	check(err, `name "a;b" of a column`)
-	_, err = csvfmt.NewEncoder[inner](csvfmt.Delimiter('\n'), csvfmt.Quote(200), csvfmt.Null("a\nb"))
+	_, err = csvfmt.NewEncoder(inner{}, csvfmt.Delimiter('\n'), csvfmt.Quote(200), csvfmt.Null("a\nb"))
 	check(err, `delimiter '\n'`, `quote 'È'`, `null text "a\nb"`)
-	_, err = csvfmt.NewEncoder[inner](csvfmt.Delimiter('|'), csvfmt.Quote('|'))
+	_, err = csvfmt.NewEncoder(inner{}, csvfmt.Delimiter('|'), csvfmt.Quote('|'))
 	check(err, "quote and delimiter are both '|'")
-	_, err = csvfmt.NewDecoder[inner](csvfmt.Quote(0), csvfmt.QuotedLines())
+	_, err = csvfmt.NewDecoder(inner{}, csvfmt.Quote(0), csvfmt.QuotedLines())
 	check(err, "quoted line feeds without quotes")
 }
 
@@ -288,11 +288,11 @@ func TestNoAllocationsPerRow(t *testing.T) {
 		At   int64     `json:"at" leat:"time=millis"`
 		T    time.Time `json:"t"`
 	}
-	d, err := csvfmt.NewDecoder[row](csvfmt.NoHeader())
+	d, err := csvfmt.NewDecoder(row{}, csvfmt.NoHeader())
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := csvfmt.NewEncoder[row]()
+	e, err := csvfmt.NewEncoder(row{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ var (
 
 // NewDecoder compiles T. A type that cannot be read is an error that names
 // the field and what to do.
-func NewDecoder[T any](opts ...Option) (*Decoder[T], error) {
+func NewDecoder[T any](like T, opts ...Option) (*Decoder[T], error) {
 	cfg, columns, err := compile[T](opts)
 	if err != nil {
 		return nil, err
@@ -54,10 +54,11 @@ func compile[T any](opts []Option) (config, []column, error) {
 	return cfg, columns, errors.Join(faults, err)
 }
 
-// DecoderOf returns what sources ask for: a maker of decoders.
-func DecoderOf[T any](opts ...Option) func() (formats.Decoder[T], error) {
+// DecoderOf returns what sources ask for: a maker of decoders of rows like
+// like, of which only the type matters.
+func DecoderOf[T any](like T, opts ...Option) func() (formats.Decoder[T], error) {
 	return func() (formats.Decoder[T], error) {
-		d, err := NewDecoder[T](opts...)
+		d, err := NewDecoder(like, opts...)
 		if err != nil {
 			return nil, err
 		}

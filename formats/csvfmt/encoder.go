@@ -29,7 +29,7 @@ var (
 
 // NewEncoder compiles T. A type that cannot be written is an error that names
 // the field and what to do.
-func NewEncoder[T any](opts ...Option) (*Encoder[T], error) {
+func NewEncoder[T any](like T, opts ...Option) (*Encoder[T], error) {
 	cfg, columns, err := compile[T](opts)
 	if err != nil {
 		return nil, err
@@ -40,10 +40,11 @@ func NewEncoder[T any](opts ...Option) (*Encoder[T], error) {
 	return &Encoder[T]{cfg: cfg, columns: columns}, nil
 }
 
-// EncoderOf returns what sinks ask for: a maker of encoders.
-func EncoderOf[T any](opts ...Option) func() (formats.Encoder[T], error) {
+// EncoderOf returns what sinks ask for: a maker of encoders of rows like like,
+// of which only the type matters.
+func EncoderOf[T any](like T, opts ...Option) func() (formats.Encoder[T], error) {
 	return func() (formats.Encoder[T], error) {
-		e, err := NewEncoder[T](opts...)
+		e, err := NewEncoder(like, opts...)
 		if err != nil {
 			return nil, err
 		}

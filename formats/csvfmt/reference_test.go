@@ -24,7 +24,7 @@ var joined = []csvfmt.Option{csvfmt.NoHeader(), csvfmt.QuotedLines()}
 // fault.
 func readAll(t testing.TB, text []byte) (out []three, failed bool) {
 	t.Helper()
-	d, err := csvfmt.NewDecoder[three](joined...)
+	d, err := csvfmt.NewDecoder(three{}, joined...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestReadsAsEncodingCSVDoes(t *testing.T) {
 // What one of the two wrote, the other reads.
 func TestWritesWhatEncodingCSVReads(t *testing.T) {
 	t.Parallel()
-	e, err := csvfmt.NewEncoder[three](joined...)
+	e, err := csvfmt.NewEncoder(three{}, joined...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,11 +136,11 @@ func TestScalarsAreThoseOfJSON(t *testing.T) {
 		F float64 `json:"f"`
 		I int32   `json:"i"`
 	}
-	c, err := csvfmt.NewDecoder[row](csvfmt.NoHeader())
+	c, err := csvfmt.NewDecoder(row{}, csvfmt.NoHeader())
 	if err != nil {
 		t.Fatal(err)
 	}
-	j, err := jsonfmt.NewDecoder[row]()
+	j, err := jsonfmt.NewDecoder(row{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func BenchmarkDecode(b *testing.B) {
 		Amount int64  `json:"amount" leat:"decimal=2"`
 		Time   int64  `json:"ts" leat:"time=millis"`
 	}
-	d, err := csvfmt.NewDecoder[order](csvfmt.NoHeader())
+	d, err := csvfmt.NewDecoder(order{}, csvfmt.NoHeader())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -226,7 +226,7 @@ func BenchmarkEncode(b *testing.B) {
 		Amount int64  `json:"amount" leat:"decimal=2"`
 		Time   int64  `json:"ts" leat:"time=millis"`
 	}
-	e, err := csvfmt.NewEncoder[order]()
+	e, err := csvfmt.NewEncoder(order{})
 	if err != nil {
 		b.Fatal(err)
 	}

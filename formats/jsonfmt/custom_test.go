@@ -69,21 +69,21 @@ func TestTypesThatReadAndWriteThemselves(t *testing.T) {
 
 func TestTypesThatAreRefused(t *testing.T) {
 	t.Parallel()
-	if _, err := NewDecoder[struct{ V onlyWrites }](); err == nil || !strings.Contains(err.Error(), "V: jsonfmt.onlyWrites has a method of encoding.TextMarshaler but none of encoding.TextUnmarshaler") {
+	if _, err := NewDecoder(struct{ V onlyWrites }{}); err == nil || !strings.Contains(err.Error(), "V: jsonfmt.onlyWrites has a method of encoding.TextMarshaler but none of encoding.TextUnmarshaler") {
 		t.Errorf("got error %v", err)
 	}
-	if _, err := NewEncoder[struct{ V onlyWrites }](); err != nil {
+	if _, err := NewEncoder(struct{ V onlyWrites }{}); err != nil {
 		t.Error(err)
 	}
-	if _, err := NewDecoder[map[bool]int](); err == nil || !strings.Contains(err.Error(), "keys of bool cannot be names in JSON") {
+	if _, err := NewDecoder(map[bool]int{}); err == nil || !strings.Contains(err.Error(), "keys of bool cannot be names in JSON") {
 		t.Errorf("got error %v", err)
 	}
-	if _, err := NewEncoder[struct {
+	if _, err := NewEncoder(struct {
 		S string `json:",string"`
-	}](); err == nil || !strings.Contains(err.Error(), `the json tag option "string" on a string is not offered`) {
+	}{}); err == nil || !strings.Contains(err.Error(), `the json tag option "string" on a string is not offered`) {
 		t.Errorf("got error %v", err)
 	}
-	if _, err := NewDecoder[struct{ F func() }](); err == nil {
+	if _, err := NewDecoder(struct{ F func() }{}); err == nil {
 		t.Error("a func was accepted")
 	}
 }

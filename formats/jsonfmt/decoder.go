@@ -33,7 +33,7 @@ var _ formats.Decoder[int] = (*Decoder[int])(nil)
 
 // NewDecoder compiles T. A type that cannot be read is an error that names
 // the field and what to do.
-func NewDecoder[T any](opts ...DecoderOption) (*Decoder[T], error) {
+func NewDecoder[T any](like T, opts ...DecoderOption) (*Decoder[T], error) {
 	c, err := codec.Of[T]()
 	if err != nil {
 		return nil, err
@@ -51,9 +51,11 @@ func NewDecoder[T any](opts ...DecoderOption) (*Decoder[T], error) {
 	return d, nil
 }
 
-// DecoderOf returns what sources ask for: a maker of decoders.
-func DecoderOf[T any](opts ...DecoderOption) func() (formats.Decoder[T], error) {
-	return func() (formats.Decoder[T], error) { return NewDecoder[T](opts...) }
+// DecoderOf returns what sources ask for: a maker of decoders of rows like
+// like, of which only the type matters. Sources call it once for each reader
+// and never at graph build; a type that cannot be read is an error then.
+func DecoderOf[T any](like T, opts ...DecoderOption) func() (formats.Decoder[T], error) {
+	return func() (formats.Decoder[T], error) { return NewDecoder(like, opts...) }
 }
 
 // Decode implements formats.Decoder.

@@ -27,7 +27,7 @@ func orderWant() order {
 
 func newDecoder[T any](t testing.TB, opts ...DecoderOption) *Decoder[T] {
 	t.Helper()
-	d, err := NewDecoder[T](opts...)
+	d, err := NewDecoder(*new(T), opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func newDecoder[T any](t testing.TB, opts ...DecoderOption) *Decoder[T] {
 
 func newEncoder[T any](t testing.TB) *Encoder[T] {
 	t.Helper()
-	e, err := NewEncoder[T]()
+	e, err := NewEncoder(*new(T))
 	if err != nil {
 		t.Fatal(err)
 	}

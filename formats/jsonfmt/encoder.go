@@ -31,7 +31,7 @@ var (
 
 // NewEncoder compiles T. A type that cannot be written is an error that names
 // the field and what to do.
-func NewEncoder[T any]() (*Encoder[T], error) {
+func NewEncoder[T any](like T) (*Encoder[T], error) {
 	c, err := codec.Of[T]()
 	if err != nil {
 		return nil, err
@@ -43,9 +43,10 @@ func NewEncoder[T any]() (*Encoder[T], error) {
 	return &Encoder[T]{root: root}, nil
 }
 
-// EncoderOf returns what sinks ask for: a maker of encoders.
-func EncoderOf[T any]() func() (formats.Encoder[T], error) {
-	return func() (formats.Encoder[T], error) { return NewEncoder[T]() }
+// EncoderOf returns what sinks ask for: a maker of encoders of rows like like,
+// of which only the type matters.
+func EncoderOf[T any](like T) func() (formats.Encoder[T], error) {
+	return func() (formats.Encoder[T], error) { return NewEncoder(like) }
 }
 
 // Extension implements formats.FileEncoder: a file of texts has one on each

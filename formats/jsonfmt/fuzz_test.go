@@ -184,7 +184,7 @@ func FuzzEncodeLikeEncodingJSON(f *testing.F) {
 		if b {
 			v.P = &i
 		}
-		e, err := NewEncoder[variety]()
+		e, err := NewEncoder(variety{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -46,7 +46,9 @@ func (o Op) String() string {
 
 // Change is a change of one row of a table.
 type Change[K comparable, V any] struct {
-	Op  Op
+	// Op is Insert, Update or Delete.
+	Op Op
+	// Key is the key of the row.
 	Key K
 	// Value is the row from now on; the zero V after a Delete.
 	Value V
@@ -57,7 +59,7 @@ type Change[K comparable, V any] struct {
 // Deleted reports whether the row is gone: what Kafka calls a tombstone.
 func (c Change[K, V]) Deleted() bool { return c.Op == Delete }
 
-// String describes the change.
+// String implements fmt.Stringer: the change in words.
 func (c Change[K, V]) String() string {
 	switch c.Op {
 	case Delete:

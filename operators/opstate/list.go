@@ -21,31 +21,49 @@ type List[T any] struct {
 	markN  int
 }
 
-// NewList returns the list of that name. At a restore the elements of all old
-// subtasks are dealt out over the new ones, in runs of equal length, when there
-// are more or less of them; else each subtask has its own.
-func NewList[T any](s *Set, name string) (*List[T], error) { return newList[T](s, name, KindList) }
+// NewList returns a list that is open.
+func NewList[T any](s *Set, name string) (*List[T], error) {
+	l := new(List[T])
+	return l, l.open(s, name, KindList)
+}
 
-// NewUnion returns the list of that name. At a restore each subtask gets the
-// elements of all old subtasks, in order of subtask; what it keeps of them is
-// for it to decide, else they multiply with each restore.
-func NewUnion[T any](s *Set, name string) (*List[T], error) { return newList[T](s, name, KindUnion) }
+// NewUnion returns a union list that is open.
+func NewUnion[T any](s *Set, name string) (*List[T], error) {
+	l := new(List[T])
+	return l, l.open(s, name, KindUnion)
+}
 
-func newList[T any](s *Set, name string, kind Kind) (*List[T], error) {
+// Open makes l the list of that name; it is called in the Open of a processor,
+// before anything else. At a restore the elements of all old subtasks are dealt
+// out over the new ones, in runs of equal length, when there are more or less
+// of them; else each subtask has its own.
+func (l *List[T]) Open(ctx Owner, name string) error {
+	return l.open(ctx.OperatorState(), name, KindList)
+}
+
+// OpenUnion makes l the union list of that name; it is called in place of Open.
+// At a restore each subtask gets the elements of all old subtasks, in order of
+// subtask; what it keeps of them is for it to decide, else they multiply with
+// each restore.
+func (l *List[T]) OpenUnion(ctx Owner, name string) error {
+	return l.open(ctx.OperatorState(), name, KindUnion)
+}
+
+func (l *List[T]) open(s *Set, name string, kind Kind) error {
 	c, err := codec.Of[T]()
 	if err != nil {
-		return nil, fmt.Errorf("state %q: %w", name, err)
+		return fmt.Errorf("state %q: %w", name, err)
 	}
-	l := &List[T]{name: name, kind: kind, codec: c}
+	*l = List[T]{name: name, kind: kind, codec: c}
 	f, err := s.claim(name, kind, "", c, l)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, e := range f.entries {
 		l.buf = appendText(l.buf, e.val)
 		l.n++
 	}
-	return l, nil
+	return nil
 }
 
 // Add appends elements. What they refer to is copied.

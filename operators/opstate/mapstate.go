@@ -11,7 +11,10 @@ import (
 
 // Writer is a context that may change broadcast state: that of the side whose
 // rows every subtask gets.
-type Writer interface{ MayWriteBroadcast() }
+type Writer interface {
+	// MayWriteBroadcast does nothing: only having it matters.
+	MayWriteBroadcast()
+}
 
 // Map is broadcast state: each subtask holds a copy of its own, and all copies
 // are equal as long as they are changed by the broadcast rows alone. A restore
@@ -41,32 +44,41 @@ type change[K comparable, V any] struct {
 	old *cell[K, V] // nil: there was none
 }
 
-// NewMap returns the broadcast map of that name.
+// NewMap returns a map that is open.
 func NewMap[K comparable, V any](s *Set, name string) (*Map[K, V], error) {
+	m := new(Map[K, V])
+	return m, m.open(s, name)
+}
+
+// Open makes m the broadcast map of that name; it is called in the Open of a
+// processor, before anything else.
+func (m *Map[K, V]) Open(ctx Owner, name string) error { return m.open(ctx.OperatorState(), name) }
+
+func (m *Map[K, V]) open(s *Set, name string) error {
 	kc, err := codec.Of[K]()
 	if err != nil {
-		return nil, fmt.Errorf("keys of state %q: %w", name, err)
+		return fmt.Errorf("keys of state %q: %w", name, err)
 	}
 	vc, err := codec.Of[V]()
 	if err != nil {
-		return nil, fmt.Errorf("values of state %q: %w", name, err)
+		return fmt.Errorf("values of state %q: %w", name, err)
 	}
-	m := &Map[K, V]{set: s, name: name, keys: kc, values: vc, cells: make(map[string]*cell[K, V])}
+	*m = Map[K, V]{set: s, name: name, keys: kc, values: vc, cells: make(map[string]*cell[K, V])}
 	f, err := s.claim(name, KindBroadcast, kc.Schema()+" to ", vc, m)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, e := range f.entries {
 		c := &cell[K, V]{enc: string(e.key), bytes: e.val}
 		if err := kc.DecodeKey(e.key, &c.key); err != nil {
-			return nil, fmt.Errorf("keys of state %q: %w", name, err)
+			return fmt.Errorf("keys of state %q: %w", name, err)
 		}
 		if _, err := vc.Decode(e.val, &c.val); err != nil {
-			return nil, fmt.Errorf("values of state %q: %w", name, err)
+			return fmt.Errorf("values of state %q: %w", name, err)
 		}
 		m.cells[c.enc] = c
 	}
-	return m, nil
+	return nil
 }
 
 // Get returns the value under a key, and whether there is one. What the value

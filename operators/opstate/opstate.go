@@ -49,6 +49,13 @@ type Set struct {
 	undoing  bool
 }
 
+// Owner is a context whose Open may make state that belongs to no key: that of
+// any processor.
+type Owner interface {
+	// OperatorState returns the set in which handles are opened.
+	OperatorState() *Set
+}
+
 // handle is one state in use.
 type handle interface {
 	form() form

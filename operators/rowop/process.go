@@ -39,6 +39,7 @@ type Timer struct {
 // CoProcessor is user code over the rows of two keyed streams that share keys,
 // state and timers. As for a Processor otherwise.
 type CoProcessor[K comparable, A, B, R any] interface {
+	// Open is called once, before any row; state handles are opened here.
 	Open(ctx *Context[K, R]) error
 	// ProcessFirst is called for each row of the first stream.
 	ProcessFirst(ctx *Context[K, R], v A) error
@@ -49,6 +50,7 @@ type CoProcessor[K comparable, A, B, R any] interface {
 // BroadcastProcessor is user code over the rows of a keyed stream, with rows
 // of another stream that every subtask gets. As for a Processor otherwise.
 type BroadcastProcessor[K comparable, T, B, R any] interface {
+	// Open is called once, before any row; state handles are opened here.
 	Open(ctx *Context[K, R]) error
 	// Process is called for each row of the keyed stream. It reads broadcast
 	// state.
@@ -61,8 +63,11 @@ type BroadcastProcessor[K comparable, T, B, R any] interface {
 
 // ProcessConfig describes one input of a keyed process operator.
 type ProcessConfig[K comparable, T any] struct {
-	Key      func(T) K
-	Hasher   columnar.KeyHasher
+	// Key returns the key of a row.
+	Key func(T) K
+	// Hasher makes the hashes of keys, a batch at a time.
+	Hasher columnar.KeyHasher
+	// KeyCodec is the form of keys in state.
 	KeyCodec *codec.Codec[K]
 }
 

@@ -11,7 +11,9 @@ import (
 // no timers, because nothing says which subtask a timer would belong to after
 // a rescale. As for a Processor otherwise.
 type RowProcessor[T, R any] interface {
+	// Open is called once, before any row; state and metrics are made here.
 	Open(ctx *RowContext[R]) error
+	// Process is called for each row.
 	Process(ctx *RowContext[R], v T) error
 }
 
@@ -22,19 +24,24 @@ type RowProcessor[T, R any] interface {
 // end it may be called again, as at another parallelism: state says what it has
 // done.
 type RowFinisher[R any] interface {
+	// Finish is called once all input has ended, before the last checkpoint.
 	Finish(ctx *RowContext[R]) error
 }
 
 // CoRowProcessor is a RowProcessor over two streams.
 type CoRowProcessor[A, B, R any] interface {
+	// Open is called once, before any row; state and metrics are made here.
 	Open(ctx *RowContext[R]) error
+	// ProcessFirst is called for each row of the first stream.
 	ProcessFirst(ctx *RowContext[R], v A) error
+	// ProcessSecond is called for each row of the second stream.
 	ProcessSecond(ctx *RowContext[R], v B) error
 }
 
 // BroadcastRowProcessor is a RowProcessor with a second stream whose rows
 // every subtask gets.
 type BroadcastRowProcessor[T, B, R any] interface {
+	// Open is called once, before any row; state and metrics are made here.
 	Open(ctx *RowContext[R]) error
 	// Process reads broadcast state.
 	Process(ctx *RowContext[R], v T) error

@@ -17,7 +17,7 @@ func TestSubtasksThatHadEndedDoNotHoldUpTheOthers(t *testing.T) {
 	c := startCluster(t, minicluster.Config{
 		TaskManagers: 2, Slots: 4, HeartbeatInterval: 100 * time.Millisecond, HeartbeatTimeout: 2 * time.Second,
 	})
-	j := job{rows: 20_000, perSecond: 10_000, out: collection.NewCollector[total]()}
+	j := job{rows: 20_000, perSecond: 10_000, out: collection.NewCollector(total{})}
 	id := submit(t, c, j, 6)
 	for n := range 2 {
 		await(t, c, id, func(v jobview.Job) bool {
@@ -37,7 +37,7 @@ func TestSubtasksThatHadEndedDoNotHoldUpTheOthers(t *testing.T) {
 func TestWhatFollowsADrainIsCounted(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, minicluster.Config{TaskManagers: 1, Slots: 3})
-	j := job{rows: 20_000, perSecond: 20_000, out: collection.NewCollector[total]()}
+	j := job{rows: 20_000, perSecond: 20_000, out: collection.NewCollector(total{})}
 	id := submit(t, c, j, 2)
 	await(t, c, id, func(v jobview.Job) bool { return v.Checkpoints.Completed >= 4 })
 	control, err := c.Control(t.Context())
@@ -53,7 +53,7 @@ func TestWhatFollowsADrainIsCounted(t *testing.T) {
 		t.Fatalf("the drained job has counted %d of %d rows: want some", first, j.rows)
 	}
 	after := j
-	after.out = collection.NewCollector[total]() // each takes the commits of one job
+	after.out = collection.NewCollector(total{}) // each takes the commits of one job
 	next, err := control.Submit(t.Context(), jobview.Submission{
 		BundleSHA: c.AddProgram("totals", after.graph), Parallelism: 3, FromSavepoint: drained.Checkpoints.LastSavepoint.Path, AllowDrained: true,
 	})

@@ -102,7 +102,7 @@ func (*tapeReader) Close() error                 { return nil }
 func TestTheNewestRecordIsDecidedOnce(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, minicluster.Config{TaskManagers: 1, Slots: 1, HeartbeatInterval: 100 * time.Millisecond, HeartbeatTimeout: 2 * time.Second})
-	in, out := &tape{end: 300}, collection.NewCollector[int64]()
+	in, out := &tape{end: 300}, collection.NewCollector(int64(0))
 	in.head.Store(100)
 	control, err := c.Control(t.Context())
 	if err != nil {

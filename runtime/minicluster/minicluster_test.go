@@ -204,7 +204,7 @@ func TestAWindowedJobFinishes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := startCluster(t, minicluster.Config{TaskManagers: 2, Slots: 2, Network: network})
-			j := job{rows: 50_000, out: collection.NewCollector[total]()}
+			j := job{rows: 50_000, out: collection.NewCollector(total{})}
 			id := submit(t, c, j, 3)
 			await(t, c, id, finished)
 			compare(t, counted(j.out.Rows()), j.expected())
@@ -240,7 +240,7 @@ func TestFaultsChangeNothing(t *testing.T) {
 			c := startCluster(t, minicluster.Config{
 				TaskManagers: 2, Slots: 2, HeartbeatInterval: 100 * time.Millisecond, HeartbeatTimeout: 2 * time.Second,
 			})
-			j := job{rows: 60_000, perSecond: 20_000, out: collection.NewCollector[total]()}
+			j := job{rows: 60_000, perSecond: 20_000, out: collection.NewCollector(total{})}
 			id := submit(t, c, j, 3)
 			for n := range 3 {
 				seen := -1

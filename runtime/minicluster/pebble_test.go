@@ -37,7 +37,7 @@ func TestPebbleStateSurvivesKills(t *testing.T) {
 	dir := t.TempDir()
 	c := startCluster(t, minicluster.Config{TaskManagers: 2, Slots: 2, OpenState: o.open, Dir: dir})
 	j := job{
-		rows: 60_000, perSecond: 20_000, out: collection.NewCollector[total](),
+		rows: 60_000, perSecond: 20_000, out: collection.NewCollector(total{}),
 		options: []stream.EnvOption{stream.StateBackend(stream.Pebble), stream.StateMemory(1 << 20)},
 	}
 	id := submit(t, c, j, 3)
@@ -75,7 +75,7 @@ func TestPropertyChoosesTheBackend(t *testing.T) {
 	t.Parallel()
 	var o opened
 	c := startCluster(t, minicluster.Config{OpenState: o.open})
-	j := job{rows: 5_000, out: collection.NewCollector[total](), options: []stream.EnvOption{stream.StateBackend(stream.MemoryState)}}
+	j := job{rows: 5_000, out: collection.NewCollector(total{}), options: []stream.EnvOption{stream.StateBackend(stream.MemoryState)}}
 	control, err := c.Control(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -64,10 +64,10 @@ func visits([]string, map[string]string) (*graph.JobGraph, error) {
 	in := stream.From(env, collection.Slice(rows...).Endless(), stream.UID("visits"),
 		stream.TimestampMillis(func(v visit) int64 { return v.At }), stream.Watermarks(stream.Monotonous()))
 	byUser := stream.KeyBy(in, func(v visit) string { return v.User })
-	stream.Process(byUser, &profile{}, stream.UID("profiles")).To(collection.NewCollector[visit](), stream.UID("none"))
+	stream.Process(byUser, &profile{}, stream.UID("profiles")).To(collection.NewCollector(visit{}), stream.UID("none"))
 	stream.AggregateWindow(byUser.Window(stream.Tumbling(10*time.Minute)), visitCount{},
 		func(u string, _ stream.Window, n int64) string { return fmt.Sprint(u, n) }, stream.UID("counts")).
-		To(collection.NewCollector[string](), stream.UID("too"))
+		To(collection.NewCollector(""), stream.UID("too"))
 	return env.Graph()
 }
 

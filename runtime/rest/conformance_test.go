@@ -307,14 +307,14 @@ func program([]string, map[string]string) (*graph.JobGraph, error) {
 	ticks := stream.From(env, datagen.New(datagen.Config{PerSecond: 1000, Splits: 2}, func(i int64, _ *rand.Rand) tick { return tick{i, i % 3} }),
 		stream.UID("ticks"), stream.TimestampMillis(func(t tick) int64 { return t.N }), stream.Watermarks(stream.Monotonous()))
 	stream.Reduce(stream.KeyBy(ticks, func(t tick) int64 { return t.Key }), func(a, b tick) tick { return tick{a.N + b.N, a.Key} }, stream.UID("sums")).
-		Filter(func(t tick) bool { return false }, stream.UID("none")).To(collection.NewCollector[tick](), stream.UID("out"))
+		Filter(func(t tick) bool { return false }, stream.UID("none")).To(collection.NewCollector(tick{}), stream.UID("out"))
 	return env.Graph()
 }
 
 func failing([]string, map[string]string) (*graph.JobGraph, error) {
 	env := stream.NewEnv(stream.JobName("fails"), stream.RestartNever())
 	stream.From(env, datagen.New(datagen.Config{Count: 10}, func(i int64, _ *rand.Rand) tick { return tick{i, 0} }), stream.UID("ticks")).
-		Rebalance().Filter(func(tick) bool { panic("on purpose") }, stream.UID("panics")).To(collection.NewCollector[tick](), stream.UID("out"))
+		Rebalance().Filter(func(tick) bool { panic("on purpose") }, stream.UID("panics")).To(collection.NewCollector(tick{}), stream.UID("out"))
 	return env.Graph()
 }
 

@@ -55,7 +55,7 @@ func times(m cep.Match[login]) string {
 
 // show runs the job and prints what came out.
 func show(env *stream.Env, out *stream.DataStream[string]) {
-	rows := collection.NewCollector[string]()
+	rows := collection.NewCollector("")
 	out.To(rows, stream.UID("out"))
 	if _, err := streamtest.Run(context.Background(), env, streamtest.Options{}); err != nil {
 		fmt.Println(err)
@@ -166,7 +166,7 @@ func ExampleTimedOut() {
 	env := stream.NewEnv()
 	pattern := cep.Begin("fail", failed).FollowedBy("success", succeeded).Within(3 * time.Second)
 	found := cep.Detect(byUser(env, "ann-1 bob-2 bob+4 ann+9"), pattern)
-	cep.Select(found, times, stream.UID("found")).To(collection.NewCollector[string](), stream.UID("matches"))
+	cep.Select(found, times, stream.UID("found")).To(collection.NewCollector(""), stream.UID("matches"))
 	show(env, cep.TimedOut(found, func(m cep.Match[login]) string {
 		return fmt.Sprintf("%s until %d", times(m), m.Time().Unix())
 	}))
@@ -178,7 +178,7 @@ func ExampleMatches_Late() {
 	env := stream.NewEnv()
 	pattern := cep.Begin("fail", failed).FollowedBy("success", succeeded)
 	found := cep.Detect(byUser(env, "ann-1 ann+9 ann-2"), pattern)
-	cep.Select(found, times, stream.UID("found")).To(collection.NewCollector[string](), stream.UID("matches"))
+	cep.Select(found, times, stream.UID("found")).To(collection.NewCollector(""), stream.UID("matches"))
 	show(env, stream.Map(found.Late(), func(l login) string { return fmt.Sprint(l.User, " ", l.At.Unix()) }))
 	// Output:
 	// ann 2

@@ -432,5 +432,6 @@ func (s SkipStrategy) OrFail() SkipStrategy {
 	return s
 }
 
-// String returns the pattern's shape, as graphs and errors show it.
+// String implements fmt.Stringer: the pattern's shape, as graphs and errors
+// show it.
 func (p *Pattern[T]) String() string { return cepop.Describe(p.p) }

@@ -13,6 +13,7 @@ import (
 
 // Backend is a kind of keyed state.
 type Backend struct {
+	// Name is that of the backend in the names of subtests.
 	Name string
 	// Open is called once for each run.
 	Open func() (BackendStore, error)
@@ -23,6 +24,7 @@ type Backend struct {
 
 // BackendStore makes the keyed state of the subtasks of a run.
 type BackendStore interface {
+	// New makes the backend of one subtask.
 	New(groups dataflow.KeyGroupRange, maxParallelism int) (state.Backend, error)
 	// Close is called when all backends are closed.
 	Close() error

@@ -28,7 +28,7 @@ func From[T any](b *Bench, uid string, splits ...*Split[T]) *stream.DataStream[T
 	f := newFeed(uid, len(splits), false)
 	f.script = splitScript[T](splits)
 	b.inputs = append(b.inputs, f)
-	return stream.From(b.Env, Source[T](), stream.UID(uid), explicitWatermarks())
+	return stream.From(b.Env, newStandIn[T]("test input"), stream.UID(uid), explicitWatermarks())
 }
 
 // explicitWatermarks tells package stream that the source has event time; the
@@ -123,7 +123,7 @@ type expected struct {
 
 func expect[R any](b *Bench, uid string, d *stream.DataStream[R], compare func(got, first []R) error) {
 	c := &captured[R]{}
-	d.To(Sink[R](), stream.UID(uid))
+	d.To(newStandIn[R]("test output"), stream.UID(uid))
 	b.outputs = append(b.outputs, expected{uid: uid, to: c, compare: func(first capture) error {
 		f, ok := first.(*captured[R])
 		if !ok {

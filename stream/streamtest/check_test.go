@@ -97,14 +97,13 @@ func TestCheckLate(t *testing.T) {
 }
 
 type running struct {
-	sum  *state.Value[int64]
+	sum  state.Value[int64]
 	left int64 // kept in a field: wrong
 	bad  bool
 }
 
-func (r *running) Open(ctx *stream.ProcessContext[string, total]) (err error) {
-	r.sum, err = state.NewValue[int64](ctx.State(), "sum")
-	return err
+func (r *running) Open(ctx *stream.ProcessContext[string, total]) error {
+	return r.sum.Open(ctx.State(), "sum")
 }
 
 func (r *running) Process(ctx *stream.ProcessContext[string, total], s sale) error {

@@ -18,8 +18,11 @@ import (
 
 // TB is what a Driver needs of a *testing.T. In an Example, use Console.
 type TB interface {
+	// Helper is as in testing.TB.
 	Helper()
+	// Fatalf is as in testing.TB.
 	Fatalf(format string, args ...any)
+	// Cleanup is as in testing.TB.
 	Cleanup(fn func())
 }
 

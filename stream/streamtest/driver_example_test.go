@@ -44,10 +44,10 @@ func revenue(env *stream.Env, src connectors.SourceOf[order], sink connectors.Si
 
 func ExampleNewDriver() {
 	env := stream.NewEnv()
-	revenue(env, streamtest.Source[order](), streamtest.Sink[string]())
+	revenue(env, streamtest.Source(order{}), streamtest.Sink(""))
 	d := streamtest.NewDriver(streamtest.Console{}, env) // in a test: (t, env)
-	orders := streamtest.Input[order](d, "orders")
-	out := streamtest.Output[string](d, "out")
+	orders := streamtest.Input(d, "orders", order{})
+	out := streamtest.Output(d, "out", "")
 
 	orders.Push(order{"ann", 100, minute(10)}, order{"ann", 50, minute(64)})
 	fmt.Println(out.Take()) // the watermark is at 59:00
@@ -64,10 +64,10 @@ func ExampleNewDriver() {
 // Rows that come too late, and what an operator counts.
 func ExampleSideOutput() {
 	env := stream.NewEnv()
-	revenue(env, streamtest.Source[order](), streamtest.Sink[string]())
+	revenue(env, streamtest.Source(order{}), streamtest.Sink(""))
 	d := streamtest.NewDriver(streamtest.Console{}, env)
-	orders := streamtest.Input[order](d, "orders")
-	late := streamtest.SideOutput[order](d, "revenue", dataflow.SideLate)
+	orders := streamtest.Input(d, "orders", order{})
+	late := streamtest.SideOutput(d, "revenue", dataflow.SideLate, order{})
 
 	orders.Push(order{"ann", 100, minute(70)}, order{"bob", 1, minute(3)})
 	for _, o := range late.TakeTimed() {
@@ -79,10 +79,10 @@ func ExampleSideOutput() {
 // Everything goes on from a snapshot, at any parallelism.
 func ExampleDriver_Restore() {
 	env := stream.NewEnv()
-	revenue(env, streamtest.Source[order](), streamtest.Sink[string]())
+	revenue(env, streamtest.Source(order{}), streamtest.Sink(""))
 	d := streamtest.NewDriver(streamtest.Console{}, env)
-	orders := streamtest.Input[order](d, "orders")
-	out := streamtest.Output[string](d, "out")
+	orders := streamtest.Input(d, "orders", order{})
+	out := streamtest.Output(d, "out", "")
 
 	orders.Push(order{"ann", 100, minute(10)})
 	before := d.Snapshot()
@@ -99,11 +99,10 @@ func ExampleDriver_Restore() {
 }
 
 // greeter greets each user once a day of processing time.
-type greeter struct{ until *state.Value[int64] }
+type greeter struct{ until state.Value[int64] }
 
-func (g *greeter) Open(ctx *stream.ProcessContext[string, string]) (err error) {
-	g.until, err = state.NewValue[int64](ctx.State(), "until")
-	return err
+func (g *greeter) Open(ctx *stream.ProcessContext[string, string]) error {
+	return g.until.Open(ctx.State(), "until")
 }
 
 func (g *greeter) Process(ctx *stream.ProcessContext[string, string], user string) error {
@@ -127,7 +126,7 @@ func (g *greeter) OnTimer(*stream.ProcessContext[string, string], stream.Timer) 
 
 func greetings() *stream.Env {
 	env := stream.NewEnv()
-	users := stream.From(env, streamtest.Source[string](), stream.UID("users"))
+	users := stream.From(env, streamtest.Source(""), stream.UID("users"))
 	byName := stream.KeyBy(users, func(u string) string { return u })
 	stream.Process(byName, &greeter{}, stream.UID("greeter"))
 	return env
@@ -136,8 +135,8 @@ func greetings() *stream.Env {
 // One operator: its timers of processing time, and its state.
 func ExampleDriver_Advance() {
 	d := streamtest.NewDriver(streamtest.Console{}, greetings())
-	users := streamtest.Input[string](d, "users")
-	out := streamtest.Output[string](d, "greeter")
+	users := streamtest.Input(d, "users", "")
+	out := streamtest.Output(d, "greeter", "")
 
 	users.Push("ann", "ann")
 	fmt.Println(out.Take(), d.StateLen("greeter", "until"))
@@ -153,14 +152,14 @@ func ExampleDriver_Advance() {
 
 func ExampleStateOf() {
 	d := streamtest.NewDriver(streamtest.Console{}, greetings())
-	streamtest.Input[string](d, "users").Push("ann")
+	streamtest.Input(d, "users", "").Push("ann")
 
-	until := streamtest.StateOf(d, "greeter", "ann", func(k *state.Keyed) (*state.Value[int64], error) {
-		return state.NewValue[int64](k, "until")
-	})
+	var until state.Value[int64]
+	streamtest.StateOf(d, "greeter", "ann", func(k *state.Keyed) error { return until.Open(k, "until") })
 	millis, ok := until.Get()
 	fmt.Println(time.UnixMilli(millis).Sub(d.Now()), ok)
-	_, ok = streamtest.ValueOf[int64](d, "greeter", "bob", "until")
+
+	ok = streamtest.ValueOf(d, "greeter", "bob", "until", &millis) // the same, for a value
 	fmt.Println(ok)
 	// Output:
 	// 24h0m0s true
@@ -169,7 +168,7 @@ func ExampleStateOf() {
 
 func ExampleDriver_Catch() {
 	d := streamtest.NewDriver(streamtest.Console{}, greetings())
-	users := streamtest.Input[string](d, "users")
+	users := streamtest.Input(d, "users", "")
 	fmt.Println(d.Catch(func() { users.Push("ann", "") }))
 	// Output: operator "greeter", subtask 0, at "users-0@1": a user without name
 }

@@ -27,19 +27,18 @@ func sec(n int) time.Time { return time.Unix(int64(n), 0).UTC() }
 // visits tells when a user has been quiet for ten seconds of event time, and
 // reminds of those who came a minute of processing time ago.
 type visits struct {
-	count *state.Value[int64]
-	pages *state.Map[string, int64]
+	count state.Value[int64]
+	pages state.Map[string, int64]
 }
 
-var first = stream.SideTag[string]("first")
+var first = stream.SideTag("first", "")
 
 func (v *visits) Open(ctx *stream.ProcessContext[string, string]) (err error) {
-	v.pages, err = state.NewMap[string, int64](ctx.State(), "pages")
+	err = v.pages.Open(ctx.State(), "pages")
 	if err != nil {
 		return err
 	}
-	v.count, err = state.NewValue[int64](ctx.State(), "count")
-	return err
+	return v.count.Open(ctx.State(), "count")
 }
 
 func (v *visits) Process(ctx *stream.ProcessContext[string, string], e visit) error {
@@ -78,14 +77,14 @@ func quiet(src connectors.SourceOf[visit], opts ...stream.SourceOption) *stream.
 	opts = append(opts, stream.UID("visits"), stream.Timestamps(func(v visit) time.Time { return v.At }))
 	in := stream.From(env, src, opts...)
 	byUser := stream.KeyBy(in, func(v visit) string { return v.User })
-	stream.Process(byUser, &visits{}, stream.UID("quiet")).To(streamtest.Sink[string](), stream.UID("out"))
+	stream.Process(byUser, &visits{}, stream.UID("quiet")).To(streamtest.Sink(""), stream.UID("out"))
 	return env
 }
 
 func newQuiet(t *testing.T) (*streamtest.Driver, *streamtest.DriverInput[visit], *streamtest.DriverOutput[string]) {
 	t.Helper()
-	d := streamtest.NewDriver(t, quiet(streamtest.Source[visit](), streamtest.ExplicitWatermarks()))
-	return d, streamtest.Input[visit](d, "visits"), streamtest.Output[string](d, "out")
+	d := streamtest.NewDriver(t, quiet(streamtest.Source(visit{}), streamtest.ExplicitWatermarks()))
+	return d, streamtest.Input(d, "visits", visit{}), streamtest.Output(d, "out", "")
 }
 
 func same[T any](t *testing.T, got, want T) {
@@ -98,7 +97,7 @@ func same[T any](t *testing.T, got, want T) {
 func TestDriverMovesBothClocks(t *testing.T) {
 	t.Parallel()
 	d, in, out := newQuiet(t)
-	side := streamtest.SideOutput[string](d, "quiet", "first")
+	side := streamtest.SideOutput(d, "quiet", "first", "")
 	in.Push(visit{"ann", sec(1)}, visit{"bob", sec(2)}, visit{"ann", sec(3)})
 	same(t, side.Take(), []string{"ann", "bob"})
 	same(t, out.Take(), nil)
@@ -126,15 +125,15 @@ func TestDriverReadsState(t *testing.T) {
 	d, in, _ := newQuiet(t)
 	d.Rescale(3)
 	in.Push(visit{"ann", sec(1)}, visit{"bob", sec(2)}, visit{"ann", sec(3)})
-	if n, ok := streamtest.ValueOf[int64](d, "quiet", "ann", "count"); n != 2 || !ok {
+	var n int64
+	if ok := streamtest.ValueOf(d, "quiet", "ann", "count", &n); n != 2 || !ok {
 		t.Errorf("ann has %d, %v", n, ok)
 	}
-	if _, ok := streamtest.ValueOf[int64](d, "quiet", "eve", "count"); ok {
+	if ok := streamtest.ValueOf(d, "quiet", "eve", "count", &n); ok {
 		t.Error("eve has state")
 	}
-	pages := streamtest.StateOf(d, "quiet", "ann", func(k *state.Keyed) (*state.Map[string, int64], error) {
-		return state.NewMap[string, int64](k, "pages")
-	})
+	var pages state.Map[string, int64]
+	streamtest.StateOf(d, "quiet", "ann", func(k *state.Keyed) error { return pages.Open(k, "pages") })
 	if n, ok := pages.Get("3"); n != 1 || !ok {
 		t.Errorf("ann's page 3 is %d, %v", n, ok)
 	}
@@ -143,10 +142,10 @@ func TestDriverReadsState(t *testing.T) {
 	in.Watermark(sec(100))
 	same(t, d.StateLen("quiet", "pages"), 0)
 	for want, fn := range map[string]func(){
-		`there is no state "cuont", only ["count" "pages" `:              func() { streamtest.ValueOf[int64](d, "quiet", "ann", "cuont") },
+		`there is no state "cuont", only ["count" "pages" `:              func() { streamtest.ValueOf(d, "quiet", "ann", "cuont", &n) },
 		`the job has no operator "quite", only ["visits" "quiet" "out"]`: func() { d.StateLen("quite", "count") },
 		`operator "out" has no keyed state`:                              func() { d.StateLen("out", "count") },
-		"holds values of schema":                                         func() { streamtest.ValueOf[string](d, "quiet", "ann", "count") },
+		"holds values of schema":                                         func() { streamtest.ValueOf(d, "quiet", "ann", "count", new(string)) },
 	} {
 		snap := d.Snapshot()
 		if err := d.Catch(fn); err == nil || !strings.Contains(err.Error(), want) {
@@ -195,7 +194,7 @@ func TestDriverRestoresAnotherProgram(t *testing.T) {
 	same(t, nextOut.Len(), 3)
 
 	env := stream.NewEnv(stream.MaxParallelism(16))
-	stream.From(env, streamtest.Source[int](), stream.UID("visits")).To(streamtest.Sink[int](), stream.UID("out"))
+	stream.From(env, streamtest.Source(0), stream.UID("visits")).To(streamtest.Sink(0), stream.UID("out"))
 	other := streamtest.NewDriver(t, env)
 	err := other.Catch(func() { other.Restore(snap) })
 	if err == nil || !strings.Contains(err.Error(), `the snapshot holds state of operators ["quiet"], which the job does not have`) {
@@ -239,13 +238,13 @@ func TestDriverRunsTheJobsOwnStrategy(t *testing.T) {
 	counts := stream.AggregateWindow(win, countVisits{}, func(u string, w stream.Window, n int64) string {
 		return fmt.Sprintf("%s %s: %d", w.Start().Format("15:04:05"), u, n)
 	}, stream.UID("counts"))
-	written := collection.NewCollector[string]()
+	written := collection.NewCollector("")
 	counts.To(written, stream.UID("out"))
 
 	d := streamtest.NewDriverWith(t, env, streamtest.DriverOptions{Parallelism: 2, Start: sec(1000)})
-	push := streamtest.Input[visit](d, "visits")
-	out := streamtest.Output[string](d, "counts")
-	late := streamtest.SideOutput[visit](d, "counts", dataflow.SideLate)
+	push := streamtest.Input(d, "visits", visit{})
+	out := streamtest.Output(d, "counts", "")
+	late := streamtest.SideOutput(d, "counts", dataflow.SideLate, visit{})
 	push.Push(visit{"ann", sec(1)}, visit{"ann", sec(14)}, visit{"ann", sec(2)})
 	same(t, out.Take(), nil)
 	push.PushAt(sec(1), visit{"bob", sec(15)}) // the job's own function wins
@@ -272,29 +271,29 @@ func TestDriverRefuses(t *testing.T) {
 		do   func(d *streamtest.Driver)
 		want string
 	}{
-		"unknown input":       {func(d *streamtest.Driver) { streamtest.Input[visit](d, "visit") }, `the job has no source "visit", only ["visits"]`},
-		"type of an input":    {func(d *streamtest.Driver) { streamtest.Input[string](d, "visits") }, `the rows of source "visits" are streamtest_test.visit, not string`},
-		"unknown output":      {func(d *streamtest.Driver) { streamtest.Output[string](d, "outs") }, `the job has no operator "outs"`},
-		"type of a sink":      {func(d *streamtest.Driver) { streamtest.Output[int](d, "out") }, `the rows of "out" are string, not int`},
-		"type of an operator": {func(d *streamtest.Driver) { streamtest.Output[int](d, "quiet") }, `the rows of "quiet" are string, not int`},
+		"unknown input":       {func(d *streamtest.Driver) { streamtest.Input(d, "visit", visit{}) }, `the job has no source "visit", only ["visits"]`},
+		"type of an input":    {func(d *streamtest.Driver) { streamtest.Input(d, "visits", "") }, `the rows of source "visits" are streamtest_test.visit, not string`},
+		"unknown output":      {func(d *streamtest.Driver) { streamtest.Output(d, "outs", "") }, `the job has no operator "outs"`},
+		"type of a sink":      {func(d *streamtest.Driver) { streamtest.Output(d, "out", 0) }, `the rows of "out" are string, not int`},
+		"type of an operator": {func(d *streamtest.Driver) { streamtest.Output(d, "quiet", 0) }, `the rows of "quiet" are string, not int`},
 		"late output": {func(d *streamtest.Driver) {
 			d.Advance(1)
-			streamtest.Output[string](d, "out")
+			streamtest.Output(d, "out", "")
 		}, `is asked for after the job has started`},
 		"type of a side output": {func(d *streamtest.Driver) {
-			streamtest.SideOutput[int](d, "quiet", "first")
-			streamtest.Input[visit](d, "visits").Push(visit{"ann", sec(1)})
+			streamtest.SideOutput(d, "quiet", "first", 0)
+			streamtest.Input(d, "visits", visit{}).Push(visit{"ann", sec(1)})
 		}, `the rows are []string, but the test reads []int`},
 		"push after the end": {func(d *streamtest.Driver) {
 			d.EndInput()
-			streamtest.Input[visit](d, "visits").Push(visit{"ann", sec(1)})
+			streamtest.Input(d, "visits", visit{}).Push(visit{"ann", sec(1)})
 		}, `input "visits" has ended`},
 		"no dead letters": {func(d *streamtest.Driver) {
-			streamtest.Input[visit](d, "visits").PushDeadLetter(connectors.DeadLetter{})
+			streamtest.Input(d, "visits", visit{}).PushDeadLetter(connectors.DeadLetter{})
 		}, `source "visits" has no consumer of dead letters`},
 		"gauge": {func(d *streamtest.Driver) { d.Gauge("quiet", "heat") }, `operator "quiet" has no gauge "heat"`},
 	} {
-		d := streamtest.NewDriver(t, quiet(streamtest.Source[visit]()))
+		d := streamtest.NewDriver(t, quiet(streamtest.Source(visit{})))
 		err := d.Catch(func() { c.do(d) })
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want %q", name, err, c.want)
@@ -320,7 +319,7 @@ func TestDriverEndsTheTest(t *testing.T) {
 		t.Errorf("the test ended with %q", tb.text)
 	}
 	// Nothing of these may panic.
-	in, out := streamtest.Input[int](d, "x"), streamtest.Output[int](d, "y")
+	in, out := streamtest.Input(d, "x", 0), streamtest.Output(d, "y", 0)
 	in.Push(1)
 	in.End()
 	d.Advance(d.Now().Sub(sec(1)))
@@ -330,8 +329,8 @@ func TestDriverEndsTheTest(t *testing.T) {
 	same(t, d.Counter("x", "y"), 0)
 
 	tb = fatal{}
-	d = streamtest.NewDriver(&tb, quiet(streamtest.Source[visit]()))
-	streamtest.Input[visit](d, "visits").Push(visit{"error", sec(1)})
+	d = streamtest.NewDriver(&tb, quiet(streamtest.Source(visit{})))
+	streamtest.Input(d, "visits", visit{}).Push(visit{"error", sec(1)})
 	if !strings.Contains(tb.text, "user code says no") {
 		t.Errorf("the test ended with %q", tb.text)
 	}
@@ -339,9 +338,9 @@ func TestDriverEndsTheTest(t *testing.T) {
 
 func TestDriverPassesDeadLettersOn(t *testing.T) {
 	t.Parallel()
-	d := streamtest.NewDriver(t, quiet(streamtest.Source[visit]()))
-	letters := streamtest.SideOutput[connectors.DeadLetter](d, "visits", dataflow.SideDeadLetter)
-	streamtest.Input[visit](d, "visits").PushDeadLetter(connectors.DeadLetter{Error: "bad", Timestamp: 5})
+	d := streamtest.NewDriver(t, quiet(streamtest.Source(visit{})))
+	letters := streamtest.SideOutput(d, "visits", dataflow.SideDeadLetter, connectors.DeadLetter{})
+	streamtest.Input(d, "visits", visit{}).PushDeadLetter(connectors.DeadLetter{Error: "bad", Timestamp: 5})
 	got := letters.TakeTimed()
 	if len(got) != 1 || got[0].Row.Operator != "visits" || got[0].At.UnixMilli() != 5 {
 		t.Fatalf("letters %+v", got)
@@ -352,12 +351,12 @@ func TestDriverPassesDeadLettersOn(t *testing.T) {
 func TestDriverIdle(t *testing.T) {
 	t.Parallel()
 	env := stream.NewEnv()
-	all := stream.From(env, streamtest.Source[visit](), stream.UID("a"), streamtest.ExplicitWatermarks()).
-		Union(stream.From(env, streamtest.Source[visit](), stream.UID("b"), streamtest.ExplicitWatermarks()))
+	all := stream.From(env, streamtest.Source(visit{}), stream.UID("a"), streamtest.ExplicitWatermarks()).
+		Union(stream.From(env, streamtest.Source(visit{}), stream.UID("b"), streamtest.ExplicitWatermarks()))
 	byUser := stream.KeyBy(all, func(v visit) string { return v.User })
 	stream.Process(byUser, &visits{}, stream.UID("quiet"))
 	d := streamtest.NewDriver(t, env)
-	a, b, out := streamtest.Input[visit](d, "a"), streamtest.Input[visit](d, "b"), streamtest.Output[string](d, "quiet")
+	a, b, out := streamtest.Input(d, "a", visit{}), streamtest.Input(d, "b", visit{}), streamtest.Output(d, "quiet", "")
 	a.PushAt(sec(1), visit{"ann", sec(1)})
 	a.Watermark(sec(50))
 	same(t, out.Len(), 0)
@@ -376,14 +375,13 @@ func TestDriverIdle(t *testing.T) {
 }
 
 // spender compares what a user spends with a limit that may change.
-type spender struct{ limit, spent *state.Value[int64] }
+type spender struct{ limit, spent state.Value[int64] }
 
-func (s *spender) Open(ctx *stream.ProcessContext[string, string]) (err error) {
-	if s.limit, err = state.NewValue[int64](ctx.State(), "limit"); err != nil {
+func (s *spender) Open(ctx *stream.ProcessContext[string, string]) error {
+	if err := s.limit.Open(ctx.State(), "limit"); err != nil {
 		return err
 	}
-	s.spent, err = state.NewValue[int64](ctx.State(), "spent")
-	return err
+	return s.spent.Open(ctx.State(), "spent")
 }
 
 func (s *spender) ProcessFirst(ctx *stream.ProcessContext[string, string], amount order) error {
@@ -406,12 +404,12 @@ func TestDriverTwoInputs(t *testing.T) {
 	for _, backend := range streamtest.Backends() {
 		env := stream.NewEnv(stream.MaxParallelism(8))
 		customer := func(o order) string { return o.Customer }
-		orders := stream.KeyBy(stream.From(env, streamtest.Source[order](), stream.UID("orders")), customer)
-		limits := stream.KeyBy(stream.From(env, streamtest.Source[order](), stream.UID("limits")), customer)
+		orders := stream.KeyBy(stream.From(env, streamtest.Source(order{}), stream.UID("orders")), customer)
+		limits := stream.KeyBy(stream.From(env, streamtest.Source(order{}), stream.UID("limits")), customer)
 		stream.CoProcess(stream.ConnectKeyed(orders, limits), &spender{}, stream.UID("spender"))
 		d := streamtest.NewDriverWith(t, env, streamtest.DriverOptions{Backend: backend})
-		order1, limit := streamtest.Input[order](d, "orders"), streamtest.Input[order](d, "limits")
-		out := streamtest.Output[string](d, "spender")
+		order1, limit := streamtest.Input(d, "orders", order{}), streamtest.Input(d, "limits", order{})
+		out := streamtest.Output(d, "spender", "")
 		order1.Push(order{"ann", 10, sec(1)})
 		limit.Push(order{"ann", 15, sec(1)}, order{"bob", 1, sec(1)})
 		d.Rescale(3)
@@ -420,7 +418,8 @@ func TestDriverTwoInputs(t *testing.T) {
 		d.Rescale(2)
 		order1.Push(order{"ann", 4, sec(1)}, order{"ann", 1, sec(1)})
 		same(t, out.Take(), []string{"ann 16 > 15", "ann 21 > 20"})
-		if n, _ := streamtest.ValueOf[int64](d, "spender", "bob", "spent"); n != 1 || d.StateLen("spender", "limit") != 2 {
+		var n int64
+		if streamtest.ValueOf(d, "spender", "bob", "spent", &n); n != 1 || d.StateLen("spender", "limit") != 2 {
 			t.Errorf("%s: bob has spent %d, there are %d limits", backend.Name, n, d.StateLen("spender", "limit"))
 		}
 	}

@@ -12,11 +12,12 @@ import (
 )
 
 // Source returns a source for a topology that a Driver runs: it has no rows
-// of its own.
-func Source[T any]() connectors.SourceOf[T] { return newStandIn[T]("test input") }
+// of its own. Those that are pushed are like like, of which only the type
+// matters.
+func Source[T any](like T) connectors.SourceOf[T] { return newStandIn[T]("test input") }
 
-// Sink returns a sink for a topology that a Driver runs.
-func Sink[T any]() connectors.SinkOf[T] { return newStandIn[T]("test output") }
+// Sink returns a sink of rows like like for a topology that a Driver runs.
+func Sink[T any](like T) connectors.SinkOf[T] { return newStandIn[T]("test output") }
 
 // ExplicitWatermarks gives a source event time that moves only by
 // DriverInput.Watermark.
@@ -29,10 +30,10 @@ type DriverInput[T any] struct {
 }
 
 // Input returns the input that stands in for the source of that UID, whose
-// rows are of type T. What the job says of the source holds: its function for
+// rows are like like, of which only the type matters. What the job says of the source holds: its function for
 // timestamps, and its watermark strategy after each single row. Watermarks can
 // be pushed besides.
-func Input[T any](d *Driver, uid string) *DriverInput[T] {
+func Input[T any](d *Driver, uid string, like T) *DriverInput[T] {
 	d.tb.Helper()
 	in := &DriverInput[T]{d: d, uid: uid}
 	if d.err != nil {
@@ -145,7 +146,9 @@ func (in *DriverInput[T]) PushDeadLetter(letter connectors.DeadLetter) {
 
 // TimedRow is a row with its event time, zero when it has none.
 type TimedRow[T any] struct {
-	At  time.Time
+	// At is the event time.
+	At time.Time
+	// Row is what came out.
 	Row T
 }
 
@@ -157,14 +160,14 @@ type DriverOutput[T any] struct {
 
 // Output returns what the sink of that UID is given, or what the operator of
 // that UID emits, whoever takes it. It is asked for before the job starts.
-func Output[T any](d *Driver, uid string) *DriverOutput[T] {
+func Output[T any](d *Driver, uid string, like T) *DriverOutput[T] {
 	d.tb.Helper()
-	return SideOutput[T](d, uid, "")
+	return SideOutput(d, uid, "", like)
 }
 
 // SideOutput returns what an operator emits on a side output: the name of a
 // stream.SideTag, dataflow.SideLate or dataflow.SideDeadLetter.
-func SideOutput[T any](d *Driver, uid, name string) *DriverOutput[T] {
+func SideOutput[T any](d *Driver, uid, name string, like T) *DriverOutput[T] {
 	d.tb.Helper()
 	out := &DriverOutput[T]{d: d}
 	switch {

@@ -14,51 +14,49 @@ import (
 	"github.com/leatstream/leat/state/statefile"
 )
 
-// StateOf reads keyed state of an operator: open makes a handle as the
-// operator does in its Open (state.NewValue and its kin), and the handle
-// refers to key. The key is of the type that KeyBy was given. Windows keep
-// their state under a namespace: open may set one.
+// StateOf reads keyed state of an operator: open opens handles as the operator
+// does in its Open, and they refer to key. The key is of the type that KeyBy
+// was given. Windows keep their state under a namespace: open may set one.
 //
-//	n, ok := streamtest.StateOf(d, "counts", "ann", func(k *state.Keyed) (*state.Value[int64], error) {
-//		return state.NewValue[int64](k, "count")
-//	}).Get()
+//	var pages state.Map[string, int64]
+//	streamtest.StateOf(d, "counts", "ann", func(k *state.Keyed) error { return pages.Open(k, "pages") })
 //
-// The handle is valid until the job goes on. A state that the operator does
+// The handles are valid until the job goes on. A state that the operator does
 // not have is an error.
-func StateOf[K comparable, H any](d *Driver, uid string, key K, open func(*state.Keyed) (H, error)) H {
+func StateOf[K comparable](d *Driver, uid string, key K, open func(*state.Keyed) error) {
 	d.tb.Helper()
-	var none H
 	c, err := codec.Of[K]()
 	if err != nil {
 		d.fail(fmt.Errorf("key of %q: %w", uid, err))
-		return none
+		return
 	}
 	at := state.KeyOf(c.AppendKey(nil, &key))
 	subs := d.keyed(uid)
 	if len(subs) == 0 {
-		return none
+		return
 	}
 	mp := d.run.graph.MaxParallelism
 	s := subs[dataflow.SubtaskOf(at.Group(mp), mp, len(subs))]
 	keyed := state.NewKeyed(known{s.state, d, uid})
 	keyed.ReadAt(clock.Millis(d.run.clock), s.emitted)
 	keyed.SetKey(at)
-	h, err := open(keyed)
-	if err != nil {
+	if err := open(keyed); err != nil {
 		d.fail(fmt.Errorf("state of operator %q: %w", uid, err))
 	}
-	return h
 }
 
-// ValueOf reads a state.Value of an operator by key. The options are those
-// that the operator gives.
-func ValueOf[T any, K comparable](d *Driver, uid string, key K, name string, opts ...state.Option) (v T, ok bool) {
+// ValueOf reads a state.Value of an operator by key into v, and says whether
+// there is one; v is the Default or zero if not. The options are those that
+// the operator gives.
+func ValueOf[T any, K comparable](d *Driver, uid string, key K, name string, v *T, opts ...state.Option) (ok bool) {
 	d.tb.Helper()
-	h := StateOf(d, uid, key, func(k *state.Keyed) (*state.Value[T], error) { return state.NewValue[T](k, name, opts...) })
+	var h state.Value[T]
+	StateOf(d, uid, key, func(k *state.Keyed) error { return h.Open(k, name, opts...) })
 	if d.err != nil {
-		return v, false
+		return false
 	}
-	return h.Get()
+	*v, ok = h.Get()
+	return ok
 }
 
 // StateLen returns the number of entries in a state of an operator, over all

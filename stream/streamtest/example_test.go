@@ -17,7 +17,7 @@ func ExampleRun() {
 		numbers = append(numbers, i)
 	}
 	env := stream.NewEnv()
-	out := collection.NewCollector[int]()
+	out := collection.NewCollector(0)
 	all := stream.From(env, collection.Slice(numbers...).BatchRows(5), stream.UID("numbers"))
 	all.Rebalance().To(out, stream.UID("out"))
 	figures, err := streamtest.Run(context.Background(), env, streamtest.Options{

@@ -57,6 +57,7 @@ const pollTime = 100 * time.Millisecond
 
 // Figures tell of a run that ended.
 type Figures struct {
+	// Polls, Checkpoints and Crashes count those of the run.
 	Polls, Checkpoints, Crashes int
 	// Counters are the sums over all subtasks of the last life, by the
 	// operator's UID, a slash and the counter's name.

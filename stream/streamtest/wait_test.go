@@ -52,13 +52,13 @@ func (s *slow) Close() error { return nil }
 func TestDriverWaitsForGoroutines(t *testing.T) {
 	t.Parallel()
 	env := stream.NewEnv()
-	in := stream.From(env, Source[int](), stream.UID("in"), ExplicitWatermarks())
+	in := stream.From(env, Source(0), stream.UID("in"), ExplicitWatermarks())
 	stream.Map(in, func(n int) int { return n }, stream.UID("slow"))
 	d := NewDriver(t, env)
 	op := &slow{let: make(chan struct{}, 10)}
 	defer op.wait.Wait()
 	d.run.standIn("slow", op)
-	push, out := Input[int](d, "in"), Output[int](d, "slow")
+	push, out := Input(d, "in", 0), Output(d, "slow", 0)
 	push.Push(1)
 	if out.Len() != 0 {
 		t.Fatal("a row came out before it was let")

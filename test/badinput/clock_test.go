@@ -87,6 +87,6 @@ func sumsOf(n int64, out string) (*graph.JobGraph, error) {
 	}), stream.UID("rows"))
 	byKey := stream.KeyBy(rows, func(r row) int64 { return r.Key })
 	stream.Reduce(byKey, func(a, b row) row { return row{N: b.N, Key: a.Key, Sum: a.Sum + b.Sum} }, stream.UID("sums")).
-		To(files.NewSink(out, func() (formats.Encoder[row], error) { return jsonfmt.NewEncoder[row]() }), stream.UID("out"))
+		To(files.NewSink(out, func() (formats.Encoder[row], error) { return jsonfmt.NewEncoder(row{}) }), stream.UID("out"))
 	return env.Graph()
 }

@@ -50,8 +50,8 @@ func (j joinedRow) row() any { return []*string{j.Left, j.Right} }
 // event time follows the steps.
 func two[O any](rows func([]O) any) func(d *streamtest.Driver) (func(step), func() any) {
 	return func(d *streamtest.Driver) (func(step), func() any) {
-		left, right := streamtest.Input[entry](d, "left"), streamtest.Input[entry](d, "right")
-		out := streamtest.Output[O](d, "out")
+		left, right := streamtest.Input(d, "left", entry{}), streamtest.Input(d, "right", entry{})
+		out := streamtest.Output(d, "out", *new(O))
 		push := func(s step) {
 			in := left
 			if s.Side == "R" {
@@ -66,7 +66,7 @@ func two[O any](rows func([]O) any) func(d *streamtest.Driver) (func(step), func
 }
 
 func source(env *stream.Env, uid string) *stream.DataStream[entry] {
-	return stream.From(env, streamtest.Source[entry](), stream.UID(uid), streamtest.ExplicitWatermarks())
+	return stream.From(env, streamtest.Source(entry{}), stream.UID(uid), streamtest.ExplicitWatermarks())
 }
 
 func streamStream(t *testing.T, c *file, joiner stream.Joiner[string, string, joinedRow]) {
@@ -82,7 +82,7 @@ func streamStreamWithin(t *testing.T, c *file, within stream.Interval, joiner st
 			left := stream.KeyBy(stream.Map(source(env, "left").Filter(present), value), one)
 			right := stream.KeyBy(stream.Map(source(env, "right").Filter(present), value), one)
 			stream.IntervalJoin(left, right, within, joiner, stream.UID("join")).
-				To(streamtest.Sink[joinedRow](), stream.UID("out"))
+				To(streamtest.Sink(joinedRow{}), stream.UID("out"))
 		},
 		open: two(joinedRows),
 	}.run(t, c)
@@ -105,7 +105,7 @@ func streamTable(t *testing.T, c *file, joiner stream.LeftJoiner[string, string,
 				func(string) string { return "" })
 			table := stream.TableFrom(source(env, "right"), stream.UID("table"))
 			stream.TableJoin(left, table, joiner, stream.UID("join")).
-				To(streamtest.Sink[joinedRow](), stream.UID("out"))
+				To(streamtest.Sink(joinedRow{}), stream.UID("out"))
 		},
 		open: two(joinedRows),
 	}.run(t, c)
@@ -117,7 +117,7 @@ func tableTable(t *testing.T, c *file, joiner stream.Joiner[string, string, join
 			left := stream.TableFrom(source(env, "left"), stream.UID("left table"))
 			right := stream.TableFrom(source(env, "right"), stream.UID("right table"))
 			stream.JoinTables(left, right, joiner, stream.UID("join")).Changes().
-				To(streamtest.Sink[stream.Change[string, joinedRow]](), stream.UID("out"))
+				To(streamtest.Sink(stream.Change[string, joinedRow]{}), stream.UID("out"))
 		},
 		open: two(func(cs []stream.Change[string, joinedRow]) any {
 			var all []any
@@ -154,7 +154,7 @@ func foreignKey(t *testing.T, c *file, joiner stream.LeftJoiner[string, string, 
 			left := stream.TableFrom(source(env, "left"), stream.UID("left table"))
 			right := stream.TableFrom(source(env, "right"), stream.UID("right table"))
 			stream.JoinForeign(left, right, pointsAt, joiner, stream.UID("join")).Changes().
-				To(streamtest.Sink[stream.Change[string, string]](), stream.UID("out"))
+				To(streamtest.Sink(stream.Change[string, string]{}), stream.UID("out"))
 		},
 		open: two(func(cs []stream.Change[string, string]) any {
 			var all []any
@@ -182,7 +182,7 @@ func grouped(group func(k, v string) (string, int64)) func(env *stream.Env) {
 	return func(env *stream.Env) {
 		table := stream.TableFrom(source(env, "in"), stream.UID("table"))
 		sums := stream.AggregateTable(stream.GroupTable(table, group), letters{}, stream.KeepEmptyGroups(), stream.UID("sums"))
-		sums.Changes().To(streamtest.Sink[stream.Change[string, int64]](), stream.UID("out"))
+		sums.Changes().To(streamtest.Sink(stream.Change[string, int64]{}), stream.UID("out"))
 	}
 }
 
@@ -190,7 +190,7 @@ func aggregateTable(t *testing.T, c *file) {
 	stepped{
 		build: grouped(func(user, region string) (string, int64) { return region, int64(len(user)) }),
 		open: func(d *streamtest.Driver) (func(step), func() any) {
-			in, out := streamtest.Input[entry](d, "in"), streamtest.Output[stream.Change[string, int64]](d, "out")
+			in, out := streamtest.Input(d, "in", entry{}), streamtest.Output(d, "out", stream.Change[string, int64]{})
 			table := map[string]int64{}
 			push := func(s step) {
 				if s.Key != nil { // one without a key is no entry of a table
@@ -211,7 +211,7 @@ func countByValue(t *testing.T, c *file) {
 	stepped{
 		build: grouped(func(_, v string) (string, int64) { return v, 1 }),
 		open: func(d *streamtest.Driver) (func(step), func() any) {
-			in, out := streamtest.Input[entry](d, "in"), streamtest.Output[stream.Change[string, int64]](d, "out")
+			in, out := streamtest.Input(d, "in", entry{}), streamtest.Output(d, "out", stream.Change[string, int64]{})
 			return func(s step) { in.PushAt(s.at(), entryOf(s)) }, func() any {
 				var all []any
 				for _, c := range out.TakeTimed() {

@@ -19,11 +19,11 @@ func kstreamsPrograms() map[string]program {
 func wordCountUpdates(t *testing.T, c *file) {
 	stepped{
 		build: func(env *stream.Env) {
-			lines := stream.From(env, streamtest.Source[string](), stream.UID("lines"))
-			wordsOf(lines).To(streamtest.Sink[wordN](), stream.UID("out"))
+			lines := stream.From(env, streamtest.Source(""), stream.UID("lines"))
+			wordsOf(lines).To(streamtest.Sink(wordN{}), stream.UID("out"))
 		},
 		open: func(d *streamtest.Driver) (func(step), func() any) {
-			lines, counts := streamtest.Input[string](d, "lines"), streamtest.Output[wordN](d, "out")
+			lines, counts := streamtest.Input(d, "lines", ""), streamtest.Output(d, "out", wordN{})
 			return func(s step) { lines.Push(text(s.Value)) }, func() any {
 				var rows [][]any
 				for _, w := range counts.Take() {

@@ -86,12 +86,12 @@ func (s *summing) Process(ctx *stream.ProcessContext[string, wordN], c change) e
 func sumPerKey(t *testing.T, c *file) {
 	stepped{
 		build: func(env *stream.Env) {
-			in := stream.From(env, streamtest.Source[change](), stream.UID("changes"))
+			in := stream.From(env, streamtest.Source(change{}), stream.UID("changes"))
 			byKey := stream.KeyBy(in, func(c change) string { return c.Key })
 			stream.Process(byKey, &summing{}, stream.UID("sum"))
 		},
 		open: func(d *streamtest.Driver) (func(step), func() any) {
-			in, out := streamtest.Input[change](d, "changes"), streamtest.Output[wordN](d, "sum")
+			in, out := streamtest.Input(d, "changes", change{}), streamtest.Output(d, "sum", wordN{})
 			return func(s step) { in.PushAt(s.at(), change{text(s.Key), number(t, s.Value)}) }, func() any {
 				var rows [][]any
 				for _, w := range out.TakeTimed() {

@@ -93,14 +93,14 @@ func (w *wordN) columns() []any { return []any{&w.Word, &w.N} }
 func suppressSize(t *testing.T, c *file) {
 	stepped{
 		build: func(env *stream.Env) {
-			in := stream.From(env, streamtest.Source[change](), stream.UID("changes"), streamtest.ExplicitWatermarks())
+			in := stream.From(env, streamtest.Source(change{}), stream.UID("changes"), streamtest.ExplicitWatermarks())
 			byKey := stream.KeyBy(in, func(c change) string { return c.Key })
 			// The buffer is a subtask's.
 			stream.SuppressFor(byKey, 10*time.Second, stream.BufferRows(2), stream.Parallelism(1), stream.UID("hold")).
-				To(streamtest.Sink[change](), stream.UID("out"))
+				To(streamtest.Sink(change{}), stream.UID("out"))
 		},
 		open: func(d *streamtest.Driver) (func(step), func() any) {
-			in, out := streamtest.Input[change](d, "changes"), streamtest.Output[change](d, "out")
+			in, out := streamtest.Input(d, "changes", change{}), streamtest.Output(d, "out", change{})
 			push := func(s step) {
 				in.PushAt(s.at(), change{text(s.Key), number(t, s.Value)})
 				in.Watermark(s.at())

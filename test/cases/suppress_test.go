@@ -99,7 +99,7 @@ func (p pushed) run(t *testing.T, c *file) {
 			env := stream.NewEnv(stream.MaxParallelism(16))
 			p.build(env)
 			d := streamtest.NewDriver(t, env)
-			in := streamtest.Input[hit](d, "in")
+			in := streamtest.Input(d, "in", hit{})
 			got := make(map[string]func() []any)
 			rows := make(map[string][]any)
 			for section, open := range p.outs {
@@ -132,7 +132,7 @@ func (p pushed) run(t *testing.T, c *file) {
 // countedIn reads a sink of counted rows.
 func countedIn(uid string) func(d *streamtest.Driver) func() []any {
 	return func(d *streamtest.Driver) func() []any {
-		out := streamtest.Output[countedRow](d, uid)
+		out := streamtest.Output(d, uid, countedRow{})
 		return func() (all []any) {
 			for _, r := range out.Take() {
 				all = append(all, r.row())
@@ -143,7 +143,7 @@ func countedIn(uid string) func(d *streamtest.Driver) func() []any {
 }
 
 func hitsByKey(env *stream.Env) *stream.KeyedStream[string, hit] {
-	return stream.KeyBy(stream.From(env, streamtest.Source[hit](), stream.UID("in"), streamtest.ExplicitWatermarks()), hit.key)
+	return stream.KeyBy(stream.From(env, streamtest.Source(hit{}), stream.UID("in"), streamtest.ExplicitWatermarks()), hit.key)
 }
 
 // joinedText folds values to a text.
@@ -173,10 +173,10 @@ func rollingUpdates(t *testing.T, c *file) {
 				stream.AllowedLateness(50*time.Millisecond), stream.Trigger(stream.OnCount(1)))
 			stream.AggregateWindow(w, joinedText{}, func(_ string, win stream.Window, t textAt) textOf {
 				return textOf{win.StartMillis(), t.Text, t.Last}
-			}, stream.UID("texts")).To(streamtest.Sink[textOf](), stream.UID("out"))
+			}, stream.UID("texts")).To(streamtest.Sink(textOf{}), stream.UID("out"))
 		},
 		outs: map[string]func(d *streamtest.Driver) func() []any{"expect.jsonl": func(d *streamtest.Driver) func() []any {
-			out := streamtest.Output[textOf](d, "out")
+			out := streamtest.Output(d, "out", textOf{})
 			return func() (all []any) {
 				for _, r := range out.Take() {
 					all = append(all, r)
@@ -193,7 +193,7 @@ func suppressRolling(t *testing.T, c *file) {
 			w := hitsByKey(env).Window(stream.Rolling(5*time.Millisecond),
 				stream.AllowedLateness(15*time.Millisecond), stream.Trigger(stream.OnClose()))
 			stream.AggregateWindow(w, tallyHits{}, bothIn, stream.UID("counts")).
-				To(streamtest.Sink[countedRow](), stream.UID("out"))
+				To(streamtest.Sink(countedRow{}), stream.UID("out"))
 		},
 		outs: map[string]func(d *streamtest.Driver) func() []any{"suppressed.jsonl": countedIn("out")},
 	}.run(t, c)
@@ -206,7 +206,7 @@ func suppressTumbling(t *testing.T, c *file) {
 			window := func(uid string, trigger stream.TriggerSpec) {
 				w := byKey.Window(stream.Tumbling(2*time.Millisecond), stream.AllowedLateness(2*time.Millisecond), stream.Trigger(trigger))
 				stream.AggregateWindow(w, tallyHits{}, endOut, stream.UID(uid+" counts")).
-					To(streamtest.Sink[countedRow](), stream.UID(uid))
+					To(streamtest.Sink(countedRow{}), stream.UID(uid))
 			}
 			window("raw", stream.OnCount(1))
 			window("suppressed", stream.OnClose())
@@ -267,10 +267,10 @@ func suppressSession(t *testing.T, c *file) {
 			byKey := hitsByKey(env)
 			sessions := stream.Session(5 * time.Millisecond)
 			stream.ProcessWindowWith(byKey.Window(sessions, stream.Trigger(stream.OnCount(1))), &sessionChanges{}, stream.UID("changes")).
-				To(streamtest.Sink[countedRow](), stream.UID("raw"))
+				To(streamtest.Sink(countedRow{}), stream.UID("raw"))
 			stream.AggregateWindow(byKey.Window(sessions), tallyHits{}, func(k string, _ stream.Window, t tallied) countedRow {
 				return countedRow{Key: k, Start: t.First, End: t.Last, N: t.N, TS: t.Last}
-			}, stream.UID("counts")).To(streamtest.Sink[countedRow](), stream.UID("suppressed"))
+			}, stream.UID("counts")).To(streamtest.Sink(countedRow{}), stream.UID("suppressed"))
 		},
 		outs: map[string]func(d *streamtest.Driver) func() []any{
 			"raw.jsonl": countedIn("raw"), "suppressed.jsonl": countedIn("suppressed"),

@@ -84,7 +84,7 @@ func (x reading[T]) leftPair(l T, r *T) string { return x.pair(&l, r) }
 type sinks struct{ uids []string }
 
 func (s *sinks) add(d *stream.DataStream[string], uid string) {
-	d.To(streamtest.Sink[string](), stream.UID("out "+uid))
+	d.To(streamtest.Sink(""), stream.UID("out "+uid))
 	s.uids = append(s.uids, uid)
 }
 
@@ -163,14 +163,14 @@ type running[T any] struct {
 func run[T any](tb streamtest.TB, backend streamtest.Backend, x reading[T], top topology[T]) *running[T] {
 	env := stream.NewEnv(stream.MaxParallelism(16))
 	in := func(uid string) *stream.KeyedStream[string, T] {
-		return stream.KeyBy(stream.From(env, streamtest.Source[T](), stream.UID(uid), streamtest.ExplicitWatermarks()), x.user)
+		return stream.KeyBy(stream.From(env, streamtest.Source(*new(T)), stream.UID(uid), streamtest.ExplicitWatermarks()), x.user)
 	}
 	var s sinks
 	top(x, in("left"), in("right"), &s)
 	r := &running[T]{x: x, d: streamtest.NewDriverWith(tb, env, streamtest.DriverOptions{Backend: backend}), outs: make(map[string]*streamtest.DriverOutput[string])}
-	r.left, r.right = streamtest.Input[T](r.d, "left"), streamtest.Input[T](r.d, "right")
+	r.left, r.right = streamtest.Input(r.d, "left", *new(T)), streamtest.Input(r.d, "right", *new(T))
 	for _, uid := range s.uids {
-		r.outs[uid] = streamtest.Output[string](r.d, "out "+uid)
+		r.outs[uid] = streamtest.Output(r.d, "out "+uid, "")
 	}
 	return r
 }

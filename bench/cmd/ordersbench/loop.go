@@ -106,7 +106,7 @@ func (l *loop) open(brokers string) (err error) {
 	if l.client, err = kwire.NewClient(kwire.Config{Brokers: []string{brokers}, Clock: clock.Real{}}); err != nil {
 		return err
 	}
-	if l.dec, err = jsonfmt.NewDecoder[order](); err != nil {
+	if l.dec, err = jsonfmt.NewDecoder(order{}); err != nil {
 		return err
 	}
 	if l.results, err = writer[revenue](brokers, "loop.revenue"); err != nil {
@@ -122,7 +122,7 @@ func (l *loop) open(brokers string) (err error) {
 // writer writes at least once: a loop has nothing to make it exactly once.
 func writer[T any](brokers, topic string) (connectors.Writer, error) {
 	sink, err := kafka.NewSink(kafka.SinkConfig{Connection: kafka.Connection{Brokers: []string{brokers}}, Topic: topic, Delivery: kafka.AtLeastOnce},
-		func() (formats.Encoder[T], error) { return jsonfmt.NewEncoder[T]() })
+		func() (formats.Encoder[T], error) { return jsonfmt.NewEncoder(*new(T)) })
 	if err != nil {
 		return nil, err
 	}

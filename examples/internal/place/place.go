@@ -87,7 +87,8 @@ func From[T any, S connectors.SourceOf[T]](p *Place, topic string, made S) conne
 	if !p.Kafka() {
 		return made
 	}
-	src, err := kafka.NewSource(p.read(topic), jsonfmt.DecoderOf[T]())
+	var like T
+	src, err := kafka.NewSource(p.read(topic), jsonfmt.DecoderOf(like))
 	p.keep(err)
 	return src
 }
@@ -97,28 +98,31 @@ func Entries[T any, S connectors.SourceOf[formats.Entry[T]]](p *Place, topic str
 	if !p.Kafka() {
 		return made
 	}
-	src, err := kafka.NewSource(p.read(topic), formats.EntryOf(jsonfmt.DecoderOf[T]()))
+	var like T
+	src, err := kafka.NewSource(p.read(topic), formats.EntryOf(jsonfmt.DecoderOf(like)))
 	p.keep(err)
 	return src
 }
 
-// To writes JSON records to a topic exactly once, or to the console. key
-// appends the record's key, nil: records have none.
-func To[T any](p *Place, topic string, key func(dst []byte, v *T) []byte) connectors.SinkOf[T] {
-	enc := jsonfmt.EncoderOf[T]()
-	if key != nil {
-		enc = formats.WithKey(enc, key)
-	}
-	return write(p, topic, enc)
+// Values writes JSON records like like, which have no key, to a topic exactly
+// once, or to the console.
+func Values[T any](p *Place, topic string, like T) connectors.SinkOf[T] {
+	return write(p, topic, jsonfmt.EncoderOf(like))
 }
 
-// EntriesTo writes keys with JSON values, and deletions, to a compacted topic
-// exactly once, or to the console.
-func EntriesTo[T any](p *Place, topic string) connectors.SinkOf[formats.Entry[T]] {
+// To is Values of records with a key, which key appends to dst.
+func To[T any](p *Place, topic string, key func(dst []byte, v *T) []byte) connectors.SinkOf[T] {
+	var like T
+	return write(p, topic, formats.WithKey(jsonfmt.EncoderOf(like), key))
+}
+
+// EntriesTo writes keys with JSON values like like, and deletions, to a
+// compacted topic exactly once, or to the console.
+func EntriesTo[T any](p *Place, topic string, like T) connectors.SinkOf[formats.Entry[T]] {
 	if !p.Kafka() {
-		return write(p, topic, jsonfmt.EncoderOf[formats.Entry[T]]())
+		return write(p, topic, jsonfmt.EncoderOf(formats.Entry[T]{}))
 	}
-	return write(p, topic, formats.EntryTo(jsonfmt.EncoderOf[T]()))
+	return write(p, topic, formats.EntryTo(jsonfmt.EncoderOf(like)))
 }
 
 func write[T any](p *Place, topic string, enc func() (formats.Encoder[T], error)) connectors.SinkOf[T] {

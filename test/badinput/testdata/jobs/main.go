@@ -142,7 +142,7 @@ func textState(env *stream.Env, o options) {
 	texts := stream.Map(source(env, o), func(r Row) named { return named{fmt.Sprint(r.N)} }, stream.UID("name"))
 	byLength := stream.KeyBy(texts, func(n named) int64 { return int64(len(n.Text)) })
 	stream.Reduce(byLength, func(_, b named) named { return b }, stream.UID(o.uid)).
-		To(files.NewSink(o.out, func() (formats.Encoder[named], error) { return jsonfmt.NewEncoder[named]() }), stream.UID("out"))
+		To(files.NewSink(o.out, func() (formats.Encoder[named], error) { return jsonfmt.NewEncoder(named{}) }), stream.UID("out"))
 }
 
 func copyTopic(env *stream.Env, o options) error {
@@ -154,7 +154,7 @@ func copyTopic(env *stream.Env, o options) error {
 	if o.end > 0 {
 		cfg.Stop = kafka.StopOffsets(map[kafka.TopicPartition]int64{{Topic: "in"}: o.end})
 	}
-	src, err := kafka.NewSource(cfg, func() (formats.Decoder[Row], error) { return jsonfmt.NewDecoder[Row]() })
+	src, err := kafka.NewSource(cfg, func() (formats.Decoder[Row], error) { return jsonfmt.NewDecoder(Row{}) })
 	if err != nil {
 		return err
 	}
@@ -178,4 +178,4 @@ func restless(env *stream.Env, o options) error {
 	return nil
 }
 
-func encoder() (formats.Encoder[Row], error) { return jsonfmt.NewEncoder[Row]() }
+func encoder() (formats.Encoder[Row], error) { return jsonfmt.NewEncoder(Row{}) }

@@ -58,4 +58,4 @@ func build(env *stream.Env) error {
 
 func makeTick(i int64, _ *rand.Rand) Tick { return Tick{N: i, Rest: i % 7} }
 
-func encoder() (formats.Encoder[Tick], error) { return jsonfmt.NewEncoder[Tick]() }
+func encoder() (formats.Encoder[Tick], error) { return jsonfmt.NewEncoder(Tick{}) }
