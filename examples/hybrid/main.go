@@ -74,7 +74,7 @@ func orders(p *place.Place, pattern string) (connectors.SourceOf[Order], error) 
 	if pattern == "" {
 		return hybrid.New(made, next), nil
 	}
-	history := files.NewSource(files.SourceConfig{Pattern: pattern}, jsonfmt.DecoderOf[Order]())
+	history := files.NewSource(files.SourceConfig{Pattern: pattern}, jsonfmt.DecoderOf(Order{}))
 	return hybrid.New(history).Then(next, func(_ context.Context, end hybrid.End) (connectors.SourceOf[Order], error) {
 		from, err := offsetsAfter(end, p.Topic("orders"))
 		if err != nil {
@@ -90,7 +90,7 @@ func live(p *place.Place, from kafka.Start) (connectors.SourceOf[Order], error) 
 	if p.Bounded() {
 		c.Stop = kafka.StopLatest()
 	}
-	return kafka.NewSource(c, jsonfmt.DecoderOf[Order]())
+	return kafka.NewSource(c, jsonfmt.DecoderOf(Order{}))
 }
 
 // offsetsAfter reads from the names of the files which offsets follow them.

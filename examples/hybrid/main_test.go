@@ -33,9 +33,9 @@ func TestHybrid(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	history := files.NewSource(files.SourceConfig{Pattern: filepath.Join(dir, "orders-*.jsonl")}, jsonfmt.DecoderOf[Order]())
+	history := files.NewSource(files.SourceConfig{Pattern: filepath.Join(dir, "orders-*.jsonl")}, jsonfmt.DecoderOf(Order{}))
 	live := collection.Slice(Order{"EU", 4_00, at(50)}, Order{"EU", 16_00, at(61)}, Order{"US", 32_00, at(59)})
-	env, out := stream.NewEnv(), collection.NewCollector[Revenue]()
+	env, out := stream.NewEnv(), collection.NewCollector(Revenue{})
 	revenue(env, hybrid.New(history, live)).To(out, stream.UID("out"))
 	if _, err := streamtest.Run(t.Context(), env, streamtest.Options{Parallelism: []int{2, 3}, CheckpointEvery: 2, CrashEvery: 5}); err != nil {
 		t.Fatal(err)

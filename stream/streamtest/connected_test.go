@@ -20,7 +20,7 @@ type (
 	price struct{ Fruit, Cents int64 }
 )
 
-var priced = stream.SideTag[string]("priced")
+var priced = stream.SideTag("priced", "")
 
 func randomSales(rng *rand.Rand, n int) []sale {
 	out := make([]sale, n)
@@ -52,24 +52,23 @@ func sales(b *streamtest.Bench, all []sale) *stream.DataStream[sale] {
 // meeting joins both inputs in the state of a fruit; a timer tells, a second
 // after the last sale in event time, how many there were.
 type meeting struct {
-	waiting *state.List[sale]
-	cents   *state.Value[int64]
-	last    *state.Value[int64]
-	count   *state.Value[int64]
+	waiting state.List[sale]
+	cents   state.Value[int64]
+	last    state.Value[int64]
+	count   state.Value[int64]
 }
 
-func (m *meeting) Open(ctx *stream.ProcessContext[int64, string]) (err error) {
-	if m.waiting, err = state.NewList[sale](ctx.State(), "waiting"); err != nil {
+func (m *meeting) Open(ctx *stream.ProcessContext[int64, string]) error {
+	if err := m.waiting.Open(ctx.State(), "waiting"); err != nil {
 		return err
 	}
-	if m.cents, err = state.NewValue[int64](ctx.State(), "cents"); err != nil {
+	if err := m.cents.Open(ctx.State(), "cents"); err != nil {
 		return err
 	}
-	if m.last, err = state.NewValue[int64](ctx.State(), "last"); err != nil {
+	if err := m.last.Open(ctx.State(), "last"); err != nil {
 		return err
 	}
-	m.count, err = state.NewValue[int64](ctx.State(), "count")
-	return err
+	return m.count.Open(ctx.State(), "count")
 }
 
 func (m *meeting) ProcessFirst(ctx *stream.ProcessContext[int64, string], s sale) error {
@@ -167,16 +166,15 @@ func TestConnectedManyWays(t *testing.T) {
 
 // ruled keeps the sales of a fruit until the price of it comes to all.
 type ruled struct {
-	waiting *state.List[sale]
-	prices  *stream.BroadcastMap[int64, int64]
+	waiting state.List[sale]
+	prices  stream.BroadcastMap[int64, int64]
 }
 
-func (r *ruled) Open(ctx *stream.ProcessContext[int64, string]) (err error) {
-	if r.waiting, err = state.NewList[sale](ctx.State(), "waiting"); err != nil {
+func (r *ruled) Open(ctx *stream.ProcessContext[int64, string]) error {
+	if err := r.waiting.Open(ctx.State(), "waiting"); err != nil {
 		return err
 	}
-	r.prices, err = stream.NewBroadcastMap[int64, int64](ctx, "prices")
-	return err
+	return r.prices.Open(ctx, "prices")
 }
 
 func (r *ruled) Process(ctx *stream.ProcessContext[int64, string], s sale) error {
@@ -190,7 +188,7 @@ func (r *ruled) Process(ctx *stream.ProcessContext[int64, string], s sale) error
 
 func (r *ruled) ProcessBroadcast(ctx *stream.KeyedBroadcastContext[int64, string], p price) error {
 	r.prices.Put(ctx, p.Fruit, p.Cents)
-	return ctx.ForEachKey(r.waiting, func(ctx *stream.ProcessContext[int64, string]) error {
+	return ctx.ForEachKey(&r.waiting, func(ctx *stream.ProcessContext[int64, string]) error {
 		if ctx.Key() != p.Fruit {
 			return nil
 		}
@@ -205,16 +203,15 @@ func (r *ruled) ProcessBroadcast(ctx *stream.KeyedBroadcastContext[int64, string
 // ruledRows does the same without keys: what waits is dealt out at a rescale,
 // and all are given every price, so each sale finds its own wherever it is.
 type ruledRows struct {
-	waiting *stream.ListState[sale]
-	prices  *stream.BroadcastMap[int64, int64]
+	waiting stream.ListState[sale]
+	prices  stream.BroadcastMap[int64, int64]
 }
 
-func (r *ruledRows) Open(ctx *stream.RowContext[string]) (err error) {
-	if r.waiting, err = stream.NewListState[sale](ctx, "waiting"); err != nil {
+func (r *ruledRows) Open(ctx *stream.RowContext[string]) error {
+	if err := r.waiting.Open(ctx, "waiting"); err != nil {
 		return err
 	}
-	r.prices, err = stream.NewBroadcastMap[int64, int64](ctx, "prices")
-	return err
+	return r.prices.Open(ctx, "prices")
 }
 
 func (r *ruledRows) Process(ctx *stream.RowContext[string], s sale) error {
@@ -256,14 +253,13 @@ func TestBroadcastManyWays(t *testing.T) {
 }
 
 // pairing keeps the rows of two inputs until the end.
-type pairing struct{ firsts, seconds *stream.ListState[int64] }
+type pairing struct{ firsts, seconds stream.ListState[int64] }
 
-func (p *pairing) Open(ctx *stream.RowContext[string]) (err error) {
-	if p.firsts, err = stream.NewListState[int64](ctx, "firsts"); err != nil {
+func (p *pairing) Open(ctx *stream.RowContext[string]) error {
+	if err := p.firsts.Open(ctx, "firsts"); err != nil {
 		return err
 	}
-	p.seconds, err = stream.NewListState[int64](ctx, "seconds")
-	return err
+	return p.seconds.Open(ctx, "seconds")
 }
 
 func (p *pairing) ProcessFirst(_ *stream.RowContext[string], s sale) error {
