@@ -2,6 +2,7 @@ package connectortest_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"strconv"
 	"testing"
@@ -12,8 +13,14 @@ import (
 	"github.com/leatstream/leat/connectors/connectortest"
 )
 
-// run runs a test as go test would.
+// run runs a test as go test would, without -v: what that tells of the test
+// would be taken for output of the example.
 func run(test func(t *testing.T)) {
+	if v := flag.Lookup("test.v"); v != nil {
+		was := v.Value.String()
+		_ = flag.Set("test.v", "false")
+		defer func() { _ = flag.Set("test.v", was) }()
+	}
 	all := func(_, _ string) (bool, error) { return true, nil }
 	fmt.Println("ok:", testing.RunTests(all, []testing.InternalTest{{Name: "Test", F: test}}))
 }

@@ -3,6 +3,7 @@ package streamtest_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"strings"
 	"testing"
@@ -15,6 +16,11 @@ import (
 
 // run runs a test as go test would.
 func run(test func(t *testing.T)) {
+	if v := flag.Lookup("test.v"); v != nil { // what -v tells of the test would be taken for output
+		was := v.Value.String()
+		_ = flag.Set("test.v", "false")
+		defer func() { _ = flag.Set("test.v", was) }()
+	}
 	all := func(_, _ string) (bool, error) { return true, nil }
 	fmt.Println("ok:", testing.RunTests(all, []testing.InternalTest{{Name: "Test", F: test}}))
 }
