@@ -30,10 +30,12 @@ type LimitError struct {
 
 // TableSize is how much a table holds.
 type TableSize struct {
-	Name       string
+	Name string // of the state, as in its Open
+	// Keys are the entries in all namespaces, those of maps and lists of rows
+	// counted singly.
 	Keys       int
-	Namespaces int // one for each open window, or 1
-	Bytes      int64
+	Namespaces int   // one for each open window, or 1
+	Bytes      int64 // what pages and indexes take, more than what is stored
 }
 
 // tablesNamed bounds the tables that an error names.

@@ -44,8 +44,13 @@ func (b *Backend) Err() error {
 	if b.among == nil || b.among.limit == 0 || b.over != nil {
 		return b.over
 	}
-	if grown, total := b.recount(); grown > 0 && total > b.among.limit {
-		b.over = b.overLimit(total)
+	grown, total := b.recount()
+	if grown > 0 && total > b.among.limit {
+		b.spare.drop()
+		freed, left := b.recount()
+		if total = left; grown+freed > 0 && total > b.among.limit {
+			b.over = b.overLimit(total)
+		}
 	}
 	return b.over
 }

@@ -119,6 +119,28 @@ func TestLimitCountsWhatIsHeld(t *testing.T) {
 	}
 }
 
+// What is kept for namespaces to come is given up before state fails.
+func TestLimitGivesUpWhatIsSpare(t *testing.T) {
+	t.Parallel()
+	bs, tabs := limited(t, 6<<20)
+	put(tabs[1], 0, 0, 2500, make([]byte, 1000))
+	put(tabs[1], 1, 0, 2500, make([]byte, 1000))
+	if err := bs[1].Err(); err != nil {
+		t.Fatal(err)
+	}
+	tabs[1].DropNamespace(0)
+	before := bs[1].Bytes()
+	for i := range 30 { // each has a page of its own, of a size that is not spare
+		tabs[1].Put(1, state.KeyOf([]byte{'k', byte(i)}), make([]byte, 100_000))
+	}
+	if bs[1].Bytes() < before+2_900_000 {
+		t.Fatal("the new values used what was spare")
+	}
+	if err := bs[1].Err(); err != nil {
+		t.Errorf("%d bytes with what was spare: %v", bs[1].Bytes(), err)
+	}
+}
+
 // Maps count with all that a key has; without a limit nothing fails.
 func TestLimitOfMaps(t *testing.T) {
 	t.Parallel()
