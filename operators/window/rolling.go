@@ -84,6 +84,14 @@ type rolling[K comparable, T, A, O any] struct {
 	enc    []byte
 	late   []int32
 	rows   columnar.Builder[O]
+	// The key in work, what is kept of it, and where results' keys lie.
+	key   K
+	known rollingKey
+	arena codec.Arena
+	// Made once.
+	emits func(O)
+	fires timer.Fire
+	ready func() bool
 
 	lateCount, lateDropped operators.Counter
 	batch                  *columnar.Batch
@@ -116,6 +124,8 @@ func (o *rolling[K, T, A, O]) Open(ctx *operators.Context) (err error) {
 	if err := o.keys.open(ctx.State); err != nil {
 		return err
 	}
+	o.timers.Ahead(func(keys []state.Key) { o.keys.prefetch(0, keys) })
+	o.emits, o.fires, o.ready = o.emit, o.due, func() bool { return ctx.Out.Ready() }
 	return o.times.open(ctx.State)
 }
 
@@ -130,14 +140,14 @@ func (o *rolling[K, T, A, O]) Process(_ int, b *columnar.Batch) error {
 		if t == dataflow.TimeNone {
 			return fmt.Errorf("record without event time in a window: give the source a timestamp extractor")
 		}
-		key := o.cfg.Key(rows[i])
-		o.enc = o.cfg.KeyCodec.AppendKey(o.enc[:0], &key)
+		o.key = o.cfg.Key(rows[i])
+		o.enc = o.cfg.KeyCodec.AppendKey(o.enc[:0], &o.key)
 		fired := max(o.wm, o.bounds.Of(o.hashes[i]))
 		if o.over(dataflow.AddTime(t, o.cfg.Span), fired) {
 			o.late = append(o.late, int32(i))
 			continue
 		}
-		if err := o.row(key, state.Key{Bytes: o.enc, Hash: o.hashes[i]}, &rows[i], t, fired); err != nil {
+		if err := o.row(o.key, state.Key{Bytes: o.enc, Hash: o.hashes[i]}, &rows[i], t, fired); err != nil {
 			return err
 		}
 	}
@@ -189,27 +199,33 @@ func (o *rolling[K, T, A, O]) gone(t int64) int64 {
 
 // wake makes the key looked at when the watermark is at the time, at the latest.
 func (o *rolling[K, T, A, O]) wake(k state.Key, at int64) error {
-	var known rollingKey
-	if err := o.keys.begin(0, k, &known); err != nil {
+	o.known = rollingKey{}
+	if err := o.keys.begin(0, k, &o.known); err != nil {
 		return err
 	}
-	if known.Known && known.Timer <= at {
+	if o.known.Known && o.known.Timer <= at {
 		return nil
 	}
-	if known.Known {
-		o.timers.DeleteEvent(k, 0, known.Timer)
+	if o.known.Known {
+		o.timers.DeleteEvent(k, 0, o.known.Timer)
 	}
-	o.timers.RegisterEvent(k, 0, at)
-	o.keys.commit(0, k, &rollingKey{Known: true, Timer: at})
+	o.set(k, at)
 	return nil
 }
 
+// set makes the key looked at at a time; no other is set.
+func (o *rolling[K, T, A, O]) set(k state.Key, at int64) {
+	o.timers.RegisterEvent(k, 0, at)
+	o.known = rollingKey{Known: true, Timer: at}
+	o.keys.commit(0, k, &o.known)
+}
+
 // emitAll emits the windows of the loaded times that end in [from, to] and for
-// which want holds, by their end.
+// which want, unless nil, holds, by their end.
 func (o *rolling[K, T, A, O]) emitAll(key K, from, to int64, want func(Window) bool) error {
 	for last := range o.times.lasts(o.cfg.Span, from, to) {
 		w := Window{start: dataflow.AddTime(last, -o.cfg.Span), end: dataflow.AddTime(last, 1)}
-		if !want(w) {
+		if want != nil && !want(w) {
 			continue
 		}
 		acc, err := o.times.fold(w)
@@ -217,7 +233,7 @@ func (o *rolling[K, T, A, O]) emitAll(key K, from, to int64, want func(Window) b
 			return fmt.Errorf("window state of %v: %w", key, err)
 		}
 		o.inWork = w
-		o.fire(key, w, acc, o.emit)
+		o.fire(key, w, acc, o.emits)
 	}
 	o.inWork = Window{}
 	return nil
@@ -245,7 +261,7 @@ func (o *rolling[K, T, A, O]) Watermark(wm int64) (bool, error) {
 		return true, nil
 	}
 	o.target = wm
-	done, err := o.timers.AdvanceEvent(wm, o.due, o.out.Ready)
+	done, err := o.timers.AdvanceEvent(wm, o.fires, o.ready)
 	o.flush()
 	if done && err == nil {
 		o.wm = wm
@@ -256,10 +272,10 @@ func (o *rolling[K, T, A, O]) Watermark(wm int64) (bool, error) {
 // due fires all windows of a key that are complete, and forgets the rows that
 // no window can have any more.
 func (o *rolling[K, T, A, O]) due(k state.Key, _, _ int64) error {
-	var key K
-	if err := o.cfg.KeyCodec.DecodeKey(k.Bytes, &key); err != nil {
+	if err := o.cfg.KeyCodec.DecodeKeyIn(&o.arena, k.Bytes, &o.key); err != nil {
 		return fmt.Errorf("key of a timer: %w", err)
 	}
+	key := o.key
 	o.enc = append(o.enc[:0], k.Bytes...)
 	k.Bytes = o.enc
 	if err := o.times.resume(k); err != nil {
@@ -268,8 +284,7 @@ func (o *rolling[K, T, A, O]) due(k state.Key, _, _ int64) error {
 	fired := max(o.wm, o.bounds.Of(k.Hash))
 	now := max(fired, o.target)
 	if !o.cfg.Each {
-		err := o.emitAll(key, fired, now, func(w Window) bool { return w.last() > fired })
-		if err != nil {
+		if err := o.emitAll(key, dataflow.AddTime(fired, 1), now, nil); err != nil {
 			return err
 		}
 	}
@@ -285,8 +300,7 @@ func (o *rolling[K, T, A, O]) due(k state.Key, _, _ int64) error {
 			break
 		}
 	}
-	o.timers.RegisterEvent(k, 0, at)
-	o.keys.commit(0, k, &rollingKey{Known: true, Timer: at})
+	o.set(k, at)
 	return nil
 }
 

@@ -35,6 +35,8 @@ func TestChainsDoNotAllocate(t *testing.T) {
 		{"exchange of text keys, sessions", 2, true, 0.001, buildSession},
 		{"exchange of text keys, interval join", 2, false, 0.001, buildShortJoin},
 		{"exchange of text keys, pattern", 2, false, 0.001, buildPattern},
+		// Here each key has buffers of its own, which grow for a while.
+		{"exchange of text keys, rolling windows", 2, false, 0.03, window(stream.Rolling(time.Second))},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			const rows = 5 << 18
