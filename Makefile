@@ -33,8 +33,9 @@ matrix: ## every test that uses streamtest.Check, every way it can run (LEAT_SEE
 	LEAT_MATRIX=full $(GO) test -json -count=1 ./stream/streamtest $$(git grep -l 'streamtest\.Check(' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's#^#./#') | $(SUMMARY)
 
 .PHONY: race
-race: ## the tests of the engine with the race detector; programs and proofs run without it, in make test
+race: ## the tests of the engine with the race detector, those of operators and state with memory poisoned that was given up; programs and proofs run without it, in make test
 	CGO_ENABLED=1 $(GO) test -json -race -short ./runtime/... ./state/... ./checkpoint/... ./operators/... ./connectors/... ./internal/... ./stream/... ./columnar/... ./launch/... | $(SUMMARY)
+	$(GO) test -json -tags invariants -short ./columnar/... ./state/... ./operators/... | $(SUMMARY)
 
 .PHONY: lint
 lint: ## vet, gofmt and golangci-lint

@@ -4,7 +4,10 @@
 // channels, watermarks or tasks.
 package columnar
 
-import "github.com/leatstream/leat/dataflow"
+import (
+	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/internal/invariant"
+)
 
 // BatchRowsMax is the number of rows at which a batch is sent on.
 const BatchRowsMax = 2048
@@ -52,7 +55,12 @@ func (o *Origin) At(i int) int64 {
 
 // Rows returns the typed rows of b. It panics when b holds another type,
 // which is a broken graph and never bad input.
-func Rows[T any](b *Batch) []T { return b.Rows.([]T) }
+func Rows[T any](b *Batch) []T {
+	if _, gone := b.Rows.(released); invariant.Enabled && gone {
+		panic("columnar: a batch is used after its release")
+	}
+	return b.Rows.([]T)
+}
 
 // NewBatch makes a batch of rows and times (nil, or as long as rows).
 func NewBatch[T any](rows []T, times []int64) *Batch { return &Batch{Rows: rows, Times: times} }

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/internal/invariant"
 )
 
 // BatchPool makes batches of one row type out of the memory of batches that
@@ -124,11 +125,30 @@ func (e *pooled[T]) release(b *Batch) {
 	if e.free {
 		panic("columnar: a batch was released twice")
 	}
-	if e.free = true; e.pool == nil {
+	if e.free = true; invariant.Enabled {
+		e.poison()
+		return // what was released stays so, and is found when it is used
+	}
+	if e.pool == nil {
 		return
 	}
 	e.pool.rooms[class(len(e.room))].Put(e)
 }
+
+// poison takes the rows out of the hands of whoever holds them still.
+func (e *pooled[T]) poison() {
+	clear(e.room)
+	for i := range e.times {
+		e.times[i] = poisonTime
+	}
+	e.batch.Rows = released{}
+}
+
+// poisonTime is the time of rows of a released batch.
+const poisonTime = -0x2424_2424_2424_2424
+
+// released takes the place of the rows of a released batch.
+type released struct{}
 
 // Take implements BatchPool.
 func (p *Pool[T]) Take(n int, times Times) *Batch {

@@ -39,12 +39,6 @@ type segment struct {
 	shift uint8 // 32 - log2(len(slots))
 }
 
-func newIndex(b *Backend) index {
-	x := index{b: b}
-	x.begin(0)
-	return x
-}
-
 // begin makes an index, which is new or was released, one without entries.
 func (x *index) begin(expect int) {
 	x.dir = append(x.dir[:0], x.b.newSegment(segSlotsMin, 0))
