@@ -17,6 +17,9 @@ type LimitError struct {
 	// Limit the bound of one, when that was the failure. All other fields are
 	// empty then.
 	Entry int64
+	// Window is the state of which a single window or other namespace needs
+	// more than Limit, when that was the failure.
+	Window string
 	// Limit is what the states of the worker may take together, Total what
 	// they take, and Own what the one that found it takes, in bytes.
 	Limit, Total, Own int64
@@ -46,6 +49,9 @@ func (e *LimitError) Error() string {
 	if e.Entry > 0 {
 		return fmt.Sprintf("a single key or value takes %s, and may take less than %s", sizeText(e.Entry), sizeText(e.Limit))
 	}
+	if e.Window != "" {
+		return fmt.Sprintf("one window of state %q needs more than %s", e.Window, sizeText(e.Limit))
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "the states of this worker take %s and may take %s; this operator's part is %s", sizeText(e.Total), sizeText(e.Limit), sizeText(e.Own))
 	for i, t := range e.Tables {
@@ -55,7 +61,7 @@ func (e *LimitError) Error() string {
 		}
 		fmt.Fprintf(&b, ", table %q: %d keys", t.Name, t.Keys)
 		if t.Namespaces != 1 {
-			fmt.Fprintf(&b, " in %d windows", t.Namespaces)
+			fmt.Fprintf(&b, " in %d windows or spans of time", t.Namespaces)
 		}
 		fmt.Fprintf(&b, ", %s", sizeText(t.Bytes))
 	}

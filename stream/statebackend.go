@@ -65,6 +65,9 @@ func (e *Env) stateProperties() {
 		}
 		e.graph.Config.StateBackend = kind
 	}
+	if e.Property("state.pebble.memory") != "" {
+		e.fail("-D state.pebble.memory", "the property is called %s, for all backends", propertyStateMemory)
+	}
 	if text := e.Property(propertyStateMemory); text != "" {
 		size, err := sizes.ParseSize(text)
 		if err == nil && size <= 0 {

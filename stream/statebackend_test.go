@@ -20,8 +20,9 @@ func TestFaultsOfTheStateBackend(t *testing.T) {
 		`memory of the state backend is -1 bytes: give a positive number, or leave the option out`,
 	)
 	for property, c := range map[string]struct{ value, want string }{
-		"state.backend": {"disk", `-D state.backend: state backend "disk" is neither "memory" nor "pebble": give one of them`},
-		"state.memory":  {"much", `-D state.memory: "much" is not a size`},
+		"state.backend":       {"disk", `-D state.backend: state backend "disk" is neither "memory" nor "pebble": give one of them`},
+		"state.pebble.memory": {"64MiB", `-D state.pebble.memory: the property is called state.memory, for all backends`},
+		"state.memory":        {"much", `-D state.memory: "much" is not a size`},
 	} {
 		_, err := stream.NewEnv(stream.Properties(map[string]string{property: c.value})).Graph()
 		if err == nil || !strings.Contains(err.Error(), c.want) {

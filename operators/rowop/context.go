@@ -173,8 +173,8 @@ type Context[K comparable, R any] struct {
 	untimed any   // the processor, when it has no OnTimer
 	fault   error // of a timer that was set in the call in work
 	firing  bool  // an event-time timer is in work
-	newest  int64 // time of the latest event-time timer that fired
-	again   int   // timers set for no later time since
+	due     int64 // its time
+	again   int   // timers set by timers for no later time, since the watermark
 }
 
 // Key returns the current key.
@@ -195,10 +195,11 @@ func (c *Context[K, R]) SetTimer(at time.Time) {
 	}
 	c.timed = true
 	c.timers.RegisterEvent(c.keyed.Key(), 0, at.UnixMilli())
-	if c.firing && at.UnixMilli() <= c.newest {
-		if c.again++; c.again > timersAgainMax {
-			c.fault = fmt.Errorf("OnTimer has set %d timers for %s or before, the time of one that fired: event time stands still; set a later one, or do the work at once",
-				timersAgainMax, time.UnixMilli(c.newest).UTC().Format(time.RFC3339Nano))
+	if c.firing && at.UnixMilli() <= c.due {
+		if c.again++; c.again > timersAgainMax && c.again > 4*c.timers.EventKeys() {
+			c.again = 0
+			c.fault = fmt.Errorf("timers for %s set others for that time or before, more than %d of them: event time stands still; set a later one, or do the work at once",
+				time.UnixMilli(c.due).UTC().Format(time.RFC3339Nano), timersAgainMax)
 		}
 	}
 }
@@ -220,9 +221,9 @@ func (c *Context[K, R]) SetProcessingTimer(at time.Time) {
 	c.timers.RegisterProcessing(c.keyed.Key(), 0, at.UnixMilli())
 }
 
-// timersAgainMax bounds the timers that fire without event time going on. It
-// is more than there are keys with such a timer at one time, and takes less
-// than a second to reach.
+// timersAgainMax bounds the timers that timers set for their own time or
+// before it between two watermarks; four for each key with a timer are allowed
+// in any case. It takes about a second to reach.
 const timersAgainMax = 1 << 20
 
 // mayFire reports whether a timer makes sense, and faults the row if not.
@@ -236,13 +237,6 @@ func (c *Context[K, R]) mayFire(method string, at time.Time) bool {
 		return true
 	}
 	return false
-}
-
-// advanced notes that an event-time timer fires.
-func (c *Context[K, R]) advanced(at int64) {
-	if c.firing = true; at > c.newest {
-		c.newest, c.again = at, 0
-	}
 }
 
 // settle returns how a call of user code went.

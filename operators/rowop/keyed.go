@@ -62,7 +62,6 @@ func newKeyed[K comparable, R any](c *codec.Codec[K], user any, open func(*Conte
 // Open implements operators.Operator.
 func (o *keyed[K, R]) Open(ctx *operators.Context) (err error) {
 	o.timed, _ = o.user.(TimerProcessor[K, R])
-	o.ctx.newest = dataflow.TimeMin
 	if o.timed == nil {
 		o.ctx.untimed = o.user
 	}
@@ -80,7 +79,7 @@ func (o *keyed[K, R]) Open(ctx *operators.Context) (err error) {
 		return err
 	}
 	o.opened = true
-	if err := o.open(&o.ctx); err != nil {
+	if err := o.ctx.settle(o.open(&o.ctx)); err != nil {
 		return err
 	}
 	o.arm()
@@ -181,7 +180,7 @@ func (o *keyed[K, R]) forEachKey(over state.KeyScanner, fn func(*Context[K, R]) 
 func (o *keyed[K, R]) Watermark(wm int64) (bool, error) {
 	done, err := o.ctx.timers.AdvanceEvent(wm, o.fire(false), o.ctx.op.Out.Ready)
 	if done {
-		o.ctx.watermark = wm
+		o.ctx.watermark, o.ctx.again = wm, 0
 		o.age(0) // not before: timers see what expires with them
 	}
 	o.ctx.flush()
@@ -218,7 +217,7 @@ func (o *keyed[K, R]) fire(processing bool) timer.Fire {
 		o.ctx.out.known = false
 		o.ctx.out.at(o.ctx.time, !processing)
 		if !processing {
-			o.ctx.advanced(at)
+			o.ctx.firing, o.ctx.due = true, at
 		}
 		o.firing, o.due = true, Timer{At: time.UnixMilli(at).UTC(), Processing: processing}
 		err := o.run(func() error { return o.timed.OnTimer(&o.ctx, o.due) },

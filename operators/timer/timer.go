@@ -46,6 +46,10 @@ func (s *Service) Ahead(fn func(keys []state.Key)) { s.event.ahead, s.processing
 // already fires at the next AdvanceEvent. The key is copied.
 func (s *Service) RegisterEvent(k state.Key, ns, time int64) { s.event.register(k, ns, time) }
 
+// EventKeys is the number of keys with event-time timers, those of one key in
+// different spans of time counted singly.
+func (s *Service) EventKeys() int { return s.event.table.Len() }
+
 // DeleteEvent removes an event-time timer, if it exists: it will not fire.
 func (s *Service) DeleteEvent(k state.Key, ns, time int64) { s.event.remove(k, ns, time) }
 

@@ -40,11 +40,12 @@ type timesOfKey[A any] struct {
 	scanErr error
 }
 
-// idleMax bounds the spans that are kept for other keys, idleTimesMax how large
-// each may be.
+// idleMax bounds the spans that are kept for other keys, idleTimesMax and
+// idleBytesMax how large each may be, and each of its buffers.
 const (
 	idleMax      = 1024
 	idleTimesMax = 256
+	idleBytesMax = 4 << 10
 )
 
 // timesMaxDefault is about 25 MB of small accumulators.
@@ -110,13 +111,13 @@ func (x *timesOfKey[A]) add(k state.Key, t int64, change func(*A)) (first bool, 
 	if s == nil {
 		return !had, nil
 	}
-	if !had {
-		x.size++
-	}
 	if len(s.list) == 0 {
 		x.empty--
 	}
-	if !s.put(t, x.buf) || x.size > x.max {
+	before := len(s.list)
+	ok := s.put(t, x.buf)
+	x.size += len(s.list) - before
+	if !ok || x.size > x.max {
 		x.drop(k)
 	} else if s.dead > len(s.vals)/2 {
 		x.lay(s)
@@ -176,8 +177,21 @@ func (x *timesOfKey[A]) drop(k state.Key) {
 	}
 }
 
+// reset empties the spans. Large buffers are left to the collector: a key
+// without times keeps what it has.
 func (s *spans[A]) reset() {
-	*s = spans[A]{list: s.room, room: s.room, vals: s.vals[:0], suffixes: s.suffixes[:0], ends: s.ends[:0]}
+	if cap(s.room) > idleTimesMax {
+		s.room = nil
+	}
+	*s = spans[A]{list: s.room, room: s.room, vals: emptied(s.vals), suffixes: emptied(s.suffixes), ends: emptied(s.ends)}
+}
+
+// emptied returns the buffer without content, nil when it is large.
+func emptied[E any](b []E) []E {
+	if cap(b) > idleBytesMax {
+		return nil
+	}
+	return b[:0]
 }
 
 // resume loads the times of a key to go on with spans behind those of before.

@@ -129,6 +129,12 @@ func limitInfo(e *state.LimitError) *controlv1.ErrorInfo {
 			Fix: []string{"keep it in parts: a map or a list in place of one value", "or, if it is the list of a window's rows, use Aggregate, a shorter window or an evictor"},
 		}
 	}
+	if e.Window != "" {
+		return &controlv1.ErrorInfo{
+			Code: "LEAT4214", What: "a window is too large for state in memory", Why: e.Error(),
+			Fix: []string{"more parallelism, a shorter window, or an aggregate in place of all rows", "or keep state on disk: -D state.backend=pebble"},
+		}
+	}
 	return &controlv1.ErrorInfo{
 		Code: "LEAT4214", What: "state is larger than its limit", Why: e.Error(),
 		Fix: []string{

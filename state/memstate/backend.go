@@ -32,14 +32,15 @@ type Backend struct {
 	spare   spare
 	scratch []byte
 
-	among   *Backends    // with which it shares a limit; nil: alone
-	counted atomic.Int64 // its bytes in the sum of among
-	over    error        // a *state.LimitError
+	among *Backends // with which it shares a limit; nil: alone
+	over  error     // a *state.LimitError
 
 	mu struct {
 		sync.Mutex
 		open []*snapshot // not released, oldest first
 		held int64       // bytes that only snapshots hold
+		// counted is its part of the sum of among.
+		counted int64
 	}
 }
 

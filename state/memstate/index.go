@@ -66,7 +66,9 @@ func (x *index) release() {
 		}
 	}
 	x.dir[len(x.dir)-1] = nil
-	x.dir = x.dir[:0]
+	if x.dir = x.dir[:0]; cap(x.dir) > spareListMax {
+		x.dir = nil
+	}
 }
 
 // hold makes slots, which are empty, those of the segment.
@@ -178,6 +180,9 @@ const (
 	// expectMin is the number of expected entries from which on the first
 	// segment is spread.
 	expectMin = 4 * segSlotsMax
+	// expectMax bounds what is made at once: what comes is not always like what
+	// was.
+	expectMax = 1 << 17
 	// spreadFill is how many entries a segment is to have after that.
 	spreadFill = segSlotsMax * 2 / 3
 )
@@ -187,7 +192,7 @@ const (
 // move each entry about once. Should less come than expected, it takes no more
 // than the index it expects to be like.
 func (x *index) spread(g *segment) {
-	x.depth = uint8(bits.Len(uint((x.expect - 1) / spreadFill)))
+	x.depth = uint8(bits.Len(uint((min(x.expect, expectMax) - 1) / spreadFill)))
 	n := 1 << x.depth
 	x.account((n - 1) * (len(g.slots) + 1))
 	slots := len(g.slots)

@@ -44,30 +44,29 @@ func (b *Backend) Err() error {
 	if b.among == nil || b.among.limit == 0 || b.over != nil {
 		return b.over
 	}
-	grown, total := b.recount()
-	if grown > 0 && total > b.among.limit {
-		b.spare.drop()
-		freed, left := b.recount()
-		if total = left; grown+freed > 0 && total > b.among.limit {
-			b.over = b.overLimit(total)
-		}
+	if grown, own, total := b.recount(); grown > 0 && total > b.among.limit {
+		b.over = b.overLimit(own, total)
 	}
 	return b.over
 }
 
-// recount brings the sum of all backends up to date. It is safe for concurrent
-// use: the sum is always that of what each has counted last.
-func (b *Backend) recount() (grown, total int64) {
+// recount brings the sum of all backends up to date, with what this one takes
+// now: what is spare is bounded by itself and does not count. It is safe for
+// concurrent use.
+func (b *Backend) recount() (grown, own, total int64) {
 	if b.among == nil {
-		return 0, 0
+		return 0, 0, 0
 	}
-	now := b.Bytes()
-	grown = now - b.counted.Swap(now)
-	return grown, b.among.used.Add(grown)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	own = b.bytes.Load() + b.mu.held
+	grown = own - b.mu.counted
+	b.mu.counted = own
+	return grown, own, b.among.used.Add(grown)
 }
 
-func (b *Backend) overLimit(total int64) *state.LimitError {
-	e := &state.LimitError{Limit: b.among.limit, Total: total, Own: b.counted.Load()}
+func (b *Backend) overLimit(own, total int64) *state.LimitError {
+	e := &state.LimitError{Limit: b.among.limit, Total: total, Own: own}
 	tables := slices.Clone(b.tables)
 	slices.SortStableFunc(tables, func(x, y *table) int { return cmp.Compare(y.bytes(), x.bytes()) })
 	for _, t := range tables {

@@ -1,6 +1,7 @@
 package memstate_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"strings"
@@ -59,7 +60,7 @@ func TestLimitNamesWhatHasGrown(t *testing.T) {
 	if !errors.As(err, &e) {
 		t.Fatalf("%d bytes under a limit of 4 MiB: %v", bs[1].Bytes(), err)
 	}
-	if e.Own != bs[1].Bytes() || e.Total != bs[0].Bytes()+bs[1].Bytes() || e.Limit != 4<<20 || string(e.Key) != "a-busy-key" || e.KeyBytes < 1<<20 || e.KeyBytes > 2<<20 {
+	if e.Own != bs[1].Bytes() || e.Total <= e.Own || e.Total > bs[0].Bytes()+bs[1].Bytes() || e.Limit != 4<<20 || string(e.Key) != "a-busy-key" || e.KeyBytes < 1<<20 || e.KeyBytes > 2<<20 {
 		t.Errorf("%+v with %d and %d bytes", e, bs[0].Bytes(), bs[1].Bytes())
 	}
 	if len(e.Tables) != 1 || e.Tables[0].Name != "rows" || e.Tables[0].Keys != 4001 || e.Tables[0].Namespaces != 2 || e.Tables[0].Bytes > e.Own {
@@ -119,25 +120,51 @@ func TestLimitCountsWhatIsHeld(t *testing.T) {
 	}
 }
 
-// What is kept for namespaces to come is given up before state fails.
-func TestLimitGivesUpWhatIsSpare(t *testing.T) {
+// What is kept for namespaces to come is little beside the limit, and no state
+// fails for it.
+func TestLimitIsOfWhatIsInUse(t *testing.T) {
 	t.Parallel()
 	bs, tabs := limited(t, 6<<20)
-	put(tabs[1], 0, 0, 2500, make([]byte, 1000))
-	put(tabs[1], 1, 0, 2500, make([]byte, 1000))
-	if err := bs[1].Err(); err != nil {
+	put(tabs[0], 0, 0, 2500, make([]byte, 1000))
+	put(tabs[0], 1, 0, 2500, make([]byte, 1000))
+	if err := bs[0].Err(); err != nil {
 		t.Fatal(err)
 	}
-	tabs[1].DropNamespace(0)
-	before := bs[1].Bytes()
-	for i := range 30 { // each has a page of its own, of a size that is not spare
-		tabs[1].Put(1, state.KeyOf([]byte{'k', byte(i)}), make([]byte, 100_000))
+	tabs[0].DropNamespace(0)
+	if err := bs[0].Err(); err != nil {
+		t.Fatal(err)
 	}
-	if bs[1].Bytes() < before+2_900_000 {
-		t.Fatal("the new values used what was spare")
+	if n := bs[0].Bytes(); n > 3_500_000 {
+		t.Errorf("%d bytes when one of two namespaces of 2.6 MB was dropped", n)
 	}
+	put(tabs[1], 0, 0, 2500, make([]byte, 1000))
 	if err := bs[1].Err(); err != nil {
-		t.Errorf("%d bytes with what was spare: %v", bs[1].Bytes(), err)
+		t.Errorf("another's memory that is spare: %v", err)
+	}
+}
+
+// A restore ends at the limit, not when all is in memory.
+func TestLimitOfARestore(t *testing.T) {
+	t.Parallel()
+	from, tabs := limited(t, 0)
+	put(tabs[1], 0, 0, 30_000, make([]byte, 1000))
+	snap, err := from[1].Snapshot(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snap.Release()
+	var file bytes.Buffer
+	if _, err := snap.WriteTo(&file); err != nil {
+		t.Fatal(err)
+	}
+	to, _ := limited(t, 8<<20)
+	b, err := memstate.Open(8<<20).New(to[0].KeyGroups(), 128)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var over *state.LimitError
+	if err := b.Restore(&file); !errors.As(err, &over) || b.Bytes() > 16<<20 {
+		t.Errorf("%d bytes under a limit of 8 MiB: %v", b.Bytes(), err)
 	}
 }
 

@@ -27,6 +27,18 @@ type restorer struct {
 	b      *Backend
 	tables []*table
 	group  dataflow.KeyGroup
+	n      int // entries
+}
+
+// loadStride is how many entries are loaded between two looks at the limit.
+const loadStride = 1 << 10
+
+// loaded counts an entry and looks, now and then, whether the limit holds.
+func (v *restorer) loaded() error {
+	if v.n++; v.n%loadStride == 0 {
+		return v.b.Err()
+	}
+	return nil
 }
 
 // Table implements statefile.Loader.
@@ -45,19 +57,21 @@ func (v *restorer) End() error { return nil }
 // Entry implements statefile.Visitor.
 func (v *restorer) Entry(table int, ns int64, key, val []byte) error {
 	k, err := statefile.KeyIn(key, v.group, v.b.maxParallelism)
-	if err == nil {
-		v.tables[table].Put(ns, k, val)
+	if err != nil {
+		return err
 	}
-	return err
+	v.tables[table].Put(ns, k, val)
+	return v.loaded()
 }
 
 // SubEntry implements statefile.Visitor.
 func (v *restorer) SubEntry(table int, ns int64, key, sub, val []byte) error {
 	k, err := statefile.KeyIn(key, v.group, v.b.maxParallelism)
-	if err == nil {
-		v.tables[table].PutSub(ns, k, sub, val)
+	if err != nil {
+		return err
 	}
-	return err
+	v.tables[table].PutSub(ns, k, sub, val)
+	return v.loaded()
 }
 
 // GroupValue implements statefile.Visitor.

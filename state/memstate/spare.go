@@ -12,8 +12,12 @@ const (
 	// namespaces that come and go find what those before them left, also where
 	// there are but two at a time, and after a burst next to nothing stays.
 	spareBytesMin = 16 * pageBytes
-	// spareSpacesMax bounds the empty spaces that a table keeps.
+	// spareSpacesMax bounds the empty spaces that a table keeps, and
+	// spareListMax the length of the lists that they keep.
 	spareSpacesMax = 4
+	spareListMax   = 1 << 10
+	// spareShare is the part of a limit that what is spare may take.
+	spareShare = 64
 
 	pageClasses = 9 // of 64, 128, ... 16 Ki bytes
 	slotClasses = 8 // of 8, 16, ... 1024 slots
@@ -107,7 +111,11 @@ func (b *Backend) spared(bytes int) { b.spare.bytes.Add(int64(bytes)) }
 // no more than what is in use.
 func (b *Backend) trimSpare() {
 	x := &b.spare
-	for x.bytes.Load() > max(spareBytesMin, b.bytes.Load()) {
+	most := b.bytes.Load()
+	if b.among != nil && b.among.limit > 0 {
+		most = min(most, b.among.limit/spareShare)
+	}
+	for x.bytes.Load() > max(spareBytesMin, most) {
 		if !x.shed(b) {
 			return
 		}

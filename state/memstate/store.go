@@ -128,9 +128,7 @@ func (s *store) newPage(size int) uint32 {
 		return p
 	}
 	if len(s.meta) >= pagesMax {
-		panic(&state.LimitError{Limit: pagesMax * pageBytes, Total: s.live, Own: s.live, Tables: []state.TableSize{
-			{Name: s.owner.d.Name, Keys: s.owner.count, Namespaces: len(s.owner.spaces), Bytes: s.live},
-		}})
+		panic(&state.LimitError{Window: s.owner.d.Name, Limit: pagesMax * pageBytes})
 	}
 	s.pages.bufs = append(s.pages.bufs, s.owner.b.newPage(size))
 	s.meta = append(s.meta, m)
@@ -248,8 +246,17 @@ func (s *store) release() {
 			s.giveUp(buf, s.meta[p].epoch <= shared)
 		}
 	}
-	if s.listEpoch <= shared {
+	switch {
+	case s.listEpoch <= shared:
 		s.pages = nil // a snapshot has it
+	case cap(s.pages.bufs) > spareListMax:
+		s.pages.bufs = nil
+	default:
+		clear(s.pages.bufs) // the pages are others' from now on
+		s.pages.bufs = s.pages.bufs[:0]
+	}
+	if cap(s.meta) > spareListMax {
+		s.meta, s.free, s.victims = nil, nil, nil
 	}
 }
 
@@ -259,8 +266,6 @@ func (s *store) begin(t *table, ns int64) {
 		s.pages = &pageList{}
 	}
 	s.pages.ns = ns
-	clear(s.pages.bufs)
-	s.pages.bufs = s.pages.bufs[:0]
 	s.owner, s.slot, s.listEpoch, s.active, s.live = t, len(t.lists), t.b.epoch, -1, 0
 	s.meta, s.free, s.victims = s.meta[:0], s.free[:0], s.victims[:0]
 }
