@@ -112,7 +112,7 @@ func (a *app) root() *cobra.Command {
 		if !slices.Contains(outputs(), a.output) {
 			return usagef("output %q is not one of %s", a.output, strings.Join(outputs(), ", "))
 		}
-		return nil
+		return checkEmpty(c)
 	}
 	f := root.PersistentFlags()
 	f.StringVar(&a.jobmanager, "jobmanager", envOr("LEAT_JOBMANAGER", defaultJobmanager), "address of the jobmanager's REST API (LEAT_JOBMANAGER)")
@@ -129,6 +129,7 @@ func (a *app) root() *cobra.Command {
 	root.InitDefaultCompletionCmd("completion")
 	root.InitDefaultHelpCmd()
 	finish(root)
+	nameArguments(root)
 	a.completions(root)
 	return root
 }

@@ -14,7 +14,7 @@ import (
 
 func (a *app) checkpointCommands() *cobra.Command {
 	c := &cobra.Command{Use: "checkpoint", Short: "List, look at and trigger checkpoints", Annotations: jobNoun()}
-	c.Args, c.RunE = nounOrJob(1), func(c *cobra.Command, args []string) error {
+	c.Args, c.RunE = nounOrJob("JOB"), func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return c.Help()
 		}
@@ -109,13 +109,13 @@ const takesJob = "takes-job"
 
 func jobNoun() map[string]string { return map[string]string{takesJob: "yes"} }
 
-// nounOrJob takes a job, and at most argsMax words, after a noun.
-func nounOrJob(argsMax int) cobra.PositionalArgs {
+// nounOrJob takes nothing, or a job and what words name besides, after a noun.
+func nounOrJob(words ...string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
-		if len(args) > argsMax {
+		if len(args) > len(words) {
 			return noSuchCommand(c, args)
 		}
-		return nil
+		return emptyArgument(words, args)
 	}
 }
 
@@ -152,7 +152,7 @@ func (a *app) await(ctx context.Context, poll func() (restapi.OperationStatus, e
 
 func (a *app) savepointCommands() *cobra.Command {
 	c := &cobra.Command{Use: "savepoint", Short: "Create, list, inspect and delete savepoints", Annotations: jobNoun()}
-	c.Args, c.RunE = nounOrJob(2), func(c *cobra.Command, args []string) error {
+	c.Args, c.RunE = nounOrJob("JOB", "DIR"), func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return c.Help()
 		}
