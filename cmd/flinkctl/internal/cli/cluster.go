@@ -135,7 +135,7 @@ func (a *app) logSources(ctx context.Context, args []string, taskmanager, worker
 	if len(args) == 0 {
 		return []*logSource{{taskmanager: taskmanager}}, nil
 	}
-	o, err := a.findJob(ctx, args[0])
+	o, err := a.lookAtJob(ctx, args[0])
 	if err != nil {
 		return nil, err
 	}

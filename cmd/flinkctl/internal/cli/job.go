@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,54 +20,6 @@ func (a *app) jobCommands() *cobra.Command {
 	c := &cobra.Command{Use: "job", Short: "List, look at, stop and cancel jobs"}
 	c.AddCommand(a.jobList(), a.jobGet(), a.jobGraph(), a.jobStop(), a.jobCancel(), a.jobExceptions(), a.jobWait())
 	return c
-}
-
-// findJob resolves a name, an id or a unique prefix of an id. Of several jobs
-// with one name the only one that has not ended wins.
-func (a *app) findJob(ctx context.Context, ref string) (restapi.JobOverview, error) {
-	if ref == "" {
-		return restapi.JobOverview{}, usagef("the JOB is empty: name one, or give (the beginning of) its id")
-	}
-	jobs, err := a.client().Jobs(ctx)
-	if err != nil {
-		return restapi.JobOverview{}, err
-	}
-	var byName, live, byID []restapi.JobOverview
-	for _, j := range jobs {
-		if j.Name == ref {
-			byName = append(byName, j)
-			if !terminal(j.State) {
-				live = append(live, j)
-			}
-		}
-		if strings.HasPrefix(j.ID, strings.ToLower(ref)) {
-			byID = append(byID, j)
-		}
-	}
-	for _, set := range [][]restapi.JobOverview{live, byName, byID} {
-		if len(set) == 1 {
-			return set[0], nil
-		}
-		if len(set) > 1 {
-			return restapi.JobOverview{}, exitWith(exitConflict, ambiguous(ref, set))
-		}
-	}
-	return restapi.JobOverview{}, exitWith(exitNotFound, coded("LEAT0404", fmt.Sprintf("no job is named %q, nor does an id begin so", ref), "flinkctl job list"))
-}
-
-// ambiguous names the jobs, the newest first.
-func ambiguous(ref string, set []restapi.JobOverview) error {
-	e := coded("LEAT0409", fmt.Sprintf("%q is the name or prefix of %d jobs: give the id of one", ref, len(set)))
-	newest := slices.SortedStableFunc(slices.Values(set), func(x, y restapi.JobOverview) int { return cmp.Compare(y.StartTime, x.StartTime) })
-	for _, j := range newest {
-		started := time.UnixMilli(j.StartTime).UTC().Format(time.DateTime)
-		e.Fix = append(e.Fix, fmt.Sprintf("%s  (%s, %s, started %s UTC)", j.ID, j.Name, j.State, started))
-	}
-	return e
-}
-
-func terminal(state string) bool {
-	return state == "FINISHED" || state == "FAILED" || state == "CANCELED"
 }
 
 func (a *app) jobList() *cobra.Command {
@@ -111,7 +62,7 @@ func (a *app) jobGet() *cobra.Command {
 	return &cobra.Command{
 		Use: "get JOB", Short: "Describe a job", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			o, err := a.findJob(c.Context(), args[0])
+			o, err := a.lookAtJob(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -153,7 +104,7 @@ func (a *app) jobGraph() *cobra.Command {
 	return &cobra.Command{
 		Use: "graph JOB", Short: "Show the vertices and streams of a job", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			o, err := a.findJob(c.Context(), args[0])
+			o, err := a.lookAtJob(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -195,7 +146,7 @@ func (a *app) jobExceptions() *cobra.Command {
 	return &cobra.Command{
 		Use: "exceptions JOB", Short: "Show why a job failed or restarted", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			o, err := a.findJob(c.Context(), args[0])
+			o, err := a.lookAtJob(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -374,7 +325,7 @@ func (a *app) jobWait() *cobra.Command {
 			if !slices.Contains([]string{"running", "checkpoint", "finished"}, target) {
 				return usagef("--for %q is not one of running, checkpoint, finished", target)
 			}
-			o, err := a.findJob(c.Context(), args[0])
+			o, err := a.lookAtJob(c.Context(), args[0])
 			if err != nil {
 				return err
 			}

@@ -6,14 +6,16 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/leatstream/leat/runtime/restapi"
 )
 
-// TestJobsOfOneName: every verb that takes a job takes the one that runs, and
-// of several that have ended none, but says which there are.
+// TestJobsOfOneName: every verb that takes a job takes the one that lives. Of
+// several that have ended those that only look take the newest and say so;
+// those that change something take none, but say which there are.
 func TestJobsOfOneName(t *testing.T) {
 	t.Parallel()
 	const older, newer, running = "aaaa0000000000000000000000000000", "bbbb0000000000000000000000000000", "cccc0000000000000000000000000000"
@@ -22,19 +24,34 @@ func TestJobsOfOneName(t *testing.T) {
 		{ID: newer, Name: "orders", State: "CANCELED", StartTime: 1_767_312_000_000},
 		{ID: "dddd0000000000000000000000000000", Name: "other", State: "RUNNING", StartTime: 1},
 	}
-	for _, verb := range []string{"job get", "job exceptions", "checkpoint list", "savepoint list", "checkpoint get"} {
-		args := append(strings.Fields(verb), "orders")
-		if verb == "checkpoint get" {
-			args = append(args, "1")
+	one := append(slices.Clone(ended), restapi.JobOverview{ID: running, Name: "orders", State: "RUNNING"})
+	two := append(slices.Clone(one), restapi.JobOverview{ID: "eeee0000000000000000000000000000", Name: "orders", State: "RESTARTING"})
+	refused := func(verb string, jobs []restapi.JobOverview, first, second string) {
+		code, asked, said := runOn(t, jobs, strings.Fields(verb))
+		at, then := strings.Index(said, first), strings.Index(said, second)
+		if code != exitConflict || len(asked) > 0 || at < 0 || then < at || strings.Contains(said, "dddd") {
+			t.Errorf("%s of %d jobs: exit code %d, asked about %v, said\n%s", verb, len(jobs), code, asked, said)
 		}
-		code, asked, said := runOn(t, ended, args)
-		first, second := strings.Index(said, newer), strings.Index(said, older)
-		if code != exitConflict || len(asked) > 0 || first < 0 || second < first || !strings.Contains(said, "2026-01-02") || strings.Contains(said, "dddd") {
-			t.Errorf("%s, two have ended: exit code %d, asked about %v, said\n%s", verb, code, asked, said)
-		}
-		_, asked, said = runOn(t, append(ended, restapi.JobOverview{ID: running, Name: "orders", State: "RUNNING"}), args)
-		if len(asked) == 0 || asked[0] != running {
-			t.Errorf("%s, one runs: asked about %v, said\n%s", verb, asked, said)
+	}
+	for verb, changes := range map[string]bool{
+		"job get orders": false, "job graph orders": false, "job exceptions orders": false, "job wait orders --timeout 1ms": false,
+		"logs orders": false, "checkpoint list orders": false, "checkpoint get orders 1": false, "savepoint list orders": false,
+		"state list orders": false, "state get orders sums 3": false, "state scan orders sums": false,
+		"job stop orders": true, "job cancel orders": true, "checkpoint trigger orders": true, "savepoint create orders": true,
+	} {
+		args := strings.Fields(verb)
+		if changes {
+			refused(verb, ended, newer, older)
+		} else {
+			_, asked, said := runOn(t, ended, args)
+			if verb != "logs orders" && (len(asked) == 0 || asked[0] != newer) ||
+				!strings.Contains(said, "2 jobs named \"orders\" have ended and none lives") || !strings.Contains(said, newer+"  (orders, CANCELED, started 2026-01-02 ") {
+				t.Errorf("%s, two have ended: asked about %v, said\n%s", verb, asked, said)
+			}
+			refused(verb, two, running, "eeee")
+			if _, asked, said = runOn(t, one, args); verb != "logs orders" && (len(asked) == 0 || asked[0] != running) || strings.Contains(said, "none lives") {
+				t.Errorf("%s, one lives: asked about %v, said\n%s", verb, asked, said)
+			}
 		}
 	}
 }

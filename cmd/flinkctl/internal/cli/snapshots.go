@@ -38,7 +38,7 @@ func (a *app) checkpointList() *cobra.Command {
 }
 
 func (a *app) checkpointsOf(ctx context.Context, job string) (restapi.Checkpoints, error) {
-	o, err := a.findJob(ctx, job)
+	o, err := a.lookAtJob(ctx, job)
 	if err != nil {
 		return restapi.Checkpoints{}, err
 	}
@@ -202,7 +202,7 @@ func (a *app) savepointList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list JOB", Aliases: []string{"ls"}, Short: "List the savepoints of a job", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			o, err := a.findJob(c.Context(), args[0])
+			o, err := a.lookAtJob(c.Context(), args[0])
 			if err != nil {
 				return err
 			}

@@ -29,7 +29,7 @@ func (a *app) stateList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list JOB [OPERATOR]", Aliases: []string{"ls"}, Short: "List the states of a job's operators", Args: cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			o, err := a.findJob(c.Context(), args[0])
+			o, err := a.lookAtJob(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -116,7 +116,7 @@ All state of the operator is read for it, beside the running tasks.`,
 }
 
 func (a *app) readState(c *cobra.Command, args []string, v url.Values, empty string) error {
-	o, err := a.findJob(c.Context(), args[0])
+	o, err := a.lookAtJob(c.Context(), args[0])
 	if err != nil {
 		return err
 	}
