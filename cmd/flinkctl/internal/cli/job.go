@@ -371,11 +371,23 @@ func (a *app) waitFor(ctx context.Context, id, target string, timeout time.Durat
 		}
 		if err := pause(ctx); err != nil {
 			if errors.Is(context.Cause(ctx), errWaited) {
-				return exitWith(exitNotReached, coded("LEAT3103", fmt.Sprintf("job %s did not reach %q within %s", short(id), target, timeout), "it is "+last))
+				return notReached(fmt.Sprintf("job %s did not reach %q within %s", short(id), target, timeout), last)
 			}
 			return err
 		}
 	}
+}
+
+// notReached tells in which state the job is, and what helps when that is for
+// want of slots (LEAT2101); of a taskmanager there may be none at all.
+func notReached(what, state string) error {
+	e := coded("LEAT3103", what)
+	e.Why = "it is " + state
+	if strings.Contains(state, "LEAT2101") {
+		e.Fix = append(e.Fix, "submit it with fewer slots (-p), or give the cluster more: start another taskmanager, or flinkctl local up --slots N",
+			"it still waits, and starts when there are slots: flinkctl job cancel ends it")
+	}
+	return exitWith(exitNotReached, e)
 }
 
 // errWaited marks the end of a wait's time.
