@@ -249,6 +249,12 @@ func (r *stateRead) result(answers []*controlv1.StateAnswer) (jobview.StateResul
 	if r.query.Table != "" && len(schemas) == 0 {
 		return out, errStateQuery(fmt.Sprintf("operator %q has no state %q", r.node.UID, r.query.Table), "flinkctl state list "+string(r.job.ID))
 	}
+	for _, t := range op.Tables {
+		if t.Kind == "session" && (r.query.From != nil || r.query.To != nil) {
+			return out, errStateQuery(fmt.Sprintf("state %q of operator %q holds sessions, which cannot be looked for by their time", t.Name, r.node.UID),
+				"leave out from and to: Start and End of each session are in its value")
+		}
+	}
 	slices.SortFunc(all, func(a, b found) int {
 		return cmp.Or(cmp.Compare(a.table, b.table), bytes.Compare(a.GetKey(), b.GetKey()), cmp.Compare(a.GetNamespace(), b.GetNamespace()), bytes.Compare(a.GetSub(), b.GetSub()))
 	})

@@ -21,20 +21,27 @@ type stateForm struct {
 	row     *codec.Dynamic
 }
 
+// sessionSchema begins the schema of session windows, which are not told apart
+// by their namespace: their bounds are in the value.
+const sessionSchema = "{Start:int64,End:int64,Timer:int64,More:int64,Acc:"
+
 // formOf reads a table's schema; ok is false for tables that are none of the
 // user's (timers).
 func formOf(schema string) (f stateForm, ok bool) {
 	kind, rest, found := strings.Cut(schema, " ")
 	if !found {
 		kind, rest = "window", schema
+		if strings.HasPrefix(schema, sessionSchema) {
+			kind = "session"
+		}
 	}
 	var err error
 	f.kind = kind
-	if after, ok := strings.CutPrefix(rest, "stamped("); ok && kind != "window" {
+	if after, ok := strings.CutPrefix(rest, "stamped("); ok && found {
 		_, rest, f.stamped = strings.Cut(after, ") ")
 	}
 	switch kind {
-	case "value", "list", "reducing", "aggregating", "window":
+	case "value", "list", "reducing", "aggregating", "window", "session":
 		f.row, err = codec.DynamicOf(rest)
 		return f, err == nil
 	case "map":

@@ -2,7 +2,13 @@ package dispatcher
 
 import (
 	"encoding/binary"
+	"strings"
 	"testing"
+
+	"github.com/leatstream/leat/dataflow/codec"
+	"github.com/leatstream/leat/dataflow/graph"
+	controlv1 "github.com/leatstream/leat/proto/control/v1"
+	"github.com/leatstream/leat/runtime/jobview"
 )
 
 // Values with a TTL have a stamp before them, which people do not see.
@@ -40,5 +46,37 @@ func TestFormsOfStateThatExpires(t *testing.T) {
 	}
 	if _, ok := formOf("key string"); ok {
 		t.Error("the table that tells the type of keys is shown")
+	}
+}
+
+// Sessions lie under no namespace that means a time: none is looked for, and
+// their bounds are in the value.
+func TestSessionsAreNoWindowsByStart(t *testing.T) {
+	t.Parallel()
+	keys, err := codec.DynamicOf("string")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := int64(60_000)
+	for _, c := range []struct {
+		schema   string
+		from, to *int64
+		kind     string
+		refused  bool
+	}{
+		{"{Start:int64,End:int64,Timer:int64,More:int64,Acc:int64}", nil, nil, "session", false},
+		{"{Start:int64,End:int64,Timer:int64,More:int64,Acc:int64}", &at, nil, "session", true},
+		{"{Start:int64,End:int64,Timer:int64,More:int64,Acc:int64}", nil, &at, "session", true},
+		{"{Start:int64,End:int64}", &at, &at, "window", false},
+		{"value {Start:int64,End:int64,Timer:int64,More:int64,Acc:int64}", &at, &at, "value", false},
+	} {
+		r := &stateRead{node: &graph.Node{UID: "visits", KeySchema: "string"}, keys: keys, query: jobview.StateQuery{From: c.from, To: c.to, Limit: 9}}
+		out, err := r.result([]*controlv1.StateAnswer{{Tables: []*controlv1.StateTable{{Name: "sessions", Schema: c.schema}}}})
+		if kind := out.Operators; !c.refused && (err != nil || kind[0].Tables[0].Kind != c.kind) {
+			t.Errorf("%s: %v, error %v", c.schema, kind, err)
+		}
+		if c.refused && (err == nil || !strings.Contains(err.Error(), `state "sessions" of operator "visits" holds sessions`)) {
+			t.Errorf("%s from %v to %v: error %v", c.schema, c.from, c.to, err)
+		}
 	}
 }

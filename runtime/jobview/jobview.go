@@ -275,7 +275,7 @@ type StateOperator struct {
 // StateTable is one state of an operator.
 type StateTable struct {
 	Name    string
-	Kind    string // value, list, map, reducing, aggregating, window
+	Kind    string // value, list, map, reducing, aggregating, window, session
 	Schema  string
 	Entries int64 // with List: over all subtasks
 }
