@@ -128,6 +128,13 @@ func makeCell[T any](k *Keyed, kind, name string, opts []Option) (cell[T], error
 	return c, err
 }
 
+// mustBeOpen panics when no Open has succeeded; kind is the handle's type.
+func (c *cell[T]) mustBeOpen(kind string) {
+	if c.table == nil {
+		notOpen(kind)
+	}
+}
+
 // read makes v what Get returns.
 func (c *cell[T]) read(v *T) bool {
 	ok := c.get(v)

@@ -56,9 +56,16 @@ func (s *List[T]) open(opts []Option) error {
 	return err
 }
 
+func (s *List[T]) mustBeOpen() {
+	if s.table == nil {
+		notOpen("state.List")
+	}
+}
+
 // Add appends elements. It costs the size of the elements, not of the list,
 // where the backend can append.
 func (s *List[T]) Add(vs ...T) {
+	s.mustBeOpen()
 	if len(vs) == 0 {
 		return
 	}
@@ -93,6 +100,7 @@ func (s *List[T]) encode(vs []T) {
 // All yields the elements in the order added. The list must not be changed
 // meanwhile, nor the key set.
 func (s *List[T]) All() iter.Seq[T] {
+	s.mustBeOpen()
 	return func(yield func(T) bool) {
 		b, _ := s.table.Get(s.k.ns, s.k.key)
 		if s.ttl != nil {
@@ -163,6 +171,7 @@ func (s *List[T]) store() {
 
 // Len returns the number of elements. It costs a look at each.
 func (s *List[T]) Len() int {
+	s.mustBeOpen()
 	b, _ := s.table.Get(s.k.ns, s.k.key)
 	n := 0
 	for len(b) > 0 {
@@ -183,6 +192,7 @@ func (s *List[T]) Len() int {
 
 // Set replaces the list by vs.
 func (s *List[T]) Set(vs []T) {
+	s.mustBeOpen()
 	s.k.buf = s.k.buf[:0]
 	s.encode(vs)
 	s.store()
@@ -191,6 +201,7 @@ func (s *List[T]) Set(vs []T) {
 // Retain removes the elements for which keep returns false; the others keep
 // their order and, with a TTL, their age. keep must not use the list.
 func (s *List[T]) Retain(keep func(T) bool) {
+	s.mustBeOpen()
 	b, _ := s.table.Get(s.k.ns, s.k.key)
 	whole := len(b)
 	left := make([]byte, 0, len(b))
@@ -221,4 +232,7 @@ func (s *List[T]) Retain(keep func(T) bool) {
 }
 
 // Clear removes the list under the current key.
-func (s *List[T]) Clear() { s.table.Delete(s.k.ns, s.k.key) }
+func (s *List[T]) Clear() {
+	s.mustBeOpen()
+	s.table.Delete(s.k.ns, s.k.key)
+}

@@ -72,6 +72,12 @@ func (s *Map[K, V]) open(opts []Option) error {
 	return err
 }
 
+func (s *Map[K, V]) mustBeOpen() {
+	if s.table == nil {
+		notOpen("state.Map")
+	}
+}
+
 // Get returns the value of a map key, and whether there is one; if not, v is
 // the Default, or zero.
 func (s *Map[K, V]) Get(key K) (v V, ok bool) {
@@ -137,13 +143,17 @@ func (s *Map[K, V]) Delete(key K) {
 	s.table.DeleteSub(s.k.ns, s.k.key, s.sub)
 }
 
-func (s *Map[K, V]) encodeKey(key *K) { s.sub = s.keys.AppendKey(s.sub[:0], key) }
+func (s *Map[K, V]) encodeKey(key *K) {
+	s.mustBeOpen()
+	s.sub = s.keys.AppendKey(s.sub[:0], key)
+}
 
 // All yields the entries in the backend's order: that in which the keys were
 // first put (in memory), or that of Sorted (on disk). It is the same at each
 // call until the map changes, and after a restart. The map must not be changed
 // meanwhile, nor the key set.
 func (s *Map[K, V]) All() iter.Seq2[K, V] {
+	s.mustBeOpen()
 	return func(yield func(K, V) bool) {
 		s.scan(func(sub, val []byte) bool {
 			key, v := s.entry(sub, val)
@@ -154,6 +164,7 @@ func (s *Map[K, V]) All() iter.Seq2[K, V] {
 
 // Keys yields the map keys in the order of All.
 func (s *Map[K, V]) Keys() iter.Seq[K] {
+	s.mustBeOpen()
 	return func(yield func(K) bool) {
 		s.scan(func(sub, _ []byte) bool { return yield(s.decodeKey(sub)) })
 	}
@@ -161,6 +172,7 @@ func (s *Map[K, V]) Keys() iter.Seq[K] {
 
 // Values yields the values in the order of All.
 func (s *Map[K, V]) Values() iter.Seq[V] {
+	s.mustBeOpen()
 	return func(yield func(V) bool) {
 		s.scan(func(_, val []byte) bool {
 			var v V
@@ -182,6 +194,7 @@ func sortEntries(all []mapEntry) {
 // value, strings by bytes, structs field by field. It is the same on every
 // backend; it costs memory for a copy of the map's entries.
 func (s *Map[K, V]) Sorted() iter.Seq2[K, V] {
+	s.mustBeOpen()
 	return func(yield func(K, V) bool) {
 		var all []mapEntry
 		s.scan(func(sub, val []byte) bool {
@@ -237,6 +250,7 @@ func (s *Map[K, V]) scan(fn func(sub, val []byte) bool) {
 // Len returns the number of entries under the current key. With a TTL it
 // costs a look at each.
 func (s *Map[K, V]) Len() int {
+	s.mustBeOpen()
 	if s.ttl == nil || s.ttl.show {
 		return s.table.LenSub(s.k.ns, s.k.key)
 	}
@@ -251,4 +265,7 @@ func (s *Map[K, V]) Len() int {
 }
 
 // Clear removes all entries under the current key.
-func (s *Map[K, V]) Clear() { s.table.ClearSub(s.k.ns, s.k.key) }
+func (s *Map[K, V]) Clear() {
+	s.mustBeOpen()
+	s.table.ClearSub(s.k.ns, s.k.key)
+}

@@ -26,15 +26,22 @@ func (s *Value[T]) Open(k *Keyed, name string, opts ...Option) (err error) {
 // Get returns the value under the current key, and whether there is one; if
 // not, v is the Default, or zero. The value is the caller's.
 func (s *Value[T]) Get() (v T, ok bool) {
+	s.cell.mustBeOpen("state.Value")
 	ok = s.cell.read(&v)
 	return v, ok
 }
 
 // Set stores v under the current key. What v refers to is copied.
-func (s *Value[T]) Set(v T) { s.cell.set(&v) }
+func (s *Value[T]) Set(v T) {
+	s.cell.mustBeOpen("state.Value")
+	s.cell.set(&v)
+}
 
 // Clear removes the value under the current key.
-func (s *Value[T]) Clear() { s.cell.clear() }
+func (s *Value[T]) Clear() {
+	s.cell.mustBeOpen("state.Value")
+	s.cell.clear()
+}
 
 // Reducing is one value for each key and namespace that Add folds elements
 // into. Open is called before anything else.
@@ -65,6 +72,7 @@ func (s *Reducing[T]) Open(k *Keyed, name string, reduce func(a, b T) T, opts ..
 
 // Add folds v into the value; the first v is the value.
 func (s *Reducing[T]) Add(v T) {
+	s.cell.mustBeOpen("state.Reducing")
 	var have T
 	if s.cell.get(&have) {
 		v = s.reduce(have, v)
@@ -75,12 +83,16 @@ func (s *Reducing[T]) Add(v T) {
 // Get returns the value, and whether anything was added; if not, v is the
 // Default, or zero.
 func (s *Reducing[T]) Get() (v T, ok bool) {
+	s.cell.mustBeOpen("state.Reducing")
 	ok = s.cell.read(&v)
 	return v, ok
 }
 
 // Clear removes the value under the current key.
-func (s *Reducing[T]) Clear() { s.cell.clear() }
+func (s *Reducing[T]) Clear() {
+	s.cell.mustBeOpen("state.Reducing")
+	s.cell.clear()
+}
 
 // Aggregator says how elements become an accumulator and that a result. Its
 // functions must not use the state that they are of.
@@ -122,6 +134,7 @@ func (s *Aggregating[In, Acc, Out]) Open(k *Keyed, name string, agg Aggregator[I
 
 // Add folds in into the accumulator under the current key.
 func (s *Aggregating[In, Acc, Out]) Add(in In) {
+	s.cell.mustBeOpen("state.Aggregating")
 	var acc Acc
 	if !s.cell.get(&acc) && s.agg.Zero != nil {
 		acc = s.agg.Zero()
@@ -132,6 +145,7 @@ func (s *Aggregating[In, Acc, Out]) Add(in In) {
 
 // Get returns the result, and whether anything was added.
 func (s *Aggregating[In, Acc, Out]) Get() (out Out, ok bool) {
+	s.cell.mustBeOpen("state.Aggregating")
 	var acc Acc
 	if !s.cell.get(&acc) {
 		return out, false
@@ -140,4 +154,7 @@ func (s *Aggregating[In, Acc, Out]) Get() (out Out, ok bool) {
 }
 
 // Clear removes the accumulator under the current key.
-func (s *Aggregating[In, Acc, Out]) Clear() { s.cell.clear() }
+func (s *Aggregating[In, Acc, Out]) Clear() {
+	s.cell.mustBeOpen("state.Aggregating")
+	s.cell.clear()
+}

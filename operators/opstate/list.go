@@ -66,8 +66,15 @@ func (l *List[T]) open(s *Set, name string, kind Kind) error {
 	return nil
 }
 
+func (l *List[T]) mustBeOpen() {
+	if l.codec == nil {
+		notOpen("stream.ListState", "Open or OpenUnion")
+	}
+}
+
 // Add appends elements. What they refer to is copied.
 func (l *List[T]) Add(vs ...T) {
+	l.mustBeOpen()
 	for i := range vs {
 		l.buf = appendText(l.buf, l.codec.Append(nil, &vs[i]))
 		l.n++
@@ -76,6 +83,7 @@ func (l *List[T]) Add(vs ...T) {
 
 // All yields the elements. The list must not be changed meanwhile.
 func (l *List[T]) All() iter.Seq[T] {
+	l.mustBeOpen()
 	return func(yield func(T) bool) {
 		r := fields.Read(l.buf)
 		for range l.n {
@@ -91,7 +99,10 @@ func (l *List[T]) All() iter.Seq[T] {
 }
 
 // Len returns the number of elements.
-func (l *List[T]) Len() int { return l.n }
+func (l *List[T]) Len() int {
+	l.mustBeOpen()
+	return l.n
+}
 
 // Set replaces all elements.
 func (l *List[T]) Set(vs []T) {
@@ -100,7 +111,10 @@ func (l *List[T]) Set(vs []T) {
 }
 
 // Clear removes all elements.
-func (l *List[T]) Clear() { l.buf, l.n = nil, 0 }
+func (l *List[T]) Clear() {
+	l.mustBeOpen()
+	l.buf, l.n = nil, 0
+}
 
 func (l *List[T]) form() form {
 	f := form{kind: l.kind, schema: l.codec.Schema(), entries: make([]entry, 0, l.n)}

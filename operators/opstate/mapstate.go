@@ -81,9 +81,16 @@ func (m *Map[K, V]) open(s *Set, name string) error {
 	return nil
 }
 
+func (m *Map[K, V]) mustBeOpen() {
+	if m.set == nil {
+		notOpen("stream.BroadcastMap", "Open")
+	}
+}
+
 // Get returns the value under a key, and whether there is one. What the value
 // refers to must not be changed.
 func (m *Map[K, V]) Get(key K) (v V, ok bool) {
+	m.mustBeOpen()
 	m.buf = m.keys.AppendKey(m.buf[:0], &key)
 	c := m.cells[string(m.buf)]
 	if c == nil {
@@ -95,6 +102,7 @@ func (m *Map[K, V]) Get(key K) (v V, ok bool) {
 // All yields the entries in the order of their encoded keys, the same in every
 // subtask. What values refer to must not be changed, nor the map meanwhile.
 func (m *Map[K, V]) All() iter.Seq2[K, V] {
+	m.mustBeOpen()
 	m.sort()
 	return func(yield func(K, V) bool) {
 		for _, c := range m.order {
@@ -106,10 +114,14 @@ func (m *Map[K, V]) All() iter.Seq2[K, V] {
 }
 
 // Len returns the number of entries.
-func (m *Map[K, V]) Len() int { return len(m.cells) }
+func (m *Map[K, V]) Len() int {
+	m.mustBeOpen()
+	return len(m.cells)
+}
 
 // Put sets the value under a key. What both refer to is copied.
 func (m *Map[K, V]) Put(_ Writer, key K, v V) {
+	m.mustBeOpen()
 	c := &cell[K, V]{bytes: m.values.Append(nil, &v)}
 	m.buf = m.keys.AppendKey(m.buf[:0], &key)
 	c.enc = string(m.buf)
@@ -124,6 +136,7 @@ func (m *Map[K, V]) Put(_ Writer, key K, v V) {
 
 // Delete removes the entry under a key, if there is one.
 func (m *Map[K, V]) Delete(_ Writer, key K) {
+	m.mustBeOpen()
 	m.buf = m.keys.AppendKey(m.buf[:0], &key)
 	if m.cells[string(m.buf)] != nil {
 		m.replace(string(m.buf), nil)
@@ -132,6 +145,7 @@ func (m *Map[K, V]) Delete(_ Writer, key K) {
 
 // Clear removes all entries.
 func (m *Map[K, V]) Clear(Writer) {
+	m.mustBeOpen()
 	m.sort()
 	for _, c := range slices.Clone(m.order) {
 		m.replace(c.enc, nil)

@@ -337,7 +337,7 @@ func panicError(v any) error {
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
 	for panicking := false; ; {
 		f, more := frames.Next()
-		inside := strings.HasPrefix(f.Function, "runtime.")
+		inside := strings.HasPrefix(f.Function, "runtime.") || ofHandle(f.Function)
 		if panicking && !inside {
 			where = fmt.Sprintf("%s/%s:%d", filepath.Base(filepath.Dir(f.File)), filepath.Base(f.File), f.Line)
 			break
@@ -351,6 +351,13 @@ func panicError(v any) error {
 		return fmt.Errorf("panic at %s: %w", where, err)
 	}
 	return fmt.Errorf("panic at %s: %v", where, v)
+}
+
+// ofHandle says whether a function is that of a state handle, which panics for
+// what its caller does.
+func ofHandle(function string) bool {
+	return strings.HasPrefix(function, "github.com/leatstream/leat/state.") ||
+		strings.HasPrefix(function, "github.com/leatstream/leat/operators/opstate.")
 }
 
 // fire runs the timers that are due.
