@@ -57,6 +57,7 @@ type Driver struct {
 	catching bool
 	err      error // the job's end, if it has ended in one
 	inputs   map[string]*inputState
+	counters map[counterOf]bool // that the job has or had
 }
 
 // DriverOptions say how a Driver begins.
@@ -88,7 +89,7 @@ func NewDriver(tb TB, env *stream.Env) *Driver {
 // NewDriverWith is NewDriver with options.
 func NewDriverWith(tb TB, env *stream.Env, opt DriverOptions) *Driver {
 	tb.Helper()
-	d := &Driver{tb: tb, opt: opt, inputs: make(map[string]*inputState)}
+	d := &Driver{tb: tb, opt: opt, inputs: make(map[string]*inputState), counters: make(map[counterOf]bool)}
 	g, err := env.Graph()
 	if err != nil {
 		d.fail(err)
@@ -295,6 +296,7 @@ func (d *Driver) RestoreAt(from *Snapshot, parallelism int) {
 	if d.run == nil {
 		return
 	}
+	d.remember()
 	// A job that has failed may not close well; it is of no interest any more.
 	if err := d.run.close(); err != nil && d.err == nil {
 		d.fail(err)
@@ -348,14 +350,49 @@ func (d *Driver) Rescale(parallelism int) {
 }
 
 // Counter returns the sum of a counter over an operator's subtasks since the
-// last start or restore; 0 when nothing has counted.
+// last start or restore. A name that the operator has not asked its context
+// for since the Driver began ends the test: a counter that a test expects to
+// be 0 is made in Open.
 func (d *Driver) Counter(uid, name string) int64 {
 	d.tb.Helper()
 	var sum int64
-	for _, s := range d.subtasks(uid) {
+	subs := d.subtasks(uid)
+	for _, s := range subs {
 		sum += s.metrics.values()[name]
 	}
+	d.remember()
+	if len(subs) > 0 && !d.counters[counterOf{uid, name}] {
+		d.fail(fmt.Errorf("operator %q has no counter %q, only %q", uid, name, d.countersOf(uid)))
+	}
 	return sum
+}
+
+// counterOf names a counter of an operator.
+type counterOf struct{ uid, name string }
+
+func (d *Driver) countersOf(uid string) (names []string) {
+	for c := range d.counters {
+		if c.uid == uid {
+			names = append(names, c.name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// remember keeps the names of the running job's counters, which a restore
+// forgets.
+func (d *Driver) remember() {
+	if d.run == nil || d.run.life == nil {
+		return
+	}
+	for _, subs := range d.run.life.byNode {
+		for _, s := range subs {
+			for name := range s.metrics.values() {
+				d.counters[counterOf{s.node.UID, name}] = true
+			}
+		}
+	}
 }
 
 // Gauge returns the sum of a gauge over an operator's subtasks.

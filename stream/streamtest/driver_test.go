@@ -142,16 +142,34 @@ func TestDriverReadsState(t *testing.T) {
 	in.Watermark(sec(100))
 	same(t, d.StateLen("quiet", "pages"), 0)
 	for want, fn := range map[string]func(){
-		`there is no state "cuont", only ["count" "pages" `:              func() { streamtest.ValueOf(d, "quiet", "ann", "cuont", &n) },
-		`the job has no operator "quite", only ["visits" "quiet" "out"]`: func() { d.StateLen("quite", "count") },
-		`operator "out" has no keyed state`:                              func() { d.StateLen("out", "count") },
-		"holds values of schema":                                         func() { streamtest.ValueOf(d, "quiet", "ann", "count", new(string)) },
+		`there is no state "cuont", only ["count" "pages" `:                                      func() { streamtest.ValueOf(d, "quiet", "ann", "cuont", &n) },
+		`the job has no operator "quite", only ["visits" "quiet" "out"]`:                         func() { d.StateLen("quite", "count") },
+		`operator "out" has no keyed state`:                                                      func() { d.StateLen("out", "count") },
+		`the keys of operator "quiet" are of type string, but the test asks for 7 of type int64`: func() { streamtest.ValueOf(d, "quiet", int64(7), "count", &n) },
+		`operator "quiet" has no counter "visit", only ["visits"]`:                               func() { d.Counter("quiet", "visit") },
+		"holds values of schema":                                                                 func() { streamtest.ValueOf(d, "quiet", "ann", "count", new(string)) },
 	} {
 		snap := d.Snapshot()
 		if err := d.Catch(fn); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
 		}
 		d.Restore(snap)
+	}
+}
+
+func TestDriverNamesSideOutputs(t *testing.T) {
+	t.Parallel()
+	env := stream.NewEnv(stream.MaxParallelism(16))
+	in := stream.From(env, streamtest.Source(visit{}), stream.UID("visits"), stream.Timestamps(func(v visit) time.Time { return v.At }))
+	out := stream.Process(stream.KeyBy(in, func(v visit) string { return v.User }), &visits{}, stream.UID("quiet"))
+	out.To(streamtest.Sink(""), stream.UID("out"))
+	stream.Side(out, first).To(streamtest.Sink(""), stream.UID("firsts"))
+	d := streamtest.NewDriver(t, env)
+	streamtest.SideOutput(d, "quiet", "first", "")
+	streamtest.SideOutput(d, "quiet", dataflow.SideLate, visit{})
+	want := `operator "quiet" has no side output "frist" that the job reads, only ["first"]`
+	if err := d.Catch(func() { streamtest.SideOutput(d, "quiet", "frist", "") }); err == nil || err.Error() != want {
+		t.Errorf("error %v, want %q", err, want)
 	}
 }
 

@@ -3,6 +3,7 @@ package streamtest
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/leatstream/leat/columnar"
@@ -166,7 +167,10 @@ func Output[T any](d *Driver, uid string, like T) *DriverOutput[T] {
 }
 
 // SideOutput returns what an operator emits on a side output: the name of a
-// stream.SideTag, dataflow.SideLate or dataflow.SideDeadLetter.
+// stream.SideTag, dataflow.SideLate or dataflow.SideDeadLetter. When the job
+// itself reads side outputs of the operator, another name ends the test; when
+// it reads none, nothing tells which names there are. It is asked for before
+// the job starts.
 func SideOutput[T any](d *Driver, uid, name string, like T) *DriverOutput[T] {
 	d.tb.Helper()
 	out := &DriverOutput[T]{d: d}
@@ -189,8 +193,30 @@ func SideOutput[T any](d *Driver, uid, name string, like T) *DriverOutput[T] {
 		d.fail(err)
 		return out
 	}
+	if err := d.checkSide(uid, name); err != nil {
+		d.fail(err)
+		return out
+	}
 	d.run.capture(port{uid, name}, &out.rows)
 	return out
+}
+
+// checkSide reports a side output that the job does not read, if it reads
+// others of the operator.
+func (d *Driver) checkSide(uid, name string) error {
+	if name == "" || name == dataflow.SideLate || name == dataflow.SideDeadLetter {
+		return nil
+	}
+	var have []string
+	for _, e := range d.run.graph.Edges {
+		if e.From == dataflow.OperatorIDOf(uid) && e.Output != "" && !slices.Contains(have, e.Output) {
+			have = append(have, e.Output)
+		}
+	}
+	if len(have) == 0 || slices.Contains(have, name) {
+		return nil
+	}
+	return fmt.Errorf("operator %q has no side output %q that the job reads, only %q", uid, name, have)
 }
 
 // checkRows compares the type of the rows on a port, where it is known, with

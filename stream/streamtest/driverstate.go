@@ -16,7 +16,7 @@ import (
 
 // StateOf reads keyed state of an operator: open opens handles as the operator
 // does in its Open, and they refer to key. The key is of the type that KeyBy
-// was given. Windows keep their state under a namespace: open may set one.
+// was given; another one ends the test. Windows keep their state under a namespace: open may set one.
 //
 //	var pages state.Map[string, int64]
 //	streamtest.StateOf(d, "counts", "ann", func(k *state.Keyed) error { return pages.Open(k, "pages") })
@@ -30,11 +30,15 @@ func StateOf[K comparable](d *Driver, uid string, key K, open func(*state.Keyed)
 		d.fail(fmt.Errorf("key of %q: %w", uid, err))
 		return
 	}
-	at := state.KeyOf(c.AppendKey(nil, &key))
 	subs := d.keyed(uid)
 	if len(subs) == 0 {
 		return
 	}
+	if have := subs[0].node.KeySchema; have != "" && have != c.Schema() {
+		d.fail(fmt.Errorf("the keys of operator %q are of type %s, but the test asks for %#v of type %s", uid, have, key, c.Schema()))
+		return
+	}
+	at := state.KeyOf(c.AppendKey(nil, &key))
 	mp := d.run.graph.MaxParallelism
 	s := subs[dataflow.SubtaskOf(at.Group(mp), mp, len(subs))]
 	keyed := state.NewKeyed(known{s.state, d, uid})
