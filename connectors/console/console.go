@@ -53,6 +53,19 @@ func (s *Sink[T]) Prefix(text string) *Sink[T] {
 	return s
 }
 
+// Fault returns why there is no encoder, which it makes one of, nil if there
+// is.
+func (s *Sink[T]) Fault() error {
+	if s.encoder == nil {
+		return nil
+	}
+	_, err := s.encoder()
+	if err != nil {
+		return fmt.Errorf("encoder: %w", err)
+	}
+	return nil
+}
+
 // Name implements connectors.Sink.
 func (s *Sink[T]) Name() string { return "console" }
 

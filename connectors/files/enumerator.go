@@ -42,7 +42,7 @@ func (s *Source[T]) NewEnumerator(ctx *connectors.EnumeratorContext) (connectors
 	}
 	dec, err := s.dec()
 	if err != nil {
-		return nil, fmt.Errorf("decoder of source %q: %w", s.Name(), err)
+		return nil, fmt.Errorf("decoder: %w", err)
 	}
 	d, err := depotOf(s.cfg.Pattern, s.cfg.S3, ctx.Clock)
 	if err != nil {

@@ -29,7 +29,7 @@ func (s *Source[T]) NewReader(ctx *connectors.ReaderContext) (connectors.Reader,
 	}
 	dec, err := s.dec()
 	if err != nil {
-		return nil, fmt.Errorf("decoder of source %q: %w", s.Name(), err)
+		return nil, fmt.Errorf("decoder: %w", err)
 	}
 	d, err := depotOf(s.cfg.Pattern, s.cfg.S3, ctx.Clock)
 	if err != nil {

@@ -69,9 +69,22 @@ func (s *Sink[T]) With(cfg SinkConfig) *Sink[T] {
 	return s
 }
 
-// Fault returns what is wrong with the sink's configuration, nil if nothing.
+// Fault returns what is wrong with the sink's configuration and its encoder,
+// which it makes one of, nil if nothing.
 func (s *Sink[T]) Fault() error {
-	return errors.Join(append(s.faults, s.cfg.Validate(), place(s.dir, s.cfg.S3))...)
+	err := s.fault()
+	if s.enc == nil {
+		return err
+	}
+	if _, e := s.enc(); e != nil {
+		err = errors.Join(err, fmt.Errorf("encoder: %w", e))
+	}
+	return err
+}
+
+// fault is Fault without the encoder.
+func (s *Sink[T]) fault() error {
+	return errors.Join(append(s.faults[:len(s.faults):len(s.faults)], s.cfg.Validate(), place(s.dir, s.cfg.S3))...)
 }
 
 // Name implements connectors.Sink.
@@ -110,12 +123,12 @@ func (s *Sink[T]) Check(ctx context.Context, _ connectors.CheckInfo) error {
 
 // NewWriter implements connectors.Sink.
 func (s *Sink[T]) NewWriter(ctx *connectors.WriterContext) (connectors.Writer, error) {
-	if err := s.Fault(); err != nil {
+	if err := s.fault(); err != nil {
 		return nil, err
 	}
 	enc, err := s.enc()
 	if err != nil {
-		return nil, fmt.Errorf("encoder of sink %q: %w", s.Name(), err)
+		return nil, fmt.Errorf("encoder: %w", err)
 	}
 	d, err := depotOf(s.dir, s.cfg.S3, ctx.Clock)
 	if err != nil {

@@ -31,12 +31,25 @@ func NewSource[T any](cfg SourceConfig, dec func() (formats.Decoder[T], error)) 
 	cfg.EnsureDefaults()
 	s := &Source[T]{cfg: cfg, dec: dec}
 	typ, err := columnar.TypeOf[T]()
-	s.typ, s.err = typ, errors.Join(err, s.Fault())
+	s.typ, s.err = typ, errors.Join(err, s.fault())
 	return s
 }
 
-// Fault returns what is wrong with the source's configuration, nil if nothing.
+// Fault returns what is wrong with the source's configuration and its decoder,
+// which it makes one of, nil if nothing.
 func (s *Source[T]) Fault() error {
+	err := s.fault()
+	if s.dec == nil {
+		return err
+	}
+	if _, e := s.dec(); e != nil {
+		err = errors.Join(err, fmt.Errorf("decoder: %w", e))
+	}
+	return err
+}
+
+// fault is Fault without the decoder.
+func (s *Source[T]) fault() error {
 	err := s.cfg.Validate()
 	if s.dec == nil {
 		err = errors.Join(err, errors.New("the source has no decoder: nil was given"))

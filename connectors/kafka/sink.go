@@ -139,6 +139,18 @@ func NewSink[T any](cfg SinkConfig, enc func() (formats.Encoder[T], error)) (*Si
 	return &Sink[T]{cfg: cfg, enc: enc, row: row}, nil
 }
 
+// Fault returns what is wrong with the sink's encoder, which it makes one of,
+// nil if nothing.
+func (s *Sink[T]) Fault() error {
+	if s.enc == nil {
+		return errors.New("the sink has no encoder: nil was given")
+	}
+	if _, err := s.enc(); err != nil {
+		return fmt.Errorf("encoder: %w", err)
+	}
+	return nil
+}
+
 // Name implements connectors.Sink.
 func (s *Sink[T]) Name() string { return "kafka " + s.cfg.Topic }
 
@@ -158,7 +170,7 @@ func (s *Sink[T]) RowType() columnar.RowType { return s.row }
 func (s *Sink[T]) NewWriter(ctx *connectors.WriterContext) (connectors.Writer, error) {
 	enc, err := s.enc()
 	if err != nil {
-		return nil, fmt.Errorf("encoder of %s: %w", s.Name(), err)
+		return nil, fmt.Errorf("encoder: %w", err)
 	}
 	return newWriter(&s.cfg, ctx, enc)
 }

@@ -151,6 +151,18 @@ func NewSource[T any](cfg SourceConfig, dec func() (formats.Decoder[T], error)) 
 	return &Source[T]{cfg: cfg, dec: dec, row: row}, nil
 }
 
+// Fault returns what is wrong with the source's decoder, which it makes one
+// of, nil if nothing.
+func (s *Source[T]) Fault() error {
+	if s.dec == nil {
+		return errors.New("the source has no decoder: nil was given")
+	}
+	if _, err := s.dec(); err != nil {
+		return fmt.Errorf("decoder: %w", err)
+	}
+	return nil
+}
+
 // Name implements connectors.Source.
 func (s *Source[T]) Name() string { return "kafka " + s.cfg.topics() }
 
@@ -194,7 +206,7 @@ func (s *Source[T]) NewEnumerator(ctx *connectors.EnumeratorContext) (connectors
 func (s *Source[T]) NewReader(ctx *connectors.ReaderContext) (connectors.Reader, error) {
 	dec, err := s.dec()
 	if err != nil {
-		return nil, fmt.Errorf("decoder of %s: %w", s.Name(), err)
+		return nil, fmt.Errorf("decoder: %w", err)
 	}
 	return newReader(&s.cfg, ctx, dec)
 }
