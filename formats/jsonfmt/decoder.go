@@ -84,7 +84,11 @@ func (d *Decoder[T]) DecodeBytes(src []byte, dst *T, arena *codec.Arena) error {
 	r.n = len(src)
 	i := r.space(0)
 	if r.at(i) == 'n' && !d.root.nullable() {
-		i = r.fail(i, "null where a value is expected")
+		if string(r.text(i, min(r.n, i+len("null")))) == "null" {
+			i = r.fail(i, "null where a value is expected")
+		} else {
+			i = r.unexpected(i, "a value")
+		}
 	} else {
 		i = r.value(d.root, unsafe.Pointer(dst), i)
 	}

@@ -36,7 +36,7 @@ func (r *run) number(i int, v *number) int {
 	}
 	first := i
 	if r.at(i)-'0' > 9 {
-		return r.unexpected(i, "a value")
+		return r.unexpected(i, "a number")
 	}
 	i = r.digits(i, v)
 	if i > first+1 && r.at(first) == '0' {

@@ -257,6 +257,10 @@ func (r *run) skip(i, depth int) int {
 		return r.literal(i, "false")
 	case 'n':
 		return r.literal(i, "null")
+	default:
+		if c != '-' && c-'0' > 9 {
+			return r.unexpected(i, "a value")
+		}
 	}
 	var num number
 	return r.number(i, &num)
