@@ -81,6 +81,13 @@ type Enumerator interface {
 	Close() error
 }
 
+// Timeless is implemented by sources that can say that their records carry no
+// times: event time then is what the program takes from the rows.
+type Timeless interface {
+	// Timeless is called when the program is built.
+	Timeless() bool
+}
+
 // Momentary is implemented by enumerators that may decide a split's start by
 // the moment of the first Discover ("the newest record"), so that another one
 // would decide otherwise. Nothing is read before that decision is in a

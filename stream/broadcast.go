@@ -11,17 +11,33 @@ import (
 // and those of another that every subtask gets (ProcessBroadcast), with
 // broadcast state that the latter writes and the former reads. It has timers
 // of its keys with OnTimer (TimerProcessor).
+//
+// Its methods are Open and Process, as of a KeyedProcessor, and
+// ProcessBroadcast(ctx *KeyedBroadcastContext[K, R], v B) error; `go doc
+// github.com/leatstream/leat/operators/rowop.BroadcastProcessor` shows them.
 type BroadcastProcessor[K comparable, T, B, R any] = rowop.BroadcastProcessor[K, T, B, R]
 
 // BroadcastRowProcessor is a BroadcastProcessor over rows without keys.
+//
+// Its methods are Open and Process, as of a RowProcessor, and
+// ProcessBroadcast(ctx *BroadcastContext[R], v B) error; `go doc
+// github.com/leatstream/leat/operators/rowop.BroadcastRowProcessor` shows
+// them.
 type BroadcastRowProcessor[T, B, R any] = rowop.BroadcastRowProcessor[T, B, R]
 
 // BroadcastContext is what ProcessBroadcast of a BroadcastRowProcessor may
 // use: only it can change broadcast state.
+//
+// Its methods are those of RowContext, which it embeds; `go doc
+// github.com/leatstream/leat/operators/rowop.BroadcastContext` shows them.
 type BroadcastContext[R any] = rowop.BroadcastContext[R]
 
 // KeyedBroadcastContext is what ProcessBroadcast of a BroadcastProcessor may
 // use. Its ForEachKey reaches the state of all keys of the subtask.
+//
+// Its methods are ForEachKey and those of RowContext; `go doc
+// github.com/leatstream/leat/operators/rowop.KeyedBroadcastContext` shows
+// them.
 type KeyedBroadcastContext[K comparable, R any] = rowop.KeyedBroadcastContext[K, R]
 
 // BroadcastMap is a map of which each subtask holds the same copy. Put,
@@ -29,6 +45,9 @@ type KeyedBroadcastContext[K comparable, R any] = rowop.KeyedBroadcastContext[K,
 // can call them. Each subtask's copy is part of its snapshot; a restore at
 // another parallelism gives each new subtask one of the copies. It is a field
 // of a processor, whose Open calls that of the map with its context.
+//
+// Its methods are Open, Get, All, Len, Put, Delete and Clear; `go doc
+// github.com/leatstream/leat/operators/opstate.Map` shows them.
 type BroadcastMap[K comparable, V any] = opstate.Map[K, V]
 
 // OperatorStateContext is a context whose Open may make state that belongs to

@@ -31,6 +31,8 @@ func TestFaultsAreReportedTogether(t *testing.T) {
 	stream.DeadLetters(stream.Map(src, func(i int) int { return i }))
 	src.To(collection.NewCollector(0))
 	stream.From(env, datagen.New(datagen.Config{Count: -1, Splits: -2}, func(int64, *rand.Rand) int { return 0 }), stream.UID("gen"))
+	untimed := stream.From(env, collection.Slice(1, 2), stream.UID("untimed"), stream.Watermarks(stream.Monotonous()))
+	stream.KeyBy(untimed, func(i int) int { return i }).Window(stream.Tumbling(time.Minute))
 	src.To(files.NewSink("", jsonfmt.EncoderOf(0)), stream.UID("files"))
 	_, err := env.Graph()
 	if err == nil {
@@ -41,7 +43,8 @@ func TestFaultsAreReportedTogether(t *testing.T) {
 		`unencodable.C`,
 		`window of 0s is shorter than a millisecond`,
 		`allowed lateness -1s is negative`,
-		`needs event time, but source "collection" has no watermarks`,
+		`needs event time, but source "collection" (UID "src", at stream/build_test.go:23) has no watermarks: add stream.Watermarks to its From`,
+		`needs event time, but the rows of source "collection" (UID "untimed", at stream/build_test.go:34) have no times: add stream.Timestamps to its From`,
 		`Late is asked of a window without a function`,
 		`parallelism is not between 1 and the maximum parallelism 8`,
 		`the timestamp function takes int, but rows of source "collection" are string`,

@@ -166,7 +166,7 @@ func TestFaultsOfWindowJoins(t *testing.T) {
 		"a window join has inputs of two environments",
 		"allowed lateness -1m0s is negative",
 		"process-window has state and needs a name for good",
-		`needs event time, but source "collection" has no watermarks`,
+		`needs event time, but source "collection" (UID`,
 	)
 	wantFaults(t, "cogroup_test.go", other,
 		"the function that finds the key of a join with a global table is nil",

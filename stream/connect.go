@@ -60,6 +60,9 @@ func needFunctions(e *Env, where, what string, missing bool) {
 
 // CoRowProcessor is user code over the rows of two streams without keys: Open,
 // ProcessFirst and ProcessSecond.
+//
+// The first argument of each is a *RowContext[R]; `go doc
+// github.com/leatstream/leat/operators/rowop.CoRowProcessor` shows them.
 type CoRowProcessor[A, B, R any] = rowop.CoRowProcessor[A, B, R]
 
 // CoProcessRows runs a processor over the rows of two streams without keys.
@@ -80,6 +83,9 @@ func coRows[A, B, R any](c *ConnectedStreams[A, B], s step, opts []Option) *Data
 // CoProcessor is user code over the rows of two keyed streams, with state and
 // timers that both share: Open, ProcessFirst, ProcessSecond, and OnTimer if it
 // sets timers (TimerProcessor).
+//
+// The first argument of each is a *ProcessContext[K, R]; `go doc
+// github.com/leatstream/leat/operators/rowop.CoProcessor` shows them.
 type CoProcessor[K comparable, A, B, R any] = rowop.CoProcessor[K, A, B, R]
 
 // CoProcess runs a processor over the rows of each key of two streams.

@@ -18,7 +18,8 @@ type DataStream[T any] struct {
 	env   *Env
 	ports []port
 	typ   columnar.RowType // nil after a fault
-	// untimed names the source that has no watermarks, "" if all have.
+	// untimed says which source gives no event time, and the remedy; "" if all
+	// give it.
 	untimed string
 	// late makes the stream of late rows of a side of a join of windows; nil
 	// for other streams.

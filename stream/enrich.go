@@ -10,6 +10,10 @@ import (
 // its key when it comes: changes of the table make no results. How far the
 // table is then depends on how the job runs; TemporalJoin goes by event time
 // instead. A result has the time of the stream's row. It is stateful.
+//
+// The watermark behind it is the least of both inputs: if steps of event time
+// follow, the table's source needs Watermarks as well, and holds event time
+// back until it is idle (WithIdleness).
 func TableJoin[K comparable, L, R, O any](left *KeyedStream[K, L], table *Table[K, R], joiner LeftJoiner[L, R, O], opts ...Option) *DataStream[O] {
 	const what = "a join with a table"
 	where := callSite()

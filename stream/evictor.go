@@ -8,6 +8,9 @@ import (
 )
 
 // WindowElement is a row of a window with its time.
+//
+// Its field is Value, its methods are Time and Millis; `go doc
+// github.com/leatstream/leat/operators/window.Element` shows them.
 type WindowElement[T any] = window.Element[T]
 
 // EvictorSpec describes an evictor, for Evictor.

@@ -186,5 +186,5 @@ func ExampleEnv_Graph() {
 	}
 	// Output:
 	// source has state and needs a name for good: add stream.UID("source")
-	// a window (tumbling 1m0s offset 0ms) needs event time, but source "collection" has no watermarks: add stream.Watermarks to its From
+	// a window (tumbling 1m0s offset 0ms) needs event time, but source "collection" (at stream/example_test.go:179) has no watermarks: add stream.Watermarks to its From
 }

@@ -45,7 +45,7 @@ func Extend[R any, K comparable, T any](k *KeyedStream[K, T], x Extension[K, T],
 	in := k.stream
 	out := rowTypeOf[R](in.env, x.Where)
 	if x.EventTime && in.untimed != "" {
-		in.env.fail(x.Where, "%s needs event time, but source %q has no watermarks: add stream.Watermarks to its From", x.Op, in.untimed)
+		in.env.fail(x.Where, "%s needs event time, but %s", x.Op, in.untimed)
 	}
 	var f operators.Factory
 	if k.codec != nil && x.New != nil {

@@ -107,7 +107,7 @@ func sameEnv(where, what string, a, b *Env) bool {
 // timed makes sure that an input has event time.
 func timed(e *Env, where, what, untimed string) {
 	if untimed != "" {
-		e.fail(where, "%s needs event time, but source %q has no watermarks: add stream.Watermarks to its From", what, untimed)
+		e.fail(where, "%s needs event time, but %s", what, untimed)
 	}
 }
 

@@ -68,7 +68,7 @@ func TestFaultsOfIntervalJoins(t *testing.T) {
 		"the function of an interval join is nil",
 		"an interval join has no joiner",
 		"an interval join has inputs of two environments",
-		`an interval join needs event time, but source "collection" has no watermarks`,
+		`an interval join needs event time, but source "collection" (UID`,
 		"interval-join has state and needs a name for good",
 		"late rows are asked of something that is no join of that input by time",
 	)
@@ -112,7 +112,7 @@ func TestFaultsOfTables(t *testing.T) {
 	wantFaults(t, "join_test.go", env,
 		"table has state and needs a name for good",
 		"a table whose changes are held back by 1µs: the time is at least a millisecond",
-		`a table whose changes are held back needs event time, but source "collection" has no watermarks`,
+		`a table whose changes are held back needs event time, but source "collection" (UID`,
 		"the function that says what a table keeps is nil",
 		"the function of table-filter is nil",
 		"the function of table-map is nil",
@@ -125,6 +125,6 @@ func TestFaultsOfTables(t *testing.T) {
 		"a join with a table has inputs of two environments",
 		"table-join has state and needs a name for good",
 		"a join with a table has no joiner",
-		`a temporal join needs event time, but source "collection" has no watermarks`,
+		`a temporal join needs event time, but source "collection" (UID`,
 	)
 }

@@ -12,16 +12,33 @@ import (
 // KeyedProcessor is user code over the rows of a keyed stream, with state and
 // timers: Open makes the state, Process handles a row. One that sets timers
 // has OnTimer too (TimerProcessor).
+//
+// Its methods are Open(ctx *ProcessContext[K, R]) error and Process(ctx
+// *ProcessContext[K, R], v T) error, on a pointer; R is the type of the
+// output in both; `go doc
+// github.com/leatstream/leat/operators/rowop.Processor` shows them.
 type KeyedProcessor[K comparable, T, R any] = rowop.Processor[K, T, R]
 
 // TimerProcessor is a KeyedProcessor that sets timers.
+//
+// Its method is OnTimer(ctx *ProcessContext[K, R], t Timer) error; `go doc
+// github.com/leatstream/leat/operators/rowop.TimerProcessor` shows them.
 type TimerProcessor[K comparable, R any] = rowop.TimerProcessor[K, R]
 
 // ProcessContext is what a KeyedProcessor may use: the key, times, state,
 // timers and the output.
+//
+// Its methods are Key, State, SetTimer, ClearTimer, SetProcessingTimer,
+// ClearProcessingTimer, and those of RowContext: Emit, Time, Watermark, Now,
+// Info; Counter, Gauge, Meter, Histogram, IntCounter, FloatCounter, Minimum
+// and Maximum; `go doc github.com/leatstream/leat/operators/rowop.Context`
+// shows them.
 type ProcessContext[K comparable, R any] = rowop.Context[K, R]
 
 // Timer is a timer that is due.
+//
+// Its fields are At (time.Time) and Processing (bool); `go doc
+// github.com/leatstream/leat/operators/rowop.Timer` shows them.
 type Timer = rowop.Timer
 
 // Process runs a processor over the rows of each key. processor is a pointer

@@ -10,6 +10,10 @@ import (
 
 // RowProcessor is user code over the rows of a stream without keys: Open makes
 // its state and metrics, Process handles a row.
+//
+// Its methods are Open(ctx *RowContext[R]) error and Process(ctx
+// *RowContext[R], v T) error; `go doc
+// github.com/leatstream/leat/operators/rowop.RowProcessor` shows them.
 type RowProcessor[T, R any] = rowop.RowProcessor[T, R]
 
 // RowFinisher is a RowProcessor, or one of two streams, with a method Finish
@@ -17,6 +21,10 @@ type RowProcessor[T, R any] = rowop.RowProcessor[T, R]
 type RowFinisher[R any] = rowop.RowFinisher[R]
 
 // RowContext is what a RowProcessor may use.
+//
+// Its methods are Emit, Time, Watermark, Now, Info; Counter, Gauge, Meter,
+// Histogram, IntCounter, FloatCounter, Minimum and Maximum; `go doc
+// github.com/leatstream/leat/operators/rowop.RowContext` shows them.
 type RowContext[R any] = rowop.RowContext[R]
 
 // ProcessRows runs a processor over the rows of a stream without keys. It has
@@ -36,4 +44,7 @@ func ProcessRows[T, R any](d *DataStream[T], processor RowProcessor[T, R], opts 
 // ListState is a list of a subtask that belongs to no key. It is a field of a
 // processor, whose Open calls that of the list with its context (or OpenUnion),
 // and is part of the subtask's snapshot.
+//
+// Its methods are Open, OpenUnion, Add, All, Len, Set and Clear; `go doc
+// github.com/leatstream/leat/operators/opstate.List` shows them.
 type ListState[T any] = opstate.List[T]

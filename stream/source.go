@@ -38,19 +38,34 @@ func From[T any](e *Env, src connectors.SourceOf[T], opts ...SourceOption) *Data
 		o.applySource(c)
 	}
 	n.Detail = src.Name() + " " + src.Detail()
-	untimed := src.Name()
 	if c.strategy != nil {
 		n.Detail += " watermarks " + c.strategy.String()
 		c.strategy.apply(&c.run)
-		untimed = ""
 	}
 	if _, ok := c.stampOf.(T); c.stampOf != nil && !ok {
 		e.fail(where, "the timestamp function takes %T, but rows of source %q are %s", c.stampOf, src.Name(), src.RowType().Name())
 	}
 	n.Factory = sourceop.New(c.run)
+	untimed := c.untimed()
 	e.addNode(n)
 	e.checkPolicy(n, true)
 	return then[T](e, n, src.RowType(), untimed)
+}
+
+// untimed says what the source lacks for event time, "" if nothing that can be
+// told before it runs.
+func (c *sourceConfig) untimed() string {
+	at := fmt.Sprintf("(at %s)", c.node.Where)
+	if c.node.UID != "" {
+		at = fmt.Sprintf("(UID %q, at %s)", c.node.UID, c.node.Where)
+	}
+	if c.strategy == nil {
+		return fmt.Sprintf("source %q %s has no watermarks: add stream.Watermarks to its From", c.run.Source.Name(), at)
+	}
+	if t, ok := c.run.Source.(connectors.Timeless); ok && t.Timeless() && c.run.Stamp == nil {
+		return fmt.Sprintf("the rows of source %q %s have no times: add stream.Timestamps to its From", c.run.Source.Name(), at)
+	}
+	return ""
 }
 
 // Timestamps takes the event time of each row from it, instead of from the
@@ -101,7 +116,8 @@ type WatermarkStrategy struct {
 	future    time.Duration
 }
 
-// Watermarks gives a source watermarks, which windows and timers need.
+// Watermarks gives a source watermarks, which windows and timers need. Rows of
+// a source whose records carry no times, such as files, need Timestamps too.
 func Watermarks(s WatermarkStrategy) SourceOption {
 	return sourceOption(func(c *sourceConfig) { c.strategy = &s })
 }
@@ -122,7 +138,9 @@ func BoundedOutOfOrderness(d time.Duration) WatermarkStrategy {
 type WatermarkGenerator = sourceop.Generator
 
 // CustomWatermarks makes watermarks by generators of the program, one for
-// each split; name is part of the graph's identity.
+// each split; name is part of the graph's identity. A generator is asked after
+// rows that have a time, of which it observes those: one that goes by the clock
+// alone says nothing before.
 func CustomWatermarks(name string, generator func() WatermarkGenerator) WatermarkStrategy {
 	return WatermarkStrategy{text: "custom " + name, generator: generator}
 }

@@ -45,7 +45,7 @@ func (b SuppressBuffer) OrFail() SuppressBuffer {
 func SuppressFor[K comparable, T any](k *KeyedStream[K, T], d time.Duration, buffer SuppressBuffer, opts ...Option) *DataStream[T] {
 	where := callSite()
 	if s := k.stream.untimed; s != "" {
-		k.stream.env.fail(where, "SuppressFor needs event time, but source %q has no watermarks: add stream.Watermarks to its From, or use SuppressForProcessingTime", s)
+		k.stream.env.fail(where, "SuppressFor needs event time, but %s, or use SuppressForProcessingTime", s)
 	}
 	return suppress(k, where, d, buffer, false, opts)
 }

@@ -12,6 +12,9 @@ import (
 
 // Change is a change of one row of a table: an insert, an update or a delete
 // with its key, the row from now on and the row before.
+//
+// Its fields are Op, Key, Value and Before, its methods Deleted and String;
+// `go doc github.com/leatstream/leat/operators/changelog.Change` shows them.
 type Change[K comparable, V any] = changelog.Change[K, V]
 
 // The kinds of a change.

@@ -11,9 +11,17 @@ import (
 // WindowTrigger says when a window of rows T has a result. One value serves
 // all keys: what it remembers of a window is kept by the TriggerContext. For
 // sessions it has a method OnMerge as well (window.MergingTrigger).
+//
+// Its methods are OnElement, OnEventTime and OnProcessingTime; `go doc
+// github.com/leatstream/leat/operators/window.Trigger` shows them.
 type WindowTrigger[T any] = window.Trigger[T]
 
 // TriggerContext is what a WindowTrigger knows of a window, and may do.
+//
+// Its methods are Window, Time, Watermark, Now, Complete; Number, SetNumber,
+// State, SetState; SetTimer, ClearTimer, SetProcessingTimer and
+// ClearProcessingTimer; `go doc
+// github.com/leatstream/leat/operators/window.TriggerContext` shows them.
 type TriggerContext = window.TriggerContext
 
 // TriggerDecision is what a WindowTrigger wants done with a window.

@@ -12,6 +12,9 @@ import (
 )
 
 // Window is a span of event time: its start is inside, its end is not.
+//
+// Its methods are Start, End, StartMillis, EndMillis and IsGlobal; `go doc
+// github.com/leatstream/leat/operators/window.Window` shows them.
 type Window = window.Window
 
 // WindowedStream is a keyed stream cut into windows. It serves one function.

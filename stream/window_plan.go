@@ -36,7 +36,7 @@ func planOf(a WindowAssigner, cfg windowConfig, untimedSource string) windowPlan
 	p.sessions = plain && p.merging
 	p.checkLateness(a, cfg)
 	untimed := func(why string) {
-		p.fault("a window (%s) needs event time%s, but source %q has no watermarks: add stream.Watermarks to its From", a.text, why, untimedSource)
+		p.fault("a window (%s) needs event time%s, but %s", a.text, why, untimedSource)
 	}
 	if untimedSource != "" && !p.untimed && !a.clock {
 		untimed("")

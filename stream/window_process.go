@@ -10,6 +10,10 @@ import (
 
 // WindowContext is what a WindowProcessor may use: key, window, times, state
 // of the key and of the window, and the output.
+//
+// Its methods are Key, Window, Emit, State, WindowState, Watermark, Now,
+// Counter and Info; `go doc
+// github.com/leatstream/leat/operators/window.Context` shows them.
 type WindowContext[K comparable, R any] = window.Context[K, R]
 
 // WindowProcessor is user code over the rows of a window, with state.

@@ -51,3 +51,10 @@ func ExampleSource_Endless() {
 	// Output:
 	// [1 2 3] [1000 2000 3000]
 }
+
+// Rows have no times of their own: event time is taken from them with
+// stream.Timestamps.
+func ExampleSource_Timeless() {
+	fmt.Println(collection.Slice(1, 2).Timeless())
+	// Output: true
+}

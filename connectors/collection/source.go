@@ -69,6 +69,9 @@ func (s *Source[T]) Detail() string {
 	return "rows " + strings.Join(sizes, ",")
 }
 
+// Timeless implements connectors.Timeless.
+func (s *Source[T]) Timeless() bool { return true }
+
 // Bounded implements connectors.Source.
 func (s *Source[T]) Bounded() bool { return !s.endless }
 

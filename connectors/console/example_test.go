@@ -7,6 +7,7 @@ import (
 
 	"github.com/leatstream/leat/connectors/collection"
 	"github.com/leatstream/leat/connectors/console"
+	"github.com/leatstream/leat/formats/csvfmt"
 	"github.com/leatstream/leat/formats/jsonfmt"
 	"github.com/leatstream/leat/stream"
 	"github.com/leatstream/leat/stream/streamtest"
@@ -37,4 +38,10 @@ func ExampleNew() {
 	// Output:
 	// word: {"text":"to"}
 	// word: {"text":"be"}
+}
+
+// A type that the format refuses is a fault of the program: To asks for it.
+func ExampleSink_Fault() {
+	fmt.Println(console.New(csvfmt.EncoderOf([]string{})).Fault())
+	// Output: encoder: csvfmt: []string is no struct: a record has a field for each column
 }

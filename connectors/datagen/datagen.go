@@ -99,6 +99,9 @@ func (s *Source[T]) Detail() string {
 	return text
 }
 
+// Timeless implements connectors.Timeless.
+func (s *Source[T]) Timeless() bool { return true }
+
 // Bounded implements connectors.Source.
 func (s *Source[T]) Bounded() bool { return s.cfg.Count > 0 }
 

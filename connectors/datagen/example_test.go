@@ -91,3 +91,10 @@ func ExampleNamed() {
 	// 101 true roof 4 true 1 0
 	// 102 true cellar 4 true 2 0
 }
+
+// Rows have no times of their own: event time is taken from them with
+// stream.Timestamps.
+func ExampleSource_Timeless() {
+	fmt.Println(datagen.New(datagen.Config{Count: 1}, func(i int64, _ *rand.Rand) int64 { return i }).Timeless())
+	// Output: true
+}

@@ -170,7 +170,10 @@ func ExampleSourceConfig() {
 		Interval: 30 * time.Second,
 	}, csvfmt.DecoderOf(sale{}))
 	fmt.Println(src.Bounded(), src.Fault())
-	// Output: false <nil>
+	fmt.Println("lines have no times, so event time is taken from the rows:", src.Timeless())
+	// Output:
+	// false <nil>
+	// lines have no times, so event time is taken from the rows: true
 }
 
 // A file is unpacked when its name says that it is packed; Plain and Gzip say

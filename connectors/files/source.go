@@ -68,6 +68,9 @@ func (s *Source[T]) Detail() string {
 	return fmt.Sprintf("splits of %d bytes", s.cfg.SplitBytes)
 }
 
+// Timeless implements connectors.Timeless.
+func (s *Source[T]) Timeless() bool { return true }
+
 // Bounded implements connectors.Source.
 func (s *Source[T]) Bounded() bool { return s.cfg.Interval == 0 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/leatstream/leat/connectors/kafka"
 	"github.com/leatstream/leat/formats"
+	"github.com/leatstream/leat/formats/csvfmt"
 	"github.com/leatstream/leat/formats/jsonfmt"
 	"github.com/leatstream/leat/stream"
 )
@@ -58,4 +59,27 @@ func Example() {
 	// Output:
 	// orders
 	// invoices
+}
+
+// A type that the format refuses is a fault of the program: From and To ask
+// for it.
+func ExampleSink_Fault() {
+	type order struct {
+		ID    string
+		Lines []string
+	}
+	at := kafka.Connection{Brokers: []string{"kafka-1:9092"}}
+	src, err := kafka.NewSource(kafka.SourceConfig{Connection: at, Topics: []string{"orders"}}, jsonfmt.DecoderOf(order{}))
+	if err != nil {
+		panic(err)
+	}
+	sink, err := kafka.NewSink(kafka.SinkConfig{Connection: at, Topic: "copies"}, csvfmt.EncoderOf(order{}))
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(src.Fault())
+	fmt.Println(sink.Fault())
+	// Output:
+	// <nil>
+	// encoder: csvfmt: kafka_test.order.Lines: []string does not fit one column: use a field for each value, a type with MarshalText and UnmarshalText, or the JSON format
 }

@@ -187,7 +187,7 @@ func (o *operator[K, T, R]) Process(_ int, b *columnar.Batch) error {
 			o.rowTime, o.at = o.at, clock.Millis(o.ctx.Clock)
 			err = o.now(k, &rows[i])
 		case o.at == dataflow.TimeNone:
-			err = fmt.Errorf("record without event time in a pattern: give the source a timestamp extractor, or use processing time")
+			err = fmt.Errorf("record without event time in a pattern: add stream.Timestamps to the From of its source, or use processing time")
 		case o.at <= max(o.wm, o.bounds.Of(o.hashes[i])):
 			o.late = append(o.late, int32(i))
 		default:
@@ -452,6 +452,9 @@ func (o *operator[K, T, R]) wake() error {
 func (o *operator[K, T, R]) Position() string {
 	if !o.inWork {
 		return ""
+	}
+	if o.at == dataflow.TimeNone {
+		return fmt.Sprintf("key %s, event time none", o.keyText())
 	}
 	return fmt.Sprintf("key %s, event of %s", o.keyText(), time.UnixMilli(o.at).UTC().Format(time.RFC3339Nano))
 }

@@ -344,6 +344,9 @@ func TestErrorsNameKeyAndPattern(t *testing.T) {
 	if err := process(h, []keyed{{Key: "ann", Name: "a1"}}, nil); err == nil || !strings.Contains(err.Error(), "record without event time in a pattern") {
 		t.Errorf("a row without event time: %v", err)
 	}
+	if got := h.Subs[0].Operator.(operators.Positioner).Position(); got != "key ann, event time none" {
+		t.Errorf("position %q", got)
+	}
 }
 
 // TestAnotherPatternIsRefused restores the state of one pattern with another.

@@ -63,7 +63,7 @@ func (o *suppress[K, V]) Process(_ int, b *columnar.Batch) error {
 	for i := range rows {
 		c := &rows[i]
 		if b.Time(i) == dataflow.TimeNone {
-			return fmt.Errorf("change of %v without event time is to be held back: give its source a timestamp extractor", c.Key)
+			return fmt.Errorf("change of %v without event time is to be held back: add stream.Timestamps to the From of its source", c.Key)
 		}
 		o.keys.set(i, *c)
 		h, ok := o.held.Get()

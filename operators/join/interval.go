@@ -125,10 +125,10 @@ func arrive[K comparable, T, U, O any](s *shared[O], mine *half[K, T, U, O], oth
 	mine.keys.begin(b)
 	for i := range rows {
 		t := b.Time(i)
+		s.time = t
 		if t == dataflow.TimeNone {
 			return untimed(mine.what)
 		}
-		s.time = t
 		now := s.passed.of(mine.keys.hashes[i])
 		if t <= now {
 			s.late.rows = append(s.late.rows, int32(i))

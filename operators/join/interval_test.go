@@ -300,6 +300,9 @@ func TestIntervalNeedsTimes(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "right row without event time") {
 		t.Errorf("error %v", err)
 	}
+	if got := h.Subs[0].Operator.(operators.Positioner).Position(); !strings.HasSuffix(got, ", event time none") {
+		t.Errorf("position %q", got)
+	}
 }
 
 // TestIntervalDelay: what comes out is never behind the watermark that follows.

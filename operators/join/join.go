@@ -118,12 +118,15 @@ func (p *place) Position() string {
 	if !p.on {
 		return ""
 	}
+	if p.time == dataflow.TimeNone {
+		return p.what + ", event time none"
+	}
 	return fmt.Sprintf("%s, event time %s", p.what, time.UnixMilli(p.time).UTC().Format("2006-01-02T15:04:05.000Z07:00"))
 }
 
 // untimed is the error for a row without event time.
 func untimed(what string) error {
-	return fmt.Errorf("%s without event time in a join by time: give its source a timestamp extractor", what)
+	return fmt.Errorf("%s without event time in a join by time: add stream.Timestamps to the From of its source", what)
 }
 
 // lessGrace is the watermark that a join goes by: so much later.

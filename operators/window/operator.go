@@ -184,7 +184,7 @@ func (o *operator[K, T, A, O]) Process(_ int, b *columnar.Batch) error {
 		t := b.Time(i)
 		if t < cur.win.start || t >= cur.win.end {
 			if t == dataflow.TimeNone {
-				return fmt.Errorf("record without event time in a window: give the source a timestamp extractor")
+				return fmt.Errorf("record without event time in a window: add stream.Timestamps to the From of its source")
 			}
 			cur = o.spanOf(t)
 		}
@@ -281,12 +281,20 @@ func (o *operator[K, T, A, O]) Watermark(wm int64) (bool, error) {
 func (o *operator[K, T, A, O]) Position() string {
 	if o.batch != nil {
 		t := o.batch.Time(o.at)
-		return fmt.Sprintf("%s event time %s", o.keyInWork(), Of(t, t).Start().Format(timeFormat))
+		return fmt.Sprintf("%s event time %s", o.keyInWork(), timeText(t))
 	}
 	if w := o.firing.win; w != (Window{}) {
 		return fmt.Sprintf("firing the window from %s to %s", w.Start().Format(timeFormat), w.End().Format(timeFormat))
 	}
 	return ""
+}
+
+// timeText is an event time for people.
+func timeText(t int64) string {
+	if t == dataflow.TimeNone {
+		return "none"
+	}
+	return Of(t, t).Start().Format(timeFormat)
 }
 
 // keyInWork names the key of the row in work. The user's key function may be

@@ -138,7 +138,7 @@ func (o *rolling[K, T, A, O]) Process(_ int, b *columnar.Batch) error {
 		o.at = i
 		t := b.Time(i)
 		if t == dataflow.TimeNone {
-			return fmt.Errorf("record without event time in a window: give the source a timestamp extractor")
+			return fmt.Errorf("record without event time in a window: add stream.Timestamps to the From of its source")
 		}
 		o.key = o.cfg.Key(rows[i])
 		o.enc = o.cfg.KeyCodec.AppendKey(o.enc[:0], &o.key)
@@ -320,7 +320,7 @@ func (o *rolling[K, T, A, O]) Position() string {
 		return ""
 	}
 	t := o.batch.Time(o.at)
-	return fmt.Sprintf("row %d of batch, event time %s", o.at, Of(t, t).Start().Format(timeFormat))
+	return fmt.Sprintf("row %d of batch, event time %s", o.at, timeText(t))
 }
 
 // Close implements operators.Operator.

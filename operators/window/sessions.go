@@ -135,7 +135,7 @@ func (o *sessions[K, T, A, O]) Process(_ int, b *columnar.Batch) error {
 	for i := range rows {
 		o.at = i
 		if b.Time(i) == dataflow.TimeNone {
-			return fmt.Errorf("record without event time in a window: give the source a timestamp extractor")
+			return fmt.Errorf("record without event time in a window: add stream.Timestamps to the From of its source")
 		}
 		key := o.cfg.Key(rows[i])
 		n, place := o.slots.find(o.hashes[i], 0, key)
@@ -470,7 +470,7 @@ func (o *sessions[K, T, A, O]) Position() string {
 		return ""
 	}
 	t := o.batch.Time(o.at)
-	return fmt.Sprintf("row %d of batch, event time %s", o.at, Of(t, t).Start().Format(timeFormat))
+	return fmt.Sprintf("row %d of batch, event time %s", o.at, timeText(t))
 }
 
 // Close implements operators.Operator.

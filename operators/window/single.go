@@ -151,7 +151,7 @@ func (o *single[K, T, A, O]) Process(_ int, b *columnar.Batch) error {
 		o.at = i
 		t := b.Time(i)
 		if t == dataflow.TimeNone && !o.cfg.Clock && !o.cfg.Untimed {
-			return fmt.Errorf("record without event time in a window: give the source a timestamp extractor")
+			return fmt.Errorf("record without event time in a window: add stream.Timestamps to the From of its source")
 		}
 		o.ctx.key = o.cfg.Key(rows[i])
 		o.enc = o.cfg.KeyCodec.AppendKey(o.enc[:0], &o.ctx.key)

@@ -101,7 +101,7 @@ func (o *suppress[K, T]) Process(_ int, b *columnar.Batch) error {
 		if o.cfg.Clock {
 			from = now
 		} else if from == dataflow.TimeNone {
-			return errors.New("a row without event time cannot be held back by event time: give the source a timestamp extractor")
+			return errors.New("a row without event time cannot be held back by event time: add stream.Timestamps to the From of its source")
 		}
 		key := o.cfg.Key(rows[i])
 		o.enc = o.cfg.KeyCodec.AppendKey(o.enc[:0], &key)

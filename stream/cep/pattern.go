@@ -13,6 +13,10 @@ import (
 // Match is the rows that a match, or a partial one, has taken, by the names of
 // the pattern's steps. It is valid during the call that it is given to. The
 // rows that it returns may be kept; what they refer to is not changed.
+//
+// Its methods are Rows, First, Last and Len by the name of a step, All, Start,
+// End and Time; `go doc github.com/leatstream/leat/operators/cepop.Match`
+// shows them.
 type Match[T any] = cepop.Match[T]
 
 // Pattern is a chain of steps. Its methods return a longer or altered copy and

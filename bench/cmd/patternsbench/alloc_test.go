@@ -89,7 +89,7 @@ func allocations(t *testing.T, p pattern, parallelism int, build func(*stream.En
 	for i, in := range p.feeds() {
 		uid := fmt.Sprintf("source-%d", i)
 		feeds[uid] = newFeeder(in, m)
-		ins = append(ins, stream.From(env, collection.Slice[row](), stream.UID(uid), stream.Watermarks(stream.Monotonous()), stream.Parallelism(1)))
+		ins = append(ins, stream.From(env, collection.Slice[row](), stream.UID(uid), timesAreFed(), stream.Watermarks(stream.Monotonous()), stream.Parallelism(1)))
 	}
 	if err := build(env, newFuncs(&c.cost), ins); err != nil {
 		return c, err

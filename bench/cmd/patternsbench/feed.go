@@ -11,6 +11,7 @@ import (
 	"github.com/leatstream/leat/connectors"
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/operators"
+	"github.com/leatstream/leat/stream"
 )
 
 // row is what all patterns read: 64 bytes with a text as key.
@@ -18,6 +19,9 @@ type row struct {
 	Key              string
 	A, B, C, D, E, F int64
 }
+
+// timesAreFed stands for the times that feeds give rows: it is never called.
+func timesAreFed() stream.SourceOption { return stream.TimestampMillis(func(row) int64 { return 0 }) }
 
 // feed makes batches of rows that were made before, again and again, at a
 // rate of event time. Engine and loop take the same ones.

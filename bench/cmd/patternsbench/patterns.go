@@ -183,7 +183,7 @@ func (p *pattern) engine(ctx context.Context, bare bool) (cost, error) {
 	for i, in := range p.feeds() {
 		uid := fmt.Sprintf("source-%d", i)
 		feeds[uid] = newFeeder(in, m)
-		ins = append(ins, stream.From(env, collection.Slice[row](), stream.UID(uid), stream.Watermarks(stream.Monotonous())))
+		ins = append(ins, stream.From(env, collection.Slice[row](), stream.UID(uid), timesAreFed(), stream.Watermarks(stream.Monotonous())))
 		c.Rows += in.total - in.warm
 	}
 	build := p.build
