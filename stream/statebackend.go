@@ -41,7 +41,7 @@ func StateBackend(kind StateKind) EnvOption {
 // StateMemory is the memory in bytes that keyed state may use in each worker
 // process. For Pebble it bounds blocks and unwritten tables, and the default is
 // a quarter of the worker's memory. For MemoryState it bounds the state itself,
-// with what snapshots hold of it, and the default is three quarters: a job that
+// with what snapshots hold of it, and the default is two thirds, less 16 MiB: a job that
 // outgrows it fails with an error that names the operator and its keys, before
 // the worker runs out of memory. Submitting the job with -D state.memory=512MiB
 // goes before it.

@@ -46,7 +46,7 @@ type Config struct {
 	StateBackend StateBackend `json:"stateBackend,omitempty"`
 	// StateMemory is, in bytes and for each worker process, the budget of a
 	// backend on disk, and the limit of state in memory; 0: a quarter, and
-	// three quarters, of the worker's memory.
+	// two thirds less 16 MiB, of the worker's memory.
 	StateMemory int64 `json:"stateMemory,omitempty"`
 }
 

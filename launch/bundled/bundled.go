@@ -31,7 +31,7 @@ func OpenState(cfg graph.Config, dir string, log *slog.Logger) (state.Backends, 
 	case "", graph.StateInMemory:
 		limit := cfg.StateMemory
 		if limit == 0 {
-			limit = processShare(3, 4, 0)
+			limit = max(processShare(2, 3, 0)-beside, processShare(1, 4, 0))
 		}
 		return memstate.Open(limit), nil
 	case graph.StatePebble:
@@ -43,6 +43,9 @@ func OpenState(cfg graph.Config, dir string, log *slog.Logger) (state.Backends, 
 	}
 	return nil, fmt.Errorf("this program has no state backend %q", cfg.StateBackend)
 }
+
+// beside is what a worker needs that holds nothing: of a small one it is much.
+const beside = 16 << 20
 
 // processShare is a part of the process's memory limit, or otherwise when it
 // has none.

@@ -73,7 +73,7 @@ func TestStateLimit(t *testing.T) {
 	c := start(t, config{})
 	for name, properties := range map[string]map[string]string{
 		"given":   {"state.memory": "2MiB"},
-		"default": nil, // three quarters of what the collector of a worker with 256 MiB is told
+		"default": nil, // two thirds of what the collector of a worker with 64 MiB is told, less 16 MiB
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
