@@ -6,10 +6,12 @@ import (
 	"runtime/pprof"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/connectors"
 	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/internal/clock"
 )
 
 // SinkCase is a sink with a way to look at what it made visible. All checks
@@ -237,11 +239,13 @@ func (r *sinkRun[T]) expect(when string) {
 	for i := r.first; i < r.next; i++ {
 		index[r.c.Key(r.c.Row(i))] = i
 	}
-	seen := make(map[int]int)
-	for _, v := range r.visible() {
-		if i, ok := index[r.c.Key(v)]; ok {
-			seen[i]++
+	seen := r.look(index)
+	for range looksMax {
+		if r.arrived(seen) {
+			break
 		}
+		<-clock.Real{}.NewTimer(lookWait).C()
+		seen = r.look(index)
 	}
 	for i := r.first; i < r.next; i++ {
 		n, want := seen[i], 0
@@ -255,6 +259,34 @@ func (r *sinkRun[T]) expect(when string) {
 			r.p.failf("%s, row %d (%s) of %d is visible %d times, want %d", when, i-r.first, r.c.Key(r.c.Row(i)), r.next-r.first, n, want)
 		}
 	}
+}
+
+// A server may say that rows are committed a moment before a reader finds them,
+// as Kafka does: rows that are not there are looked for again.
+const (
+	looksMax = 50
+	lookWait = 20 * time.Millisecond
+)
+
+// arrived reports whether the rows before settled are visible.
+func (r *sinkRun[T]) arrived(seen map[int]int) bool {
+	for i := r.first; i < r.settled; i++ {
+		if seen[i] == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// look counts how often each row of the index is visible.
+func (r *sinkRun[T]) look(index map[string]int) map[int]int {
+	seen := make(map[int]int)
+	for _, v := range r.visible() {
+		if i, ok := index[r.c.Key(v)]; ok {
+			seen[i]++
+		}
+	}
+	return seen
 }
 
 // visible looks from outside: what the looking leaves behind is not the
