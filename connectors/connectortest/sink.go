@@ -21,7 +21,9 @@ type SinkCase[T any] struct {
 	New func() connectors.SinkOf[T]
 	// Row returns the i-th row to write; rows differ.
 	Row func(i int) T
-	// Visible returns the rows that are there for readers, in any order.
+	// Visible returns the rows that are there for readers, in any order. What
+	// was committed may take about a second to be there; what was not must
+	// never be.
 	Visible func() []T
 	// Key tells rows apart.
 	Key func(T) string

@@ -54,7 +54,7 @@ var PowersOfTen = [...]uint64{
 }
 
 // AppendDecimal appends the unscaled v with all its fraction digits, at most
-// 19.
+// 18.
 func AppendDecimal(dst []byte, v int64, digits int) []byte {
 	mag := uint64(v)
 	if v < 0 {
