@@ -28,10 +28,10 @@ func parseDecimal(text []byte, digits int) (int64, bool) {
 	for ; shift < 0 && mant%10 == 0; shift++ {
 		mant /= 10
 	}
-	if shift < 0 || shift >= len(scalar.PowersOfTen) {
+	if shift < 0 || shift >= scalar.PowersOfTen {
 		return 0, false
 	}
-	hi, mag := bits.Mul64(mant, scalar.PowersOfTen[shift])
+	hi, mag := bits.Mul64(mant, scalar.PowerOfTen(shift))
 	switch {
 	case hi != 0:
 		return 0, false
@@ -63,11 +63,11 @@ func decimalParts(text []byte) (mant uint64, shift int, ok bool) {
 			zeros++
 			continue
 		}
-		if mant > 0 && zeros+1 >= len(scalar.PowersOfTen) {
+		if mant > 0 && zeros+1 >= scalar.PowersOfTen {
 			return 0, 0, false
 		}
 		if mant > 0 {
-			hi, lo := bits.Mul64(mant, scalar.PowersOfTen[zeros+1])
+			hi, lo := bits.Mul64(mant, scalar.PowerOfTen(zeros+1))
 			if hi != 0 || lo > 1<<63 {
 				return 0, 0, false
 			}

@@ -259,7 +259,7 @@ func (r *run) decimal(i, digits int) (v int64, next int) {
 	if scale < 0 || count+scale > 18 || r.at(i)|0x20 == 'e' {
 		return r.slowDecimal(from, digits)
 	}
-	v = int64(mant * scalar.PowersOfTen[scale])
+	v = int64(mant * scalar.PowerOfTen(scale))
 	if neg {
 		v = -v
 	}
@@ -286,15 +286,15 @@ func scaled(v *number, digits int) (int64, bool) {
 	switch {
 	case mant == 0 && !v.cut:
 		return 0, true
-	case v.cut, shift >= len(scalar.PowersOfTen), shift <= -len(scalar.PowersOfTen):
+	case v.cut, shift >= scalar.PowersOfTen, shift <= -scalar.PowersOfTen:
 		return 0, false
 	case shift < 0:
-		if mant%scalar.PowersOfTen[-shift] != 0 {
+		if mant%scalar.PowerOfTen(-shift) != 0 {
 			return 0, false
 		}
-		mant /= scalar.PowersOfTen[-shift]
+		mant /= scalar.PowerOfTen(-shift)
 	default:
-		hi, lo := bits.Mul64(mant, scalar.PowersOfTen[shift])
+		hi, lo := bits.Mul64(mant, scalar.PowerOfTen(shift))
 		if hi != 0 {
 			return 0, false
 		}

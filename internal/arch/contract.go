@@ -7,7 +7,6 @@ import (
 	"go/token"
 	"path/filepath"
 	"regexp"
-	"strings"
 )
 
 // Contracts checks that every exported name of the packages, with the fields
@@ -100,13 +99,21 @@ func (c *contractCheck) members(s *ast.TypeSpec) {
 	default:
 		return
 	}
-	said := ""
+	var said []string // the words of the comment of the fields since an empty line
+	end := token.NoPos
 	for _, f := range fields.List {
+		begin := f.Pos()
 		if f.Doc != nil {
-			said = f.Doc.Text()
+			begin = f.Doc.Pos()
+		}
+		if end.IsValid() && c.fset.Position(begin).Line > c.fset.Position(end).Line+1 {
+			said = nil
+		}
+		if end = f.End(); f.Doc != nil {
+			said = word.FindAllString(f.Doc.Text(), -1)
 		}
 		for _, name := range f.Names {
-			if name.IsExported() && !strings.Contains(said, name.Name) {
+			if name.IsExported() && !contains(said, name.Name) {
 				c.want(name.Pos(), s.Name.Name+"."+name.Name, f.Doc, f.Comment)
 			}
 		}

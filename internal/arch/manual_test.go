@@ -121,9 +121,16 @@ func Of[T any](v ...T) int { return len(v) }
 
 // Box has a method that is shown, and fields.
 type Box struct {
-	// Said is said by a comment.
+	// Said and Also are said by a comment, barely.
 	Said int
-	Bare int
+	Also int
+	bar  int
+	Bar  int
+
+	// Other stands with Alone in this comment, but not in one block.
+	Other int
+
+	Alone int
 }
 
 // Open is shown by the type of the example.
@@ -189,7 +196,7 @@ func TestManualChecksFail(t *testing.T) {
 	for _, f := range found {
 		got = append(got, f.Rule+" "+f.Where[strings.LastIndex(f.Where, " ")+1:])
 	}
-	want := []string{"example x.Hidden", "example x.Gone", "type argument x.Of", "type argument x.Gone", "contract Box.Bare"}
+	want := []string{"example x.Hidden", "example x.Gone", "type argument x.Of", "type argument x.Gone", "contract Box.Bar", "contract Box.Alone"}
 	if !slices.Equal(got, want) {
 		t.Errorf("found %q, want %q", got, want)
 	}

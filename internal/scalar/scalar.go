@@ -48,10 +48,16 @@ func Store(q unsafe.Pointer, v uint64, size uintptr) {
 	}
 }
 
-// PowersOfTen are those that fit. It is not to be changed.
-var PowersOfTen = [...]uint64{
+// PowersOfTen is how many powers of ten fit a uint64, the zeroth included.
+const PowersOfTen = len(powersOfTen)
+
+var powersOfTen = [...]uint64{
 	1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19,
 }
+
+// PowerOfTen returns ten to the power of n, which is at least 0 and below
+// PowersOfTen; it panics for another.
+func PowerOfTen(n int) uint64 { return powersOfTen[n] }
 
 // AppendDecimal appends the unscaled v with all its fraction digits, at most
 // 18.
@@ -61,7 +67,7 @@ func AppendDecimal(dst []byte, v int64, digits int) []byte {
 		dst = append(dst, '-')
 		mag = -mag
 	}
-	scale := PowersOfTen[digits]
+	scale := powersOfTen[digits]
 	dst = strconv.AppendUint(dst, mag/scale, 10)
 	if digits == 0 {
 		return dst
@@ -71,7 +77,7 @@ func AppendDecimal(dst []byte, v int64, digits int) []byte {
 
 // appendDigits writes v with leading zeros to n digits.
 func appendDigits(dst []byte, v, n int) []byte {
-	for p := int(PowersOfTen[n-1]); p > 0; p /= 10 {
+	for p := int(powersOfTen[n-1]); p > 0; p /= 10 {
 		dst = append(dst, byte('0'+v/p%10))
 	}
 	return dst
