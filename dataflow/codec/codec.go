@@ -98,6 +98,15 @@ func (c *Codec[T]) DecodeAlias(src []byte, v *T) (rest []byte, err error) {
 	return c.c.row.decode(src, unsafe.Pointer(v), true)
 }
 
+// DecodeIn reads the row form, which must fill src, into v. Strings and byte
+// slices of v lie in the arena, many of them in one piece of memory. v is
+// overwritten; after an error its content is undefined, and may alias src.
+func (c *Codec[T]) DecodeIn(a *Arena, src []byte, v *T) error {
+	var zero T
+	*v = zero
+	return c.c.row.decodeIn(a, src, unsafe.Pointer(v))
+}
+
 // FixedLoad reads a row form of Fixed bytes. It panics when src is shorter or
 // was not written by FixedStore or Append: it is for state in memory, not for
 // bytes from elsewhere.

@@ -295,3 +295,23 @@ func TestKeysInAnArena(t *testing.T) {
 		t.Errorf("got %v, %v", got, err)
 	}
 }
+
+// Rows take no more of an arena than their texts when these are fields.
+func TestRowsInAnArena(t *testing.T) {
+	c := mustOf[texts](t)
+	want := texts{Home: address{"Long Lane", 7}, Name: "Ulm", Raw: []byte("raw"), Point: [2]float64{1, 2}}
+	row := c.Append(nil, &want)
+	var a Arena
+	var got texts
+	read := func() {
+		if err := c.DecodeIn(&a, row, &got); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if read(); len(a.chunk) != len("Long LaneUlmraw") {
+		t.Errorf("%d bytes for the texts of a row of %d", len(a.chunk), len(row))
+	}
+	if n := testing.AllocsPerRun(1000, read); n != 0 {
+		t.Errorf("%v allocations for each row", n)
+	}
+}

@@ -42,6 +42,8 @@ type program struct {
 	// min is the least number of bytes of a row, and the only one if fixed.
 	min   int
 	fixed bool
+	// deep: texts may also lie behind slices, maps, pointers or in arrays.
+	deep bool
 }
 
 // plain reports whether the memory image of a value is its row form.
@@ -90,6 +92,7 @@ func (l layout) add(pr *program, t *Type, off uintptr, path string) {
 	case KindSlice, KindMap, KindPointer:
 		o.code = map[Kind]opcode{KindSlice: opSlice, KindMap: opMap, KindPointer: opPointer}[t.Kind]
 		o.sub = l.build(t.Elem, path+"[]")
+		pr.deep = true
 		if t.Kind == KindMap {
 			o.key = l.build(t.Key, path+"[key]")
 		}
@@ -130,6 +133,7 @@ func (l layout) addArray(pr *program, t *Type, o op) {
 			return
 		}
 	}
+	pr.deep = pr.deep || o.code == opArray && !o.sub.fixed
 	l.push(pr, o)
 }
 

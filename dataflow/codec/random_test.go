@@ -15,6 +15,13 @@ type (
 		Street string
 		Zip    int32
 	}
+	// texts has them as fields only.
+	texts struct {
+		Home  address
+		Name  name
+		Raw   []byte
+		Point [2]float64
+	}
 	// everything has a field of each kind and of most combinations.
 	everything struct {
 		B    bool
@@ -193,6 +200,8 @@ func checkRow[T any](t *testing.T, c, slow *Codec[T], v *T) {
 		}
 		copy(src, row)
 	}
+	checkRowInArena(t, c, src[:len(row)], v)
+	copy(src, row)
 	for cut := 0; cut < len(row); cut += 1 + len(row)/16 {
 		var got T
 		if _, err := c.Decode(row[:cut], &got); err == nil {
@@ -209,6 +218,26 @@ func checkRow[T any](t *testing.T, c, slow *Codec[T], v *T) {
 	}
 }
 
+// checkRowInArena checks that a row read into an arena needs its bytes no more,
+// neither do the rows read before it the arena's next ones.
+func checkRowInArena[T any](t *testing.T, c *Codec[T], src []byte, v *T) {
+	t.Helper()
+	var a Arena
+	var got, next T
+	if err := c.DecodeIn(&a, append(src[:len(src):len(src)], 0), &got); err == nil {
+		t.Fatalf("row %x in an arena: a byte behind it was accepted", src)
+	}
+	for _, to := range []*T{&got, &next} {
+		if err := c.DecodeIn(&a, src, to); err != nil {
+			t.Fatalf("row %x in an arena: %v", src, err)
+		}
+	}
+	clear(src)
+	if !reflect.DeepEqual(&got, v) || !reflect.DeepEqual(&next, v) {
+		t.Fatalf("row in an arena: got %+v, then %+v, want %+v", got, next, *v)
+	}
+}
+
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
 	roundTrips[bool](t)
@@ -218,6 +247,7 @@ func TestRoundTrips(t *testing.T) {
 	roundTrips[float32](t)
 	roundTrips[string](t)
 	roundTrips[name](t)
+	roundTrips[texts](t)
 	roundTrips[[]byte](t)
 	roundTrips[time.Time](t)
 	roundTrips[time.Duration](t)

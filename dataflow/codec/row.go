@@ -166,6 +166,44 @@ func (pr *program) decode(src []byte, p unsafe.Pointer, alias bool) ([]byte, err
 	return src, nil
 }
 
+// decodeIn reads a row form that fills src. Of a row whose texts are all fields
+// only these are copied, of another the whole form.
+func (pr *program) decodeIn(a *Arena, src []byte, p unsafe.Pointer) error {
+	if pr.deep {
+		src = a.Bytes(src)
+	}
+	rest, err := pr.decode(src, p, true)
+	if err != nil {
+		return err
+	}
+	if len(rest) > 0 {
+		return fmt.Errorf("codec: %d bytes follow the row: the bytes are damaged or of another type", len(rest))
+	}
+	if !pr.deep {
+		pr.keepTexts(a, p)
+	}
+	return nil
+}
+
+// keepTexts moves the texts of a row that was decoded into the arena.
+func (pr *program) keepTexts(a *Arena, p unsafe.Pointer) {
+	for i := range pr.ops {
+		q := unsafe.Add(p, pr.ops[i].off)
+		switch pr.ops[i].code {
+		case opString:
+			s := (*string)(q)
+			*s = a.String(unsafe.Slice(unsafe.StringData(*s), len(*s)))
+		case opBytes:
+			switch b := (*[]byte)(q); {
+			case len(*b) > 0:
+				*b = a.Bytes(*b)
+			case *b != nil:
+				*b = []byte{} // an empty one must not hold on to src
+			}
+		}
+	}
+}
+
 func (o *op) decodeScalar(src []byte, q unsafe.Pointer) ([]byte, error) {
 	need := o.scalarBytes()
 	if len(src) < need {

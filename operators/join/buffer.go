@@ -128,9 +128,8 @@ func (x *buffer[T]) load(val []byte, f found, keep bool) *T {
 		x.codec.FixedLoad(src, v)
 		return v
 	}
-	// The strings of a row alias a copy that nothing overwrites.
-	if rest, err := x.codec.DecodeAlias(x.arena.Bytes(src), v); err != nil || len(rest) > 0 {
-		panic(fmt.Sprintf("join state holds a row that does not decode: %v, %d bytes left", err, len(rest)))
+	if err := x.codec.DecodeIn(&x.arena, src, v); err != nil {
+		panic(fmt.Sprintf("join state holds a row that does not decode: %v", err))
 	}
 	return v
 }

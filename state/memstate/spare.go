@@ -8,14 +8,18 @@ import (
 )
 
 const (
-	// spareBytesMin may always be spare. Above it, at most as much as is in use:
-	// namespaces that come and go find what those before them left, also where
-	// there are but two at a time, and after a burst next to nothing stays.
+	// spareBytesMin may always be spare. Above it, at most spareTimes what is in
+	// use: namespaces that come and go find what those before them left, and
+	// after a burst next to nothing stays. Once would do for windows, of which
+	// there are two at a time; both sides of a join, though, drop a namespace
+	// at once, of up to twice the span that each keeps.
 	spareBytesMin = 16 * pageBytes
+	spareTimes    = 2
 	// spareSpacesMax bounds the empty spaces that a table keeps, and
-	// spareListMax the length of the lists that they keep.
+	// spareListMax the length of the lists that they keep. Lists of so many
+	// pages grow so seldom that it does not show.
 	spareSpacesMax = 4
-	spareListMax   = 1 << 10
+	spareListMax   = 1 << 12
 	// spareShare is the part of a limit that what is spare may take.
 	spareShare = 64
 
@@ -108,10 +112,10 @@ func (b *Backend) giveSlots(s []uint64) {
 func (b *Backend) spared(bytes int) { b.spare.bytes.Add(int64(bytes)) }
 
 // trimSpare leaves the largest parts to the collector until what is spare is
-// no more than what is in use.
+// no more than spareTimes what is in use.
 func (b *Backend) trimSpare() {
 	x := &b.spare
-	most := b.bytes.Load()
+	most := spareTimes * b.bytes.Load()
 	if b.among != nil && b.among.limit > 0 {
 		most = min(most, b.among.limit/spareShare)
 	}

@@ -54,6 +54,51 @@ func TestNamespacesComeOutOfThoseThatGo(t *testing.T) {
 	}
 }
 
+// Tables that drop a namespace at once, when the next one is not full yet, as
+// the sides of a join do, leave enough for it and for its lists of pages. Not
+// parallel: it reads the process's figures.
+func TestTablesThatDropTogetherLeaveWhatIsNeeded(t *testing.T) {
+	const count, turns = 60_000, 5
+	b := New(allGroups(), 1024)
+	var sides []state.Table
+	for _, name := range []string{"left", "right"} {
+		side, err := b.Table(state.Descriptor{Name: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sides = append(sides, side)
+	}
+	keys, value := keysOf(count), make([]byte, 400)
+	next := int64(0)
+	fill := func(keys []state.Key) {
+		for _, side := range sides {
+			for _, k := range keys {
+				side.Put(next, k, value)
+			}
+		}
+	}
+	turn := func() {
+		fill(keys[:count*6/10])
+		for _, side := range sides {
+			side.DropNamespace(next - 1)
+		}
+		fill(keys[count*6/10:])
+		next++
+	}
+	for range 5 {
+		turn()
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range turns {
+		turn()
+	}
+	runtime.ReadMemStats(&after)
+	if each := float64(after.Mallocs-before.Mallocs) / turns; each > 4 {
+		t.Errorf("%v allocations for each namespace of %d keys, at most 4", each, count)
+	}
+}
+
 // A page that a snapshot has is not given to another namespace.
 func TestSnapshotsKeepTheirPages(t *testing.T) {
 	t.Parallel()

@@ -34,6 +34,7 @@ func TestChainsDoNotAllocate(t *testing.T) {
 		{"filter, map, exchange of text keys, sliding window", 2, false, 0.001, window(stream.Sliding(20*time.Second, 5*time.Second))},
 		{"exchange of text keys, sessions", 2, true, 0.001, buildSession},
 		{"exchange of text keys, interval join", 2, false, 0.001, buildShortJoin},
+		{"exchange of text keys, interval join of minutes", 2, false, 0.001, buildJoin},
 		{"exchange of text keys, pattern", 2, false, 0.001, buildPattern},
 		// Here each key has buffers of its own, which grow for a while.
 		{"exchange of text keys, rolling windows", 2, false, 0.03, window(stream.Rolling(time.Second))},
@@ -43,6 +44,9 @@ func TestChainsDoNotAllocate(t *testing.T) {
 			p := pattern{keys: 10_000, perSecond: 100_000, total: rows, warm: 1 << 19, turns: c.turns, inputs: 1}
 			if strings.Contains(c.name, "join") {
 				p.inputs = 2
+			}
+			if strings.Contains(c.name, "minutes") { // of event time: a namespace of state is one, too
+				p.keys, p.perSecond = 100_000, 2000
 			}
 			got, err := allocations(t, p, c.parallelism, c.build)
 			if err != nil {
