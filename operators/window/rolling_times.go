@@ -21,6 +21,7 @@ type timesOfKey[A any] struct {
 	sub   [8]byte
 	buf   []byte
 	moved []byte
+	built []byte
 	acc   A // of fold
 	// In work; here, since the codec and the functions of the user would make
 	// them escape.
@@ -28,52 +29,24 @@ type timesOfKey[A any] struct {
 
 	*spans[A] // of the key that was loaded last
 	loose     spans[A]
-	// kept holds what was loaded of keys, a copy of the table, so that the next
-	// watermark goes on where the last one was. size is its number of times.
-	// Some keys, empty, have none: most of them come again.
-	kept      map[string]*spans[A]
+	// kept holds what was loaded of keys, a copy of the table, by their hashes,
+	// so that the next watermark goes on where the last one was. size is its
+	// number of times. Some keys, empty, have none: most of them come again.
+	kept      map[uint64]*spans[A]
 	size, max int
 	empty     int
 	idle      []*spans[A] // for the next keys
+
+	// What all spans are made of; forgets counts towards the next review of it.
+	pool    spanPieces
+	forgets int
 
 	onScan  func(sub, val []byte) bool // scanned, made once
 	scanErr error
 }
 
-// idleMax bounds the spans that are kept for other keys, idleTimesMax and
-// idleBytesMax how large each may be, and each of its buffers.
-const (
-	idleMax      = 1024
-	idleTimesMax = 256
-	idleBytesMax = 4 << 10
-)
-
 // timesMaxDefault is about 25 MB of small accumulators.
 const timesMaxDefault = 1 << 18
-
-// spans is a copy of the times of a key, and how far folding them has come.
-type spans[A any] struct {
-	// In order of time; vals holds the encoded accumulators, and dead bytes
-	// that are no more of any. room is empty and begins where the memory of list
-	// does.
-	list, room []timeOf
-	vals       []byte
-	dead       int
-
-	// The span in work is list[from:to]. Of [from, flip) suffixes holds the
-	// sums up to flip, encoded, the last time alone first: ends is where each
-	// of them ends. back is the sum of [flip, to).
-	from, flip, to int
-	suffixes       []byte
-	ends           []int
-	back           A
-}
-
-// timeOf is a time and where its accumulator lies in vals.
-type timeOf struct {
-	at       int64
-	off, end int
-}
 
 func (x *timesOfKey[A]) open(b state.Backend) error {
 	t, err := state.RowTable(b, tableRolling, x.codec, true)
@@ -84,7 +57,7 @@ func (x *timesOfKey[A]) open(b state.Backend) error {
 	if !ok {
 		return fmt.Errorf("state backend %T: table %q with Sub set is no state.SubTable", b, tableRolling)
 	}
-	x.table, x.kept, x.onScan = sub, make(map[string]*spans[A]), x.scanned
+	x.table, x.kept, x.onScan = sub, make(map[uint64]*spans[A]), x.scanned
 	return nil
 }
 
@@ -107,7 +80,7 @@ func (x *timesOfKey[A]) add(k state.Key, t int64, change func(*A)) (first bool, 
 	change(&x.one)
 	x.buf = x.codec.Append(x.buf[:0], &x.one)
 	x.table.PutSub(0, k, sub, x.buf)
-	s := x.kept[string(k.Bytes)]
+	s := x.find(k)
 	if s == nil {
 		return !had, nil
 	}
@@ -115,113 +88,24 @@ func (x *timesOfKey[A]) add(k state.Key, t int64, change func(*A)) (first bool, 
 		x.empty--
 	}
 	before := len(s.list)
-	ok := s.put(t, x.buf)
+	ok := x.put(s, t, x.buf)
 	x.size += len(s.list) - before
 	if !ok || x.size > x.max {
-		x.drop(k)
+		x.drop(s)
 	} else if s.dead > len(s.vals)/2 {
 		x.lay(s)
 	}
 	return !had, nil
 }
 
-// put changes the accumulator of a time, or adds it. It returns false when a
-// sum may have the time already.
-func (s *spans[A]) put(t int64, val []byte) bool {
-	i := s.search(t)
-	if i < s.to && i < len(s.list) {
-		return false
-	}
-	if i == len(s.list) || s.list[i].at != t {
-		s.grow()
-		s.list = s.list[:len(s.list)+1]
-		copy(s.list[i+1:], s.list[i:])
-		s.list[i] = timeOf{at: t, off: len(s.vals), end: len(s.vals) + len(val)}
-		s.vals = append(s.vals, val...)
-		return true
-	}
-	e := &s.list[i]
-	if e.end-e.off == len(val) {
-		copy(s.vals[e.off:], val)
-		return true
-	}
-	s.dead += e.end - e.off
-	e.off, e.end = len(s.vals), len(s.vals)+len(val)
-	s.vals = append(s.vals, val...)
-	return true
-}
-
-// grow makes room for another time.
-func (s *spans[A]) grow() {
-	switch {
-	case len(s.list) < cap(s.list):
-	case 2*len(s.list) < cap(s.room):
-		s.list = append(s.room, s.list...)
-	default:
-		s.list = slices.Grow(s.list, 1)
-		s.room = s.list[:0]
-	}
-}
-
-// drop gives up the copy of a key.
-func (x *timesOfKey[A]) drop(k state.Key) {
-	s := x.kept[string(k.Bytes)]
-	if s == nil {
-		return
-	}
-	x.size -= len(s.list)
-	delete(x.kept, string(k.Bytes))
-	if len(x.idle) < idleMax && cap(s.room) <= idleTimesMax {
-		s.reset()
-		x.idle = append(x.idle, s)
-	}
-}
-
-// reset empties the spans. Large buffers are left to the collector: a key
-// without times keeps what it has.
-func (s *spans[A]) reset() {
-	if cap(s.room) > idleTimesMax {
-		s.room = nil
-	}
-	*s = spans[A]{list: s.room, room: s.room, vals: emptied(s.vals), suffixes: emptied(s.suffixes), ends: emptied(s.ends)}
-}
-
-// emptied returns the buffer without content, nil when it is large.
-func emptied[E any](b []E) []E {
-	if cap(b) > idleBytesMax {
-		return nil
-	}
-	return b[:0]
-}
-
-// resume loads the times of a key to go on with spans behind those of before.
-func (x *timesOfKey[A]) resume(k state.Key) error {
-	if x.spans = x.kept[string(k.Bytes)]; x.spans != nil {
-		return nil
-	}
-	if n := len(x.idle) - 1; n >= 0 {
-		x.spans, x.idle = x.idle[n], x.idle[:n]
-	} else {
-		x.spans = &spans[A]{}
-	}
-	if err := x.scan(k); err != nil {
-		return err
-	}
-	if x.size += len(x.list); x.size > x.max {
-		clear(x.kept)
-		x.size, x.empty = len(x.list), 0
-	}
-	if len(x.list) == 0 {
-		x.empty++
-	}
-	x.kept[string(k.Bytes)] = x.spans
-	return nil
-}
-
 // load reads all times of a key, for spans anywhere.
 func (x *timesOfKey[A]) load(k state.Key) error {
-	x.loose.reset()
-	x.spans = &x.loose
+	s := &x.loose
+	if cap(s.room) > timesLooseMax || cap(s.vals) > bytesLooseMax {
+		x.strip(s)
+	}
+	*s = spans[A]{list: s.room, room: s.room, vals: s.vals[:0], suffixes: s.suffixes[:0], ends: s.ends[:0]}
+	x.spans = s
 	return x.scan(k)
 }
 
@@ -246,10 +130,10 @@ func (x *timesOfKey[A]) scanned(sub, val []byte) bool {
 		return false
 	}
 	s := x.spans
-	s.grow()
+	x.grow(s)
 	at := int64(binary.BigEndian.Uint64(sub) ^ 1<<63)
 	s.list = append(s.list, timeOf{at: at, off: len(s.vals), end: len(s.vals) + len(val)})
-	s.vals = append(s.vals, val...)
+	s.vals = append(x.pool.bytes.grow(s.vals, len(val)), val...)
 	return true
 }
 
@@ -349,23 +233,28 @@ func (s *spans[A]) suffix(i int) []byte {
 // turn makes suffixes of all times of the span in work.
 func (x *timesOfKey[A]) turn() error {
 	s := x.spans
-	s.suffixes, s.ends = s.suffixes[:0], s.ends[:0]
+	n := s.to - s.from
+	s.ends = x.pool.ends.grow(s.ends[:0], n)
+	built, before := x.built[:0], 0
 	var zero A
-	for i := range s.to - s.from {
+	for i := range n {
 		x.one = zero
 		if err := x.read(s.to-1-i, &x.one); err != nil {
 			return err
 		}
 		if i > 0 {
 			x.other = zero
-			if err := decodeAll(x.codec, s.suffix(i-1), &x.other); err != nil {
+			if err := decodeAll(x.codec, built[before:], &x.other); err != nil {
 				return err
 			}
 			x.merge(&x.one, &x.other)
 		}
-		s.suffixes = x.codec.Append(s.suffixes, &x.one)
-		s.ends = append(s.ends, len(s.suffixes))
+		before = len(built)
+		built = x.codec.Append(built, &x.one)
+		s.ends = append(s.ends, len(built))
 	}
+	x.built = built
+	s.suffixes = append(x.pool.bytes.grow(s.suffixes[:0], len(built)), built...)
 	s.flip, s.back = s.to, zero
 	return nil
 }
@@ -378,6 +267,7 @@ func (x *timesOfKey[A]) read(i int, acc *A) error {
 // returns the first that stays, dataflow.TimeMax when none does.
 // It is for what resume loaded.
 func (x *timesOfKey[A]) forget(k state.Key, gone func(t int64) bool) int64 {
+	x.review()
 	n := 0
 	for ; n < len(x.list) && gone(x.list[n].at); n++ {
 		x.table.DeleteSub(0, k, x.subOf(x.list[n].at))
@@ -385,7 +275,7 @@ func (x *timesOfKey[A]) forget(k state.Key, gone func(t int64) bool) int64 {
 	x.size -= n
 	if n == len(x.list) {
 		if n > 0 {
-			x.spans.reset()
+			x.strip(x.spans)
 			x.empty++
 			x.shed()
 		}
@@ -396,47 +286,4 @@ func (x *timesOfKey[A]) forget(k state.Key, gone func(t int64) bool) int64 {
 		x.lay(x.spans)
 	}
 	return x.list[0].at
-}
-
-// shed gives up the keys without times once they are more than the others.
-func (x *timesOfKey[A]) shed() {
-	if x.empty <= idleMax+len(x.kept)/2 {
-		return
-	}
-	for k, s := range x.kept {
-		if len(s.list) == 0 {
-			delete(x.kept, k)
-		}
-	}
-	x.empty = 0
-}
-
-// cut removes the first n times. What has come no further than them is made
-// anew with the next span, which begins behind them.
-func (s *spans[A]) cut(n int) {
-	for _, e := range s.list[:n] {
-		s.dead += e.end - e.off
-	}
-	s.list = s.list[n:]
-	s.from, s.flip, s.to = max(0, s.from-n), max(0, s.flip-n), max(0, s.to-n)
-}
-
-// lay puts the values in the order of their times, without gaps, and gives
-// back what a burst took.
-func (x *timesOfKey[A]) lay(s *spans[A]) {
-	x.moved = x.moved[:0]
-	for i := range s.list {
-		e := &s.list[i]
-		off := len(x.moved)
-		x.moved = append(x.moved, s.vals[e.off:e.end]...)
-		e.off, e.end = off, len(x.moved)
-	}
-	if cap(s.vals) > 4*len(x.moved)+1024 {
-		s.vals = nil
-	}
-	s.vals, s.dead = append(s.vals[:0], x.moved...), 0
-	if cap(s.room) > 4*len(s.list)+64 {
-		s.room = make([]timeOf, 0, len(s.list))
-	}
-	s.list = append(s.room, s.list...)
 }
