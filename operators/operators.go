@@ -153,6 +153,13 @@ type SourceOperator interface {
 	HandleEvent(payload []byte) error
 }
 
+// Abstainer is implemented by sources that may stay out of event time.
+type Abstainer interface {
+	// Abstains says, always the same, that the output stays idle once the
+	// source has said so, even where it emits rows or its input ends.
+	Abstains() bool
+}
+
 // EndRestorer is implemented by sources whose coordinator must hear from
 // every subtask.
 type EndRestorer interface {

@@ -65,7 +65,7 @@ func BroadcastProcess[K comparable, T, B, R any](rows *KeyedStream[K, T], rules 
 	if fresh := copies(in.env, s.where, processor); fresh != nil && rows.codec != nil {
 		s.factory = rowop.BroadcastProcess(rows.config(), fresh)
 	}
-	return two[R](in.env, s, in.in(), rules.Broadcast().in(), untimedOf(in.untimed, rules.untimed), opts)
+	return two[R](in.env, s, in.in(), rules.Broadcast().in(), timingOf(in.untimed, rules.untimed), opts)
 }
 
 // BroadcastProcessRows is BroadcastProcess on a stream without keys.
@@ -75,5 +75,5 @@ func BroadcastProcessRows[T, B, R any](rows *DataStream[T], rules *DataStream[B]
 	if fresh := copies(rows.env, s.where, processor); fresh != nil {
 		s.factory = rowop.BroadcastProcessRows(fresh)
 	}
-	return two[R](rows.env, s, rows.in(), rules.Broadcast().in(), untimedOf(rows.untimed, rules.untimed), opts)
+	return two[R](rows.env, s, rows.in(), rules.Broadcast().in(), timingOf(rows.untimed, rules.untimed), opts)
 }

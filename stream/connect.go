@@ -77,7 +77,7 @@ func CoProcessRows[A, B, R any](c *ConnectedStreams[A, B], processor CoRowProces
 }
 
 func coRows[A, B, R any](c *ConnectedStreams[A, B], s step, opts []Option) *DataStream[R] {
-	return two[R](c.first.env, s, c.first.in(), c.second.in(), untimedOf(c.first.untimed, c.second.untimed), opts)
+	return two[R](c.first.env, s, c.first.in(), c.second.in(), timingOfBoth(c.first.untimed, c.second.untimed), opts)
 }
 
 // CoProcessor is user code over the rows of two keyed streams, with state and
@@ -97,22 +97,12 @@ func CoProcess[K comparable, A, B, R any](c *KeyedConnectedStreams[K, A, B], pro
 	if fresh := copies(a.stream.env, s.where, processor); fresh != nil && a.codec != nil && b.codec != nil {
 		s.factory = rowop.CoProcess(a.config(), b.config(), fresh)
 	}
-	return two[R](a.stream.env, s, a.stream.in(), b.stream.in(), untimedOf(a.stream.untimed, b.stream.untimed), opts)
+	return two[R](a.stream.env, s, a.stream.in(), b.stream.in(), timingOfBoth(a.stream.untimed, b.stream.untimed), opts)
 }
 
 // two appends an operator of two inputs.
-func two[R any](e *Env, s step, a, b input, untimed string, opts []Option) *DataStream[R] {
+func two[R any](e *Env, s step, a, b input, untimed timing, opts []Option) *DataStream[R] {
 	s.kind = graph.KindOperator
 	s.out = rowTypeOf[R](e, s.where)
 	return then[R](e, e.addInputs(s, []input{a, b}, opts), s.out, untimed)
-}
-
-// untimedOf names the first source without watermarks of several inputs.
-func untimedOf(names ...string) string {
-	for _, n := range names {
-		if n != "" {
-			return n
-		}
-	}
-	return ""
 }

@@ -15,12 +15,10 @@ import (
 // DataStream is a stream of rows of type T. It is a description: a value may
 // be used as input of any number of steps.
 type DataStream[T any] struct {
-	env   *Env
-	ports []port
-	typ   columnar.RowType // nil after a fault
-	// untimed says which source gives no event time, and the remedy; "" if all
-	// give it.
-	untimed string
+	env     *Env
+	ports   []port
+	typ     columnar.RowType // nil after a fault
+	untimed timing
 	// late makes the stream of late rows of a side of a join of windows; nil
 	// for other streams.
 	late lateSides
@@ -133,7 +131,7 @@ func (e *Env) addNode(n *graph.Node) {
 }
 
 // then returns the main output of n as a stream with the inputs' event time.
-func then[R any](e *Env, n *graph.Node, t columnar.RowType, untimed string) *DataStream[R] {
+func then[R any](e *Env, n *graph.Node, t columnar.RowType, untimed timing) *DataStream[R] {
 	return &DataStream[R]{env: e, ports: []port{{node: n, part: graph.Forward}}, typ: t, untimed: untimed}
 }
 
@@ -151,9 +149,7 @@ func (d *DataStream[T]) Union(others ...*DataStream[T]) *DataStream[T] {
 	u.ports = append([]port(nil), d.ports...)
 	for _, o := range others {
 		u.ports = append(u.ports, o.ports...)
-		if u.untimed == "" {
-			u.untimed = o.untimed
-		}
+		u.untimed = timingOfBoth(u.untimed, o.untimed)
 	}
 	return &u
 }

@@ -35,8 +35,7 @@ func TableJoin[K comparable, L, R, O any](left *KeyedStream[K, L], table *Table[
 func TemporalJoin[K comparable, L, R, O any](left *KeyedStream[K, L], table *Table[K, R], joiner LeftJoiner[L, R, O], opts ...Option) *DataStream[O] {
 	const what = "a temporal join"
 	where := callSite()
-	timed(left.stream.env, where, what, left.stream.untimed)
-	timed(left.stream.env, where, what, table.untimed())
+	timedBoth(left.stream.env, where, what, left.stream.untimed, table.untimed())
 	cfg, name, ok := tableConfig(left, table, joiner, what, where)
 	var f operators.Factory
 	if ok {
@@ -59,9 +58,9 @@ func tableConfig[K comparable, L, R, O any](left *KeyedStream[K, L], table *Tabl
 }
 
 // enriched appends a join whose results have the times of the left input.
-func enriched[O, L any](left *DataStream[L], table input, untimed, op, detail, where string, f operators.Factory, opts []Option) *DataStream[O] {
+func enriched[O, L any](left *DataStream[L], table input, untimed timing, op, detail, where string, f operators.Factory, opts []Option) *DataStream[O] {
 	e := left.env
 	out := rowTypeOf[O](e, where)
 	s := step{op: op, kind: graph.KindOperator, factory: f, stateful: true, keyed: true, out: out, where: where, detail: detail}
-	return then[O](e, e.addInputs(s, []input{left.in(), table}, opts), out, untimedOf(left.untimed, untimed))
+	return then[O](e, e.addInputs(s, []input{left.in(), table}, opts), out, timingOf(left.untimed, untimed))
 }

@@ -26,6 +26,40 @@ func ExampleFrom() {
 	// {bob 2 1970-01-01 00:00:10 +0000 UTC}
 }
 
+// A table of prices that changes seldom: the orders alone move event time.
+func ExampleNoWatermarks() {
+	type price struct {
+		Good  string
+		Cents int
+		Since time.Time
+	}
+	at := func(s int64) time.Time { return time.Unix(s, 0) }
+	env := stream.NewEnv()
+	prices := stream.From(env, streamtest.Source(price{}), stream.UID("prices"),
+		stream.Timestamps(func(p price) time.Time { return p.Since }),
+		stream.Watermarks(stream.NoWatermarks()))
+	table := stream.ToTable(stream.KeyBy(prices, func(p price) string { return p.Good }), stream.UID("table"))
+	clicks := stream.From(env, streamtest.Source(click{}), stream.UID("clicks"),
+		stream.Timestamps(func(c click) time.Time { return c.At }),
+		stream.Watermarks(stream.BoundedOutOfOrderness(10*time.Second)))
+	byUser := stream.KeyBy(clicks, func(c click) string { return c.User })
+	stream.TemporalJoin(byUser, table, stream.Inner(func(c click, p price) string {
+		return fmt.Sprintf("%d at %d", c.At.Unix(), p.Cents)
+	}), stream.UID("join"))
+
+	d := streamtest.NewDriver(streamtest.Console{}, env)
+	goods, rows, out := streamtest.Input(d, "prices", price{}), streamtest.Input(d, "clicks", click{}), streamtest.Output(d, "join", "")
+	goods.Push(price{"ann", 5, at(1)})
+	rows.Push(click{User: "ann", At: at(20)}, click{User: "ann", At: at(40)}) // the watermark is at 29 s
+	fmt.Println(out.Take())
+	goods.Push(price{"ann", 6, at(15)}) // late: for the rows to come
+	rows.Push(click{User: "ann", At: at(60)})
+	fmt.Println(out.Take())
+	// Output:
+	// [20 at 5]
+	// [40 at 6]
+}
+
 // Options of a job: a program sets them with env.Set.
 func ExampleNewEnv() {
 	env := stream.NewEnv(

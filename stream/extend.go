@@ -37,15 +37,15 @@ type Keyed[K comparable, T any] struct {
 type Extended struct {
 	env     *Env
 	ports   []port
-	untimed string
+	untimed timing
 }
 
 // Extend adds an operator that emits R to a keyed stream. It is stateful.
 func Extend[R any, K comparable, T any](k *KeyedStream[K, T], x Extension[K, T], opts ...Option) (*DataStream[R], Extended) {
 	in := k.stream
 	out := rowTypeOf[R](in.env, x.Where)
-	if x.EventTime && in.untimed != "" {
-		in.env.fail(x.Where, "%s needs event time, but %s", x.Op, in.untimed)
+	if x.EventTime {
+		timed(in.env, x.Where, x.Op, in.untimed)
 	}
 	var f operators.Factory
 	if k.codec != nil && x.New != nil {

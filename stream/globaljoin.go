@@ -28,7 +28,7 @@ func GlobalJoin[L any, K comparable, R, O any](left *DataStream[L], table *Table
 			return &p
 		})
 	}
-	return two[O](e, s, left.in(), table.Changes().Broadcast().in(), untimedOf(left.untimed, table.untimed()), opts)
+	return two[O](e, s, left.in(), table.Changes().Broadcast().in(), timingOf(left.untimed, table.untimed()), opts)
 }
 
 // globalJoiner keeps a copy of a table and joins rows with it.

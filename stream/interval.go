@@ -98,8 +98,7 @@ func IntervalJoin[K comparable, L, R, O any](left *KeyedStream[K, L], right *Key
 	e := left.stream.env
 	out := rowTypeOf[O](e, where)
 	ok := sameEnv(where, what, e, right.stream.env)
-	timed(e, where, what, left.stream.untimed)
-	timed(e, where, what, right.stream.untimed)
+	timedBoth(e, where, what, left.stream.untimed, right.stream.untimed)
 	ok = within.check(e, where) && ok
 	j, has := joinerOf(e, where, what, joiner)
 	l, okl := sideOf(left, where)
@@ -116,5 +115,5 @@ func IntervalJoin[K comparable, L, R, O any](left *KeyedStream[K, L], right *Key
 		op: opInterval, kind: graph.KindOperator, factory: f, stateful: true, keyed: true, out: out, where: where,
 		detail: fmt.Sprintf("%s %s", j.name, within),
 	}
-	return then[O](e, e.addInputs(s, []input{left.stream.in(), right.stream.in()}, opts), out, "")
+	return then[O](e, e.addInputs(s, []input{left.stream.in(), right.stream.in()}, opts), out, timing{})
 }

@@ -104,13 +104,6 @@ func sameEnv(where, what string, a, b *Env) bool {
 	return false
 }
 
-// timed makes sure that an input has event time.
-func timed(e *Env, where, what, untimed string) {
-	if untimed != "" {
-		e.fail(where, "%s needs event time, but %s", what, untimed)
-	}
-}
-
 // sideOf describes the rows of a keyed input to an operator; ok is false
 // after a fault.
 func sideOf[K comparable, T any](k *KeyedStream[K, T], where string) (join.Side[K, T], bool) {

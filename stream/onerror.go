@@ -93,19 +93,19 @@ func try[T, R any](d *DataStream[T], op string, missing bool, f operators.Factor
 // Failing is what records can be set aside by: a stream, meaning the operator
 // that it comes from, or what To returned.
 type Failing interface {
-	failing() (e *Env, ports []port, untimed string)
+	failing() (e *Env, ports []port, untimed timing)
 }
 
-func (d *DataStream[T]) failing() (*Env, []port, string) { return d.env, d.ports, d.untimed }
+func (d *DataStream[T]) failing() (*Env, []port, timing) { return d.env, d.ports, d.untimed }
 
 // SinkStep is the end of a stream in a sink.
 type SinkStep struct {
 	env     *Env
 	node    *graph.Node
-	untimed string
+	untimed timing
 }
 
-func (s *SinkStep) failing() (*Env, []port, string) {
+func (s *SinkStep) failing() (*Env, []port, timing) {
 	return s.env, []port{{node: s.node, part: graph.Forward}}, s.untimed
 }
 

@@ -45,6 +45,9 @@ func From[T any](e *Env, src connectors.SourceOf[T], opts ...SourceOption) *Data
 	if _, ok := c.stampOf.(T); c.stampOf != nil && !ok {
 		e.fail(where, "the timestamp function takes %T, but rows of source %q are %s", c.stampOf, src.Name(), src.RowType().Name())
 	}
+	if c.strategy != nil && c.strategy.contradicts() {
+		e.fail(where, "source %q has NoWatermarks with PerRow, WithIdleness or WithFutureMax, which say how watermarks are made: leave them out, or choose another strategy", src.Name())
+	}
 	n.Factory = sourceop.New(c.run)
 	untimed := c.untimed()
 	e.addNode(n)
@@ -52,20 +55,27 @@ func From[T any](e *Env, src connectors.SourceOf[T], opts ...SourceOption) *Data
 	return then[T](e, n, src.RowType(), untimed)
 }
 
-// untimed says what the source lacks for event time, "" if nothing that can be
+// untimed says what the source lacks for event time, as far as that can be
 // told before it runs.
-func (c *sourceConfig) untimed() string {
+func (c *sourceConfig) untimed() timing {
 	at := fmt.Sprintf("(at %s)", c.node.Where)
 	if c.node.UID != "" {
 		at = fmt.Sprintf("(UID %q, at %s)", c.node.UID, c.node.Where)
 	}
 	if c.strategy == nil {
-		return fmt.Sprintf("source %q %s has no watermarks: add stream.Watermarks to its From", c.run.Source.Name(), at)
+		return timing{lacks: fmt.Sprintf("source %q %s has no watermarks: add stream.Watermarks to its From", c.run.Source.Name(), at)}
 	}
+	bare := ""
 	if t, ok := c.run.Source.(connectors.Timeless); ok && t.Timeless() && c.run.Stamp == nil {
-		return fmt.Sprintf("the rows of source %q %s have no times: add stream.Timestamps to its From", c.run.Source.Name(), at)
+		bare = fmt.Sprintf("the rows of source %q %s have no times: add stream.Timestamps to its From", c.run.Source.Name(), at)
 	}
-	return ""
+	if c.strategy.aside {
+		return timing{
+			lacks: fmt.Sprintf("source %q %s has NoWatermarks and no other input moves event time: choose another strategy", c.run.Source.Name(), at),
+			aside: true, bare: bare,
+		}
+	}
+	return timing{lacks: bare}
 }
 
 // Timestamps takes the event time of each row from it, instead of from the
@@ -111,6 +121,7 @@ func WatermarkInterval(d time.Duration) SourceOption {
 type WatermarkStrategy struct {
 	text      string
 	generator func() sourceop.Generator
+	aside     bool
 	perRow    bool
 	idle      time.Duration
 	future    time.Duration
@@ -132,6 +143,30 @@ func Monotonous() WatermarkStrategy {
 func BoundedOutOfOrderness(d time.Duration) WatermarkStrategy {
 	return WatermarkStrategy{text: "bounded " + d.String(), generator: sourceop.BoundedOutOfOrderness(d.Milliseconds())}
 }
+
+// NoWatermarks is for reference data, such as a table read from a compacted
+// topic that changes seldom: the source takes no part in event time. Its
+// splits are idle from the first moment and stay so, rows or not, caught up or
+// not. So the other inputs of a step alone move the watermark.
+//
+//   - Its rows keep their event times. One that comes behind the watermark of
+//     the others is late, as any other is: a temporal join takes such a change
+//     for the rows to come and corrects none that came out; an interval join
+//     and a window set such a row aside.
+//   - Nothing waits for the source: neither until it has been read as far as it
+//     reaches when the job starts, nor when it lags. Where that matters,
+//     BoundedOutOfOrderness(0) with a short WithIdleness waits until a split
+//     has delivered all there is.
+//   - A step whose inputs are all such has no event time: windows, joins by
+//     time and the like are faults of the program, and timers by event time
+//     fire only when all inputs have ended.
+//   - The end of such a source, if it is bounded, moves the watermark of no
+//     step that has another input left. The end of the other inputs moves it to
+//     the end of time, though this source may go on.
+//
+// It takes no PerRow, WithIdleness or WithFutureMax. A source without the
+// option Watermarks has no watermarks either, but holds those of others back.
+func NoWatermarks() WatermarkStrategy { return WatermarkStrategy{text: "none", aside: true} }
 
 // WatermarkGenerator makes the watermark of one split, in milliseconds since
 // the epoch.
@@ -179,6 +214,12 @@ func (s WatermarkStrategy) String() string {
 	return text
 }
 
+// contradicts reports settings that have no meaning without watermarks.
+func (s WatermarkStrategy) contradicts() bool {
+	return s.aside && (s.perRow || s.idle != 0 || s.future != 0)
+}
+
 func (s WatermarkStrategy) apply(c *sourceop.Config) {
+	c.Aside = s.aside
 	c.Generator, c.PerRow, c.IdleAfter, c.FutureMax = s.generator, s.perRow, s.idle, s.future
 }

@@ -44,7 +44,7 @@ func (b SuppressBuffer) OrFail() SuppressBuffer {
 // back until the window closes without it. It is stateful.
 func SuppressFor[K comparable, T any](k *KeyedStream[K, T], d time.Duration, buffer SuppressBuffer, opts ...Option) *DataStream[T] {
 	where := callSite()
-	if s := k.stream.untimed; s != "" {
+	if s := k.stream.untimed.fault(); s != "" {
 		k.stream.env.fail(where, "SuppressFor needs event time, but %s, or use SuppressForProcessingTime", s)
 	}
 	return suppress(k, where, d, buffer, false, opts)

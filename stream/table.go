@@ -95,7 +95,7 @@ type tableStep struct {
 	stateful          bool
 }
 
-func addTable[K comparable, V any](e *Env, t tableStep, ins []input, untimed string, opts []Option) *Table[K, V] {
+func addTable[K comparable, V any](e *Env, t tableStep, ins []input, untimed timing, opts []Option) *Table[K, V] {
 	out := rowTypeOf[Change[K, V]](e, t.where)
 	s := step{
 		op: t.op, kind: graph.KindOperator, factory: t.factory, stateful: t.stateful, keyed: t.stateful,
@@ -118,7 +118,7 @@ func (t *Table[K, V]) env() *Env { return t.changes.stream.env }
 
 func (t *Table[K, V]) in() input { return t.changes.stream.in() }
 
-func (t *Table[K, V]) untimed() string { return t.changes.stream.untimed }
+func (t *Table[K, V]) untimed() timing { return t.changes.stream.untimed }
 
 // Filter keeps the rows for which keep holds: a row that no longer does is
 // deleted from the result. keep must give the same for the same row.

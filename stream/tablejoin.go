@@ -32,7 +32,7 @@ func JoinTables[K comparable, L, R, O any](left *Table[K, L], right *Table[K, R]
 		})
 	}
 	s := tableStep{op: "table-table-join", where: where, detail: j.name, factory: f, stateful: true}
-	return addTable[K, O](e, s, []input{left.in(), right.in()}, untimedOf(left.untimed(), right.untimed()), opts)
+	return addTable[K, O](e, s, []input{left.in(), right.in()}, timingOfBoth(left.untimed(), right.untimed()), opts)
 }
 
 // JoinForeign joins each row of the left table with the row of the right one
@@ -54,7 +54,7 @@ func JoinForeign[K comparable, L any, F comparable, R, O any](left *Table[K, L],
 	rights, ok1 := valuesOf[R](e, where)
 	values, ok2 := valuesOf[O](e, where)
 	ok = ok && has && ok1 && ok2 && left.changes.codec != nil && right.changes.codec != nil
-	untimed := untimedOf(left.untimed(), right.untimed())
+	untimed := timingOfBoth(left.untimed(), right.untimed())
 	at := partOf(e, where, "foreign-key-join", opts)
 
 	var f operators.Factory
@@ -105,7 +105,7 @@ func partOf(e *Env, where, op string, opts []Option) part {
 }
 
 // foreignPart appends one operator of a join by foreign key.
-func foreignPart[O any](e *Env, p part, name string, f operators.Factory, untimed string, ins ...input) *DataStream[O] {
+func foreignPart[O any](e *Env, p part, name string, f operators.Factory, untimed timing, ins ...input) *DataStream[O] {
 	out := rowTypeOf[O](e, p.where)
 	s := step{
 		op: p.op + "-" + name, kind: graph.KindOperator, factory: f, stateful: true, keyed: true, out: out, where: p.where,

@@ -58,7 +58,7 @@ func windowed[K comparable, T any](k *KeyedStream[K, T], a WindowAssigner, where
 		}
 		o(&w.cfg)
 	}
-	w.plan = planOf(a, w.cfg, k.stream.untimed)
+	w.plan = planOf(a, w.cfg, k.stream.untimed.fault())
 	for _, f := range w.plan.faults {
 		e.fail(where, "%s", f)
 	}

@@ -63,6 +63,7 @@ type snapshotAt struct {
 var (
 	_ operators.SourceOperator     = (*reader)(nil)
 	_ operators.EndRestorer        = (*reader)(nil)
+	_ operators.Abstainer          = (*reader)(nil)
 	_ operators.Snapshotter        = (*reader)(nil)
 	_ operators.CheckpointListener = (*reader)(nil)
 )
@@ -145,6 +146,7 @@ func (o *reader) Poll() (operators.PollStatus, error) {
 		return operators.PollMore, o.take(f)
 	}
 	if o.noMore && o.splits.allEnded() {
+		o.setIdle(false) // what is idle cannot move the watermark to its end
 		o.emitWatermark(dataflow.TimeMax)
 		return operators.PollFinished, nil
 	}
@@ -156,8 +158,12 @@ func (o *reader) Poll() (operators.PollStatus, error) {
 // first Poll: then every process of the attempt is up.
 func (o *reader) register() {
 	o.sendHeld()
+	o.setIdle(o.idle)
 	o.emitWatermark(o.splits.lowerBound())
 }
+
+// Abstains implements operators.Abstainer.
+func (o *reader) Abstains() bool { return o.cfg.Aside }
 
 // RestoredEnd implements operators.EndRestorer: the coordinator waits for all
 // subtasks before it tells any of them that no split follows.
@@ -431,6 +437,7 @@ func (o *reader) emitWatermark(wm int64) {
 }
 
 func (o *reader) setIdle(idle bool) {
+	idle = idle || o.cfg.Aside
 	if o.idle != idle {
 		o.idle = idle
 		o.ctx.Out.EmitIdle(idle)

@@ -28,6 +28,9 @@ type Config struct {
 	// Generator makes the watermark generator of a split; nil: the source has
 	// no watermarks before its end.
 	Generator func() Generator
+	// Aside keeps the source out of event time: its output is idle from the
+	// first Poll on, whatever it emits. There is no Generator then.
+	Aside bool
 	// PerRow cuts batches where the watermark advances, so that what is late
 	// does not depend on how the input was cut.
 	PerRow bool

@@ -121,6 +121,8 @@ func (t *Task) newNode(spec *graph.Node, parent *node) (*node, error) {
 		return nil, fmt.Errorf("source %q (%s): %T is no source operator at the head of a chain", spec.Name, spec.Where, n.op)
 	default:
 		t.source = &sourceHead{node: n, op: src}
+		a, ok := n.op.(operators.Abstainer)
+		t.abstains = ok && a.Abstains()
 		t.source.wanted.set()
 	}
 	return n, nil

@@ -148,6 +148,7 @@ type Task struct {
 	triggers  []Trigger
 	barriers  map[dataflow.CheckpointID]exchange.Barrier
 	idle      bool // the output is idle
+	abstains  bool // the source's output stays idle whatever it emits
 	finished  bool
 	stopped   bool // a source after the barrier of stop
 	draining  bool // a source that was told to end its input

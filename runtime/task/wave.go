@@ -66,7 +66,7 @@ func (t *Task) sourceWatermark(wm int64) {
 
 // wakeOutput ends the idle status before something else is emitted.
 func (t *Task) wakeOutput() {
-	if t.idle {
+	if t.idle && !t.abstains {
 		t.setIdle(false)
 	}
 }
@@ -89,9 +89,13 @@ func (t *Task) advance() {
 	t.start(wave{kind: exchange.KindWatermark, time: t.merger.out, end: len(t.nodes)})
 }
 
-// endInput starts the last two waves: the maximum watermark and the end.
+// endInput starts the last two waves: the maximum watermark and the end. What
+// is idle when all its input has ended is so since that took no part in event
+// time (operators.Abstainer): the maximum must not move that of others either.
 func (t *Task) endInput() {
-	t.wakeOutput()
+	if t.source != nil {
+		t.wakeOutput()
+	}
 	if t.merger.out < dataflow.TimeMax {
 		t.merger.out = dataflow.TimeMax
 		t.start(wave{kind: exchange.KindWatermark, time: dataflow.TimeMax, end: len(t.nodes)})
@@ -105,6 +109,9 @@ func (t *Task) reEnd() {
 	t.merger.out = dataflow.TimeMax
 	t.figures.watermark.Store(dataflow.TimeMax)
 	for _, n := range t.nodes {
+		if t.abstains {
+			t.forward(n, &wave{kind: exchange.KindStatus, idle: true})
+		}
 		t.forward(n, &wave{kind: exchange.KindWatermark, time: dataflow.TimeMax})
 		t.forward(n, &wave{kind: exchange.KindEnd})
 	}

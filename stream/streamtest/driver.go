@@ -122,6 +122,7 @@ func (d *Driver) addInput(n *graph.Node) {
 	in := &inputState{feed: newFeed(n.UID, 1, true)}
 	if f, ok := n.Factory.(*sourceop.Factory); ok {
 		in.cfg = f.Config()
+		in.feed.aside = in.cfg.Aside
 	}
 	d.inputs[n.UID] = in
 	d.run.feeds = append(d.run.feeds, in.feed)

@@ -15,7 +15,9 @@ type feed struct {
 	uid string
 	// whole makes all subtasks know the watermark of all splits, so that it
 	// does not depend on parallelism.
-	whole  bool
+	whole bool
+	// aside keeps it out of event time (stream.NoWatermarks).
+	aside  bool
 	splits []feedSplit
 	script script // nil when a test drives it by hand
 }
@@ -58,7 +60,7 @@ func (f *feed) merged(subtask, of int) (wm int64, idle, ended bool) {
 		}
 		most = max(most, s.wm)
 		ended = ended && s.ended
-		if !s.idle && !s.ended {
+		if !s.idle && !s.ended && !f.aside {
 			idle = false
 			least = min(least, s.wm)
 		}
@@ -100,6 +102,7 @@ func (l *life) tell(f *feed) error {
 		wm, idle, ended := f.merged(i, len(subs))
 		switch {
 		case ended:
+			s.setIdle(f.aside) // what is idle cannot move the watermark to its end
 			s.end()
 		case idle:
 			s.advance(wm)
