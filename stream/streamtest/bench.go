@@ -32,9 +32,10 @@ func From[T any](b *Bench, uid string, splits ...*Split[T]) *stream.DataStream[T
 }
 
 // explicitWatermarks tells package stream that the source has event time; the
-// generators are never made, since a feed stands in for the source.
+// generators are never made, since a feed stands in for the source. Nor does time
+// alone make it idle.
 func explicitWatermarks() stream.SourceOption {
-	return stream.Watermarks(stream.CustomWatermarks("of the test", func() stream.WatermarkGenerator { return nil }))
+	return stream.Watermarks(stream.CustomWatermarks("of the test", func() stream.WatermarkGenerator { return nil }).WithIdleness(-1))
 }
 
 // Expect compares the rows of a stream with want, in any order.

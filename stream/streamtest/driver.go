@@ -76,7 +76,8 @@ type DriverOptions struct {
 type inputState struct {
 	feed *feed
 	cfg  sourceop.Config
-	gen  sourceop.Generator // nil without watermarks of its own
+	// gens are those of the splits; nil without watermarks of their own.
+	gens []sourceop.Generator
 }
 
 // NewDriver prepares the job that was built in env. It starts with the first
@@ -122,20 +123,23 @@ func (d *Driver) addInput(n *graph.Node) {
 	in := &inputState{feed: newFeed(n.UID, 1, true)}
 	if f, ok := n.Factory.(*sourceop.Factory); ok {
 		in.cfg = f.Config()
-		in.feed.aside = in.cfg.Aside
+		in.feed.aside, in.feed.idleAfter = in.cfg.Aside, max(0, in.cfg.IdleAfter)
 	}
 	d.inputs[n.UID] = in
 	d.run.feeds = append(d.run.feeds, in.feed)
 	d.run.standIn(n.UID, fed{})
-	in.restart()
 }
 
-// restart makes the watermark generator anew, as a restart of the job does.
-func (in *inputState) restart() {
-	in.gen = nil
-	if in.cfg.Generator != nil {
-		in.gen = in.cfg.Generator()
+// generator returns that of a split, nil if it has none. A restart of the job
+// makes them anew.
+func (in *inputState) generator(split int) sourceop.Generator {
+	for in.cfg.Generator != nil && len(in.gens) <= split {
+		in.gens = append(in.gens, in.cfg.Generator())
 	}
+	if in.gens == nil {
+		return nil
+	}
+	return in.gens[split]
 }
 
 // fail ends the job.
@@ -197,24 +201,56 @@ func (d *Driver) Now() time.Time {
 	return d.run.clock.Now()
 }
 
-// Advance lets processing time pass. Timers fire on the way, each at its time.
+// Advance lets processing time pass. On the way timers fire, and splits that
+// get no rows turn idle, each at its time: a split has always delivered all
+// there is, so it is idle after what the source's WithIdleness says, a minute by
+// default, of Advance since its last row. Time that passes elsewhere (Await)
+// does not count. Of ExplicitWatermarks only Idle makes an input idle.
 func (d *Driver) Advance(by time.Duration) {
 	d.tb.Helper()
 	d.do(func(l *life) error {
 		until := d.run.clock.Now().Add(by)
-		for {
-			next, ok := l.nextTimer()
-			if !ok || next.After(until) {
-				break
+		for last := false; !last; {
+			now := d.run.clock.Now()
+			next := until
+			last = true
+			if at, ok := l.nextTimer(); ok && !at.After(next) {
+				next, last = at, false
 			}
-			d.run.clock.Advance(max(0, next.Sub(d.run.clock.Now())))
-			if err := l.rest(); err != nil {
+			if left, ok := l.untilIdle(); ok && !now.Add(left).After(next) {
+				next, last = now.Add(left), false
+			}
+			step := max(0, next.Sub(now))
+			d.run.clock.Advance(step)
+			if err := l.pass(step); err != nil {
 				return err
 			}
 		}
-		d.run.clock.Advance(until.Sub(d.run.clock.Now()))
 		return nil
 	})
+}
+
+// untilIdle returns how long it is until the next split turns idle.
+func (l *life) untilIdle() (left time.Duration, ok bool) {
+	for _, f := range l.run.feeds {
+		if d, some := f.untilIdle(); some && (!ok || d < left) {
+			left, ok = d, true
+		}
+	}
+	return left, ok
+}
+
+// pass tells the sources that time has passed, and lets happen what follows.
+func (l *life) pass(d time.Duration) error {
+	for _, f := range l.run.feeds {
+		if !f.pass(d) {
+			continue
+		}
+		if err := l.tell(f); err != nil {
+			return err
+		}
+	}
+	return l.rest()
 }
 
 // nextTimer returns when the next timer fires: a millisecond after its time,
@@ -233,7 +269,9 @@ func (d *Driver) EndInput() {
 	d.tb.Helper()
 	d.do(func(l *life) error {
 		for _, f := range d.run.feeds {
-			f.splits[0].ended = true
+			for i := range f.splits {
+				f.splits[i].ended = true
+			}
 			if err := l.tell(f); err != nil {
 				return err
 			}
@@ -314,7 +352,7 @@ func (d *Driver) RestoreAt(from *Snapshot, parallelism int) {
 	d.opt.Parallelism = parallelism
 	d.started = false
 	for _, in := range d.inputs {
-		in.restart()
+		in.gens = nil
 	}
 	d.start()
 }

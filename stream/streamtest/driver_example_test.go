@@ -61,6 +61,28 @@ func ExampleNewDriver() {
 	// 2 more
 }
 
+// A quiet split of a source no longer holds the watermark back.
+func ExampleDriverInput_Split() {
+	env := stream.NewEnv()
+	revenue(env, streamtest.Source(order{}), streamtest.Sink(""))
+	d := streamtest.NewDriver(streamtest.Console{}, env)
+	orders := streamtest.Input(d, "orders", order{})
+	out := streamtest.Output(d, "out", "")
+
+	first, second := orders.Split(0), orders.Split(1)
+	first.Push(order{"ann", 100, minute(10)}, order{"ann", 50, minute(125)})
+	second.Push(order{"bob", 30, minute(12)})
+	fmt.Println(out.Take(), "the second split is at 00:12")
+	d.Advance(59 * time.Second)
+	fmt.Println(out.Take(), "and may still bring more")
+	d.Advance(time.Second)
+	fmt.Println(out.Take(), "since it is idle")
+	// Output:
+	// [] the second split is at 00:12
+	// [] and may still bring more
+	// [00:00 ann 100 00:00 bob 30] since it is idle
+}
+
 // Rows that come too late, and what an operator counts.
 func ExampleSideOutput() {
 	env := stream.NewEnv()

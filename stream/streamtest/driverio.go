@@ -24,11 +24,19 @@ func Sink[T any](like T) connectors.SinkOf[T] { return newStandIn[T]("test outpu
 // DriverInput.Watermark.
 func ExplicitWatermarks() stream.SourceOption { return explicitWatermarks() }
 
-// DriverInput pushes into one source of a Driver's job.
+// DriverInput pushes into one source of a Driver's job, or into one split of
+// it (Split).
 type DriverInput[T any] struct {
-	d   *Driver
-	uid string
+	d     *Driver
+	uid   string
+	split int // allSplits: rows go to the first
 }
+
+const allSplits = -1
+
+// driverSplitsMax bounds the splits of an input: a mistaken number must not
+// fill the memory.
+const driverSplitsMax = 10_000
 
 // Input returns the input that stands in for the source of that UID, whose
 // rows are like like, of which only the type matters. What the job says of the source holds: its function for
@@ -36,7 +44,7 @@ type DriverInput[T any] struct {
 // be pushed besides.
 func Input[T any](d *Driver, uid string, like T) *DriverInput[T] {
 	d.tb.Helper()
-	in := &DriverInput[T]{d: d, uid: uid}
+	in := &DriverInput[T]{d: d, uid: uid, split: allSplits}
 	if d.err != nil {
 		return in
 	}
@@ -51,6 +59,33 @@ func Input[T any](d *Driver, uid string, like T) *DriverInput[T] {
 		}
 	}
 	return in
+}
+
+// Split returns split n of the source alone, such as a partition of a topic,
+// counted from 0: the source's watermark is the least over its splits that are
+// not idle. An input has one split until others are asked for, which makes all
+// up to n. Rows pushed into the input itself go to the first; its Watermark,
+// Idle and End are those of all its splits.
+func (in *DriverInput[T]) Split(n int) *DriverInput[T] {
+	in.d.tb.Helper()
+	one := &DriverInput[T]{d: in.d, uid: in.uid, split: n}
+	s := in.d.inputs[in.uid]
+	switch {
+	case in.d.err != nil || s == nil:
+		one.split = 0
+	case n < 0 || n >= driverSplitsMax:
+		one.split = 0
+		in.d.fail(fmt.Errorf("split %d of input %q: splits are counted from 0, and there are at most %d", n, in.uid, driverSplitsMax))
+	case n < len(s.feed.splits):
+	case s.feed.splits[0].ended:
+		in.d.fail(fmt.Errorf("split %d of input %q: it has ended without one", n, in.uid))
+	default:
+		s.feed.grow(n + 1)
+		if in.d.started {
+			in.d.do(func(l *life) error { return l.tell(s.feed) })
+		}
+	}
+	return one
 }
 
 // Push gives rows to the job, one after the other. Their event times are what
@@ -79,7 +114,8 @@ func (in *DriverInput[T]) pushOne(l *life, millis int64, row T) error {
 		return err
 	}
 	s := in.d.inputs[in.uid]
-	split := &s.feed.splits[0]
+	n := max(0, in.split)
+	split := &s.feed.splits[n]
 	if split.ended {
 		return fmt.Errorf("input %q has ended: nothing can be pushed any more", in.uid)
 	}
@@ -91,14 +127,15 @@ func (in *DriverInput[T]) pushOne(l *life, millis int64, row T) error {
 		b.Times = s.cfg.Stamp(b)
 	}
 	at := b.Time(0)
-	if err := l.give(s.feed, 0, int(split.rows)%len(l.subtasksOf(s.feed)), b, 1); err != nil {
+	if err := l.give(s.feed, n, int(split.rows)%len(l.subtasksOf(s.feed)), b, 1); err != nil {
 		return err
 	}
-	if s.gen == nil || at == dataflow.TimeNone {
+	gen := s.generator(n)
+	if gen == nil || at == dataflow.TimeNone {
 		return nil
 	}
-	s.gen.Observe([]int64{at})
-	split.wm = max(split.wm, s.gen.Watermark())
+	gen.Observe([]int64{at})
+	split.wm = max(split.wm, gen.Watermark())
 	return l.tell(s.feed)
 }
 
@@ -112,7 +149,7 @@ func (in *DriverInput[T]) Watermark(at time.Time) {
 // Idle says that the input holds back no watermark until its next row.
 func (in *DriverInput[T]) Idle() {
 	in.d.tb.Helper()
-	in.change(func(s *feedSplit) { s.idle = true })
+	in.change(func(s *feedSplit) { s.idle, s.lapsed = true, false })
 }
 
 // End ends the input.
@@ -125,7 +162,11 @@ func (in *DriverInput[T]) change(change func(*feedSplit)) {
 	in.d.tb.Helper()
 	in.d.do(func(l *life) error {
 		f := in.d.inputs[in.uid].feed
-		change(&f.splits[0])
+		for i := range f.splits {
+			if in.split == allSplits || in.split == i {
+				change(&f.splits[i])
+			}
+		}
 		return l.tell(f)
 	})
 }

@@ -3,6 +3,7 @@ package streamtest
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/dataflow"
@@ -20,6 +21,9 @@ type feed struct {
 	aside  bool
 	splits []feedSplit
 	script script // nil when a test drives it by hand
+	// idleAfter is how long a split is quiet until it is idle; 0: for ever.
+	idleAfter time.Duration
+	passed    time.Duration // by Driver.Advance
 }
 
 // feedSplit is how far a split has come.
@@ -29,6 +33,9 @@ type feedSplit struct {
 	wm    int64
 	idle  bool
 	ended bool
+	quiet time.Duration // what had passed when its last row came
+	// lapsed says that it is idle since it has been quiet for long.
+	lapsed bool
 }
 
 func newFeed(uid string, splits int, whole bool) *feed {
@@ -40,13 +47,51 @@ func newFeed(uid string, splits int, whole bool) *feed {
 func (f *feed) positions() []feedSplit { return append([]feedSplit(nil), f.splits...) }
 
 func (f *feed) restore(from *saved) {
-	if from != nil {
-		copy(f.splits, from.feeds[f.uid])
-		return
-	}
 	for i := range f.splits {
 		f.splits[i] = feedSplit{wm: dataflow.TimeMin}
 	}
+	if from != nil {
+		known := from.feeds[f.uid]
+		f.grow(len(known))
+		copy(f.splits, known)
+	}
+	for i := range f.splits {
+		s := &f.splits[i]
+		s.idle, s.lapsed, s.quiet = s.idle && !s.lapsed, false, f.passed
+	}
+}
+
+// grow makes sure that there are n splits.
+func (f *feed) grow(n int) {
+	for len(f.splits) < n {
+		f.splits = append(f.splits, feedSplit{wm: dataflow.TimeMin, quiet: f.passed})
+	}
+}
+
+// untilIdle returns how long it is until the next split turns idle, if nothing
+// comes.
+func (f *feed) untilIdle() (left time.Duration, ok bool) {
+	for _, s := range f.splits {
+		if f.idleAfter <= 0 || s.idle || s.ended {
+			continue
+		}
+		if l := max(0, s.quiet+f.idleAfter-f.passed); !ok || l < left {
+			left, ok = l, true
+		}
+	}
+	return left, ok
+}
+
+// pass lets time pass, and reports whether a split has turned idle.
+func (f *feed) pass(d time.Duration) (turned bool) {
+	f.passed += d
+	for i := range f.splits {
+		s := &f.splits[i]
+		if f.idleAfter > 0 && !s.idle && !s.ended && f.passed-s.quiet >= f.idleAfter {
+			s.idle, s.lapsed, turned = true, true, true
+		}
+	}
+	return turned
 }
 
 // merged returns what a subtask knows: the least watermark of its active
@@ -79,8 +124,9 @@ func (l *life) subtasksOf(f *feed) []*subtask {
 // give emits a batch of a split, as its subtask.
 func (l *life) give(f *feed, split, subtask int, b *columnar.Batch, rows int) error {
 	s := &f.splits[split]
+	s.quiet = f.passed
 	if s.idle {
-		s.idle = false
+		s.idle, s.lapsed = false, false
 		if err := l.tell(f); err != nil {
 			return err
 		}
