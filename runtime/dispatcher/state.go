@@ -100,7 +100,7 @@ func addTable(ts []jobview.StateTable, t *controlv1.StateTable) []jobview.StateT
 	if !ok {
 		return ts // the engine's own: timers
 	}
-	return append(ts, jobview.StateTable{Name: t.GetName(), Kind: form.kind, Schema: t.GetSchema(), Entries: t.GetEntries()})
+	return append(ts, jobview.StateTable{Name: t.GetName(), Kind: form.kind, Schema: form.shown(t.GetSchema()), Entries: t.GetEntries()})
 }
 
 func named(n *graph.Node, name string) bool {
@@ -250,9 +250,9 @@ func (r *stateRead) result(answers []*controlv1.StateAnswer) (jobview.StateResul
 		return out, errStateQuery(fmt.Sprintf("operator %q has no state %q", r.node.UID, r.query.Table), "flinkctl state list "+string(r.job.ID))
 	}
 	for _, t := range op.Tables {
-		if t.Kind == "session" && (r.query.From != nil || r.query.To != nil) {
+		if t.Kind == kindSession && (r.query.From != nil || r.query.To != nil) {
 			return out, errStateQuery(fmt.Sprintf("state %q of operator %q holds sessions, which cannot be looked for by their time", t.Name, r.node.UID),
-				"leave out from and to: Start and End of each session are in its value")
+				"leave out from and to: each session is shown with its start and end")
 		}
 	}
 	slices.SortFunc(all, func(a, b found) int {
@@ -272,10 +272,16 @@ func (r *stateRead) result(answers []*controlv1.StateAnswer) (jobview.StateResul
 		if e.Key, err = r.keys.AppendKeyJSON(nil, f.GetKey()); err == nil {
 			e.MapKey, e.Value, err = form.texts(f.GetSub(), f.GetValue())
 		}
+		open := true
+		if err == nil && form.kind == kindSession {
+			open, err = showSession(&e)
+		}
 		if err != nil {
 			return out, coded(err, "LEAT2008", fmt.Sprintf("state %q of operator %q cannot be shown", f.table, r.node.UID))
 		}
-		out.Entries = append(out.Entries, e)
+		if open {
+			out.Entries = append(out.Entries, e)
+		}
 	}
 	out.Operators = []jobview.StateOperator{op}
 	return out, nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/leatstream/leat/dataflow/codec"
+	"github.com/leatstream/leat/runtime/jobview"
 )
 
 // stateForm says how the values of a table are written, by its schema text:
@@ -21,6 +22,9 @@ type stateForm struct {
 	row     *codec.Dynamic
 }
 
+// kindSession is the kind of a table of sessions.
+const kindSession = "session"
+
 // sessionSchema begins the schema of session windows, which are not told apart
 // by their namespace: their bounds are in the value.
 const sessionSchema = "{Start:int64,End:int64,Timer:int64,More:int64,Acc:"
@@ -32,7 +36,7 @@ func formOf(schema string) (f stateForm, ok bool) {
 	if !found {
 		kind, rest = "window", schema
 		if strings.HasPrefix(schema, sessionSchema) {
-			kind = "session"
+			kind = kindSession
 		}
 	}
 	var err error
@@ -41,7 +45,7 @@ func formOf(schema string) (f stateForm, ok bool) {
 		_, rest, f.stamped = strings.Cut(after, ") ")
 	}
 	switch kind {
-	case "value", "list", "reducing", "aggregating", "window", "session":
+	case "value", "list", "reducing", "aggregating", "window", kindSession:
 		f.row, err = codec.DynamicOf(rest)
 		return f, err == nil
 	case "map":
@@ -86,6 +90,32 @@ func (f stateForm) texts(sub, val []byte) (mapKey, value []byte, err error) {
 		err = fmt.Errorf("%d bytes follow a value", len(rest))
 	}
 	return mapKey, value, err
+}
+
+// showSession takes a session's window out of its row, of which the rest but
+// the accumulator is the operator's. One that has closed, and is kept for what
+// the operator still counts, is not shown.
+func showSession(e *jobview.StateEntry) (open bool, err error) {
+	var s struct {
+		Start, End *int64
+		Acc        json.RawMessage
+	}
+	if err := json.Unmarshal(e.Value, &s); err != nil {
+		return false, fmt.Errorf("a session is not as it should be: %w", err)
+	}
+	if s.Start == nil || s.End == nil || s.Acc == nil {
+		return false, fmt.Errorf("%s is no session", e.Value)
+	}
+	e.Namespace, e.WindowEnd, e.Value = *s.Start, s.End, s.Acc
+	return *s.End > *s.Start, nil
+}
+
+// shown is the schema of what is shown of a table with that schema.
+func (f stateForm) shown(schema string) string {
+	if f.kind != kindSession {
+		return schema
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(schema, sessionSchema), "}")
 }
 
 // stampBytes is the size of the stamp before a value with a TTL.

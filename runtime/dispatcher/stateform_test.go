@@ -2,6 +2,8 @@ package dispatcher
 
 import (
 	"encoding/binary"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,7 +52,7 @@ func TestFormsOfStateThatExpires(t *testing.T) {
 }
 
 // Sessions lie under no namespace that means a time: none is looked for, and
-// their bounds are in the value.
+// they are shown with their bounds.
 func TestSessionsAreNoWindowsByStart(t *testing.T) {
 	t.Parallel()
 	keys, err := codec.DynamicOf("string")
@@ -77,6 +79,53 @@ func TestSessionsAreNoWindowsByStart(t *testing.T) {
 		}
 		if c.refused && (err == nil || !strings.Contains(err.Error(), `state "sessions" of operator "visits" holds sessions`)) {
 			t.Errorf("%s from %v to %v: error %v", c.schema, c.from, c.to, err)
+		}
+	}
+}
+
+// sessionRow has the fields of the window operator's sessions.
+type sessionRow struct{ Start, End, Timer, More, Acc int64 }
+
+// A session is shown by its window and its accumulator; what else the operator
+// keeps of it is not, nor one that has closed.
+func TestSessionsAreShownByTheirWindow(t *testing.T) {
+	t.Parallel()
+	keys, err := codec.DynamicOf("string")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := codec.Of[sessionRow]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := keys.AppendKey(nil, []byte(`"ann"`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry := func(table int32, s sessionRow) *controlv1.StateEntry {
+		return &controlv1.StateEntry{Table: table, Key: key, Value: rows.Append(nil, &s)}
+	}
+	r := &stateRead{node: &graph.Node{UID: "visits", KeySchema: "string"}, keys: keys, query: jobview.StateQuery{Limit: 9}}
+	out, err := r.result([]*controlv1.StateAnswer{{
+		Tables:  []*controlv1.StateTable{{Name: "sessions", Schema: rows.Schema()}, {Name: "sessions-others", Schema: rows.Schema()}},
+		Entries: []*controlv1.StateEntry{entry(0, sessionRow{0, 90, 80, 1, 7}), entry(0, sessionRow{0, 0, 0, 1, 0}), entry(1, sessionRow{500, 600, 9, 0, 3})},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range out.Entries {
+		got = append(got, fmt.Sprintf("%s %s %d-%d %s", e.State, e.Key, e.Namespace, *e.WindowEnd, e.Value))
+	}
+	if want := []string{`sessions "ann" 0-90 7`, `sessions-others "ann" 500-600 3`}; !slices.Equal(got, want) {
+		t.Errorf("shown %q, want %q", got, want)
+	}
+	if got := out.Operators[0].Tables[0].Schema; got != "int64" {
+		t.Errorf("the type of what is shown is %s", got)
+	}
+	for _, bad := range []string{"7", `{"Start":1}`} {
+		if _, err := showSession(&jobview.StateEntry{Value: []byte(bad)}); err == nil {
+			t.Errorf("%s is shown as a session", bad)
 		}
 	}
 }

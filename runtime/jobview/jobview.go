@@ -287,6 +287,9 @@ type StateEntry struct {
 	// Namespace is the start of the window in milliseconds since the epoch, 0
 	// for state that belongs to no window.
 	Namespace int64
+	// WindowEnd is the end of a session; nil for what has none or none that is
+	// known from its state.
+	WindowEnd *int64
 	MapKey    []byte
 	Value     []byte
 }

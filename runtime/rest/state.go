@@ -86,8 +86,11 @@ func (h *Handler) readState(r *http.Request, c jobview.Control, q jobview.StateQ
 		out.Operators = append(out.Operators, op)
 	}
 	for _, e := range s.Entries {
-		entry := restapi.StateEntry{State: e.State, Key: json.RawMessage(e.Key), MapKey: json.RawMessage(e.MapKey), Value: json.RawMessage(e.Value)}
-		if e.Namespace != 0 || kindOf(s, e.State) == "window" {
+		entry := restapi.StateEntry{
+			State: e.State, Key: json.RawMessage(e.Key), WindowEnd: e.WindowEnd,
+			MapKey: json.RawMessage(e.MapKey), Value: json.RawMessage(e.Value),
+		}
+		if e.Namespace != 0 || e.WindowEnd != nil || kindOf(s, e.State) == "window" {
 			ns := e.Namespace
 			entry.Window = &ns
 		}

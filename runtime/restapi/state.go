@@ -38,13 +38,15 @@ type StateTable struct {
 }
 
 // StateEntry is one entry. Window is the start of its window in milliseconds
-// since the epoch, MapKey the key of an entry of a map.
+// since the epoch, WindowEnd the end of a session, which is no longer in it,
+// MapKey the key of an entry of a map.
 type StateEntry struct {
-	State  string          `json:"state"`
-	Key    json.RawMessage `json:"key"`
-	Window *int64          `json:"window,omitempty"`
-	MapKey json.RawMessage `json:"mapKey,omitempty"`
-	Value  json.RawMessage `json:"value"`
+	State     string          `json:"state"`
+	Key       json.RawMessage `json:"key"`
+	Window    *int64          `json:"window,omitempty"`
+	WindowEnd *int64          `json:"windowEnd,omitempty"`
+	MapKey    json.RawMessage `json:"mapKey,omitempty"`
+	Value     json.RawMessage `json:"value"`
 }
 
 // State reads keyed state: of the operator named, or, when it is empty, the

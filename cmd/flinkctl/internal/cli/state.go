@@ -135,10 +135,17 @@ func stateTable(entries []restapi.StateEntry, empty string) table {
 	for _, e := range entries {
 		window := dash("")
 		if e.Window != nil {
-			window = time.UnixMilli(*e.Window).UTC().Format("2006-01-02T15:04:05.999Z")
+			window = windowTime(*e.Window)
+		}
+		if e.WindowEnd != nil {
+			window += " to " + windowTime(*e.WindowEnd)
 		}
 		t.rows = append(t.rows, []string{e.State, string(e.Key), window, dash(string(e.MapKey)), string(e.Value)})
 		t.names = append(t.names, string(e.Value))
 	}
 	return t
+}
+
+func windowTime(millis int64) string {
+	return time.UnixMilli(millis).UTC().Format("2006-01-02T15:04:05.999Z")
 }
