@@ -96,7 +96,7 @@ func addTable(ts []jobview.StateTable, t *controlv1.StateTable) []jobview.StateT
 			return ts
 		}
 	}
-	form, ok := formOf(t.GetSchema())
+	form, ok := tableForm(t.GetName(), t.GetSchema())
 	if !ok {
 		return ts // the engine's own: timers
 	}
@@ -258,8 +258,14 @@ func (r *stateRead) result(answers []*controlv1.StateAnswer) (jobview.StateResul
 	slices.SortFunc(all, func(a, b found) int {
 		return cmp.Or(cmp.Compare(a.table, b.table), bytes.Compare(a.GetKey(), b.GetKey()), cmp.Compare(a.GetNamespace(), b.GetNamespace()), bytes.Compare(a.GetSub(), b.GetSub()))
 	})
+	where := make(homes)
 	for _, f := range all {
-		form, ok := formOf(schemas[f.table])
+		if err := where.add(schemas[f.table], f.StateEntry); err != nil {
+			return out, coded(err, "LEAT2008", fmt.Sprintf("state %q of operator %q cannot be read", f.table, r.node.UID))
+		}
+	}
+	for _, f := range all {
+		form, ok := tableForm(f.table, schemas[f.table])
 		if !ok {
 			continue
 		}
@@ -275,6 +281,9 @@ func (r *stateRead) result(answers []*controlv1.StateAnswer) (jobview.StateResul
 		open := true
 		if err == nil && form.kind == kindSession {
 			open, err = showSession(&e)
+		}
+		if form.kind == "window" {
+			where.show(&e, f.StateEntry)
 		}
 		if err != nil {
 			return out, coded(err, "LEAT2008", fmt.Sprintf("state %q of operator %q cannot be shown", f.table, r.node.UID))

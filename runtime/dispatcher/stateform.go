@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/leatstream/leat/dataflow/codec"
+	controlv1 "github.com/leatstream/leat/proto/control/v1"
 	"github.com/leatstream/leat/runtime/jobview"
 )
 
@@ -29,10 +30,37 @@ const kindSession = "session"
 // by their namespace: their bounds are in the value.
 const sessionSchema = "{Start:int64,End:int64,Timer:int64,More:int64,Acc:"
 
+// recordSchema begins the schema of what a window operator keeps of a window
+// beside its contents, which lie under the bounds that it had at first.
+const recordSchema = "{HomeStart:int64,HomeEnd:int64,Next:"
+
+// countsTable holds the numbers of the records of windows: what it says is seen
+// by the records.
+const countsTable = "window-counts"
+
+// tableForm is formOf without the tables that only the operator needs.
+func tableForm(name, schema string) (f stateForm, ok bool) {
+	if name == countsTable && schema == "uint64" {
+		return f, false
+	}
+	return formOf(schema)
+}
+
+// Sizes of the subkeys of windows that are kept one by one: of a window, and of
+// a row's number in it. The row's time lies before it.
+const (
+	windowBytes   = 16
+	windowedBytes = windowBytes + 8
+	rowTimeBytes  = 8
+)
+
 // formOf reads a table's schema; ok is false for tables that are none of the
 // user's (timers).
 func formOf(schema string) (f stateForm, ok bool) {
 	kind, rest, found := strings.Cut(schema, " ")
+	if strings.HasPrefix(schema, recordSchema) {
+		return f, false
+	}
 	if !found {
 		kind, rest = "window", schema
 		if strings.HasPrefix(schema, sessionSchema) {
@@ -81,6 +109,11 @@ func (f stateForm) texts(sub, val []byte) (mapKey, value []byte, err error) {
 		}
 	case f.kind == "window" && len(sub) == 8: // a record's number in its window
 		mapKey = strconv.AppendUint(nil, binary.BigEndian.Uint64(sub), 10)
+	case f.kind == "window" && len(sub) == windowedBytes:
+		if len(val) < rowTimeBytes {
+			return nil, nil, fmt.Errorf("a row of %d bytes has no time", len(val))
+		}
+		mapKey, val = strconv.AppendUint(nil, binary.BigEndian.Uint64(sub[windowBytes:]), 10), val[rowTimeBytes:]
 	case f.kind == "list":
 		value, err = f.list(val)
 		return nil, value, err
@@ -108,6 +141,46 @@ func showSession(e *jobview.StateEntry) (open bool, err error) {
 	}
 	e.Namespace, e.WindowEnd, e.Value = *s.Start, s.End, s.Acc
 	return *s.End > *s.Start, nil
+}
+
+// homes tells which window has its contents where, for windows that have
+// merged: by key and the bounds that it had at first.
+type homes map[string][]byte
+
+// add takes an entry of a table, if it is one of windows.
+func (h homes) add(schema string, f *controlv1.StateEntry) error {
+	if !strings.HasPrefix(schema, recordSchema) {
+		return nil
+	}
+	rows, err := codec.DynamicOf(schema)
+	if err != nil || len(f.GetSub()) != windowBytes {
+		return err
+	}
+	text, _, err := rows.AppendRowJSON(nil, f.GetValue())
+	if err != nil {
+		return err
+	}
+	var r struct{ HomeStart, HomeEnd int64 }
+	if err := json.Unmarshal(text, &r); err != nil {
+		return err
+	}
+	at := binary.BigEndian.AppendUint64(bytes.Clone(f.GetKey()), uint64(r.HomeStart)^1<<63)
+	h[string(binary.BigEndian.AppendUint64(at, uint64(r.HomeEnd)^1<<63))] = f.GetSub()
+	return nil
+}
+
+// show gives an entry the window that its subkey begins with.
+func (h homes) show(e *jobview.StateEntry, f *controlv1.StateEntry) {
+	sub := f.GetSub()
+	if len(sub) != windowBytes && len(sub) != windowedBytes {
+		return
+	}
+	sub = sub[:windowBytes]
+	if w, ok := h[string(f.GetKey())+string(sub)]; ok {
+		sub = w
+	}
+	end := int64(binary.BigEndian.Uint64(sub[8:]) ^ 1<<63)
+	e.Namespace, e.WindowEnd = int64(binary.BigEndian.Uint64(sub)^1<<63), &end
 }
 
 // shown is the schema of what is shown of a table with that schema.

@@ -49,6 +49,12 @@ func TestFormsOfStateThatExpires(t *testing.T) {
 	if _, ok := formOf("key string"); ok {
 		t.Error("the table that tells the type of keys is shown")
 	}
+	if ts := addTable(nil, &controlv1.StateTable{Name: "window-counts", Schema: "uint64"}); len(ts) > 0 {
+		t.Error("the numbers of records in windows are shown")
+	}
+	if ts := addTable(nil, &controlv1.StateTable{Name: "window-counts", Schema: "value uint64"}); len(ts) != 1 {
+		t.Error("a state of the user's is not shown")
+	}
 }
 
 // Sessions lie under no namespace that means a time: none is looked for, and
@@ -127,5 +133,64 @@ func TestSessionsAreShownByTheirWindow(t *testing.T) {
 		if _, err := showSession(&jobview.StateEntry{Value: []byte(bad)}); err == nil {
 			t.Errorf("%s is shown as a session", bad)
 		}
+	}
+}
+
+// recordRow has the fields of what a window operator keeps beside the contents.
+type recordRow struct {
+	HomeStart, HomeEnd int64
+	Next               uint64
+}
+
+func windowSub(start, end int64, more ...uint64) []byte {
+	b := binary.BigEndian.AppendUint64(nil, uint64(start)^1<<63)
+	b = binary.BigEndian.AppendUint64(b, uint64(end)^1<<63)
+	for _, n := range more {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	return b
+}
+
+// Windows that are kept one by one are shown by their bounds, those that have
+// merged by those that they have now; what is kept beside the contents is not.
+func TestWindowsAreShownByTheirBounds(t *testing.T) {
+	t.Parallel()
+	keys, err := codec.DynamicOf("string")
+	if err != nil {
+		t.Fatal(err)
+	}
+	records, err := codec.Of[recordRow]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &stateRead{node: &graph.Node{UID: "visits", KeySchema: "string"}, keys: keys, query: jobview.StateQuery{Limit: 9}}
+	key, err := keys.AppendKey(nil, []byte(`"ann"`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	timed := append(make([]byte, rowTimeBytes), "\x02hi"...)
+	answer := &controlv1.StateAnswer{
+		Tables: []*controlv1.StateTable{{Name: "windows", Schema: records.Schema()}, {Name: "windows-accumulators", Schema: "string"}, {Name: "windows-elements", Schema: "string"}},
+		Entries: []*controlv1.StateEntry{
+			{Table: 0, Key: key, Sub: windowSub(-5, 90), Value: records.Append(nil, &recordRow{HomeStart: 10, HomeEnd: 40})},
+			{Table: 1, Key: key, Sub: windowSub(10, 40), Value: []byte("\x02hi")},
+			{Table: 1, Key: key, Sub: windowSub(100, 200), Value: []byte("\x02hi")},
+			{Table: 2, Key: key, Sub: windowSub(10, 40, 3), Value: timed},
+		},
+	}
+	out, err := r.result([]*controlv1.StateAnswer{answer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range out.Entries {
+		got = append(got, fmt.Sprintf("%s %s %d-%d %s%s", e.State, e.Key, e.Namespace, *e.WindowEnd, e.MapKey, e.Value))
+	}
+	if want := []string{`windows-accumulators "ann" -5-90 "hi"`, `windows-accumulators "ann" 100-200 "hi"`, `windows-elements "ann" -5-90 3"hi"`}; !slices.Equal(got, want) {
+		t.Errorf("shown %q, want %q", got, want)
+	}
+	answer.Entries[3].Value = timed[:7]
+	if _, err := r.result([]*controlv1.StateAnswer{answer}); err == nil {
+		t.Error("a row without its time is shown")
 	}
 }
