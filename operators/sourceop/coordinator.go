@@ -49,6 +49,21 @@ type stage struct {
 	ended     map[int]bool                // subtasks whose splits have all ended
 	ends      []connectors.EndedSplit
 	held      map[int][]string // what subtasks hold, of any stage
+	handover  handover
+}
+
+// handover is what follows the beginning of a stage: what subtasks hold back
+// for the stage before is released when all who read the source have heard
+// which outputs are active. A checkpoint that began after they said so has gone
+// the same way behind it.
+type handover struct {
+	begins  bool // the next assignments begin a stage
+	waiting bool // for subtasks to take their assignments
+	took    map[int]bool
+	heard   bool // all have taken them
+	// after is a checkpoint that may have begun before that: one behind it has
+	// surely not. 0: none yet.
+	after dataflow.CheckpointID
 }
 
 var (
@@ -136,6 +151,7 @@ func (c *coordinator) discovered(splits []connectors.Split, state []byte) {
 		c.stage.advancing = false
 		c.hold = hold{on: c.ctx.WantCheckpoint != nil}
 		c.greeted = false
+		c.stage.handover = handover{begins: true, took: make(map[int]bool)}
 		first = true
 	}
 	if first {
@@ -192,6 +208,10 @@ func (c *coordinator) HandleEvent(subtask int, payload []byte) error {
 		c.subtaskEnded(subtask, *e.Ended)
 		return nil
 	}
+	if e.Took {
+		c.tookOver(subtask)
+		return nil
+	}
 	if e.Held == nil {
 		return fmt.Errorf("source %q: subtask %d sent an event that is none of a reader's", c.src.Name(), subtask)
 	}
@@ -222,6 +242,44 @@ func (c *coordinator) subtaskEnded(subtask int, ends []connectors.EndedSplit) {
 	clear(c.stage.ended)
 	c.stage.enum.Advance(ends)
 	c.discover()
+}
+
+// tookOver books that a subtask acts on the first assignment of a stage.
+func (c *coordinator) tookOver(subtask int) {
+	h := &c.stage.handover
+	if !h.waiting {
+		return
+	}
+	h.took[subtask] = true
+	if len(h.took) < c.ctx.Parallelism {
+		return
+	}
+	h.waiting = false
+	if c.ctx.WantCheckpoint == nil {
+		c.release(false)
+		return
+	}
+	h.heard = true
+	c.wantHandover()
+}
+
+// wantHandover asks for the checkpoints that end the handover, until they have.
+func (c *coordinator) wantHandover() {
+	if !c.stage.handover.heard {
+		return
+	}
+	c.ctx.WantCheckpoint()
+	c.ctx.After(wantAgainMillis, func() error {
+		c.wantHandover()
+		return nil
+	})
+}
+
+func (c *coordinator) release(heard bool) {
+	c.stage.handover = handover{}
+	for to := range c.ctx.Parallelism {
+		c.ctx.Send(to, event{Release: &release{Heard: heard}}.encode())
+	}
 }
 
 // current are the splits of the current stage.
@@ -265,9 +323,13 @@ func (c *coordinator) assign() {
 		}
 		c.ctx.Send(to, event{Assign: &assignment{
 			Splits: splits, NoMore: noMore, More: c.stage.more, Passed: c.passed(to, splits),
+			Begins: c.stage.handover.begins,
 		}}.encode())
 	}
 	c.greeted = true
+	if h := &c.stage.handover; h.begins {
+		h.begins, h.waiting = false, true
+	}
 }
 
 // passed returns what a subtask holds of stages before the current one, and
@@ -292,6 +354,9 @@ func (c *coordinator) Snapshot(cp dataflow.CheckpointID) ([]byte, error) {
 	if c.hold.on && c.foundOnce && c.hold.in == 0 {
 		c.hold.in = cp
 	}
+	if h := &c.stage.handover; h.heard && h.after == 0 {
+		h.after = cp
+	}
 	return c.state, nil
 }
 
@@ -300,6 +365,13 @@ func (c *coordinator) CheckpointCommitted(cp dataflow.CheckpointID) error {
 	if c.hold.on && c.hold.in != 0 && cp >= c.hold.in {
 		c.hold.on = false
 		c.assign()
+	}
+	switch h := &c.stage.handover; {
+	case !h.heard || h.after == 0:
+	case cp > h.after:
+		c.release(true)
+	default:
+		c.ctx.WantCheckpoint()
 	}
 	return nil
 }

@@ -15,6 +15,12 @@ type event struct {
 	// Ended is sent by a subtask once for each assignment with More: all its
 	// splits have ended.
 	Ended *[]connectors.EndedSplit `json:"ended,omitempty"`
+	// Took is sent by a subtask that acts on an assignment with Begins: its
+	// output is active if it has splits.
+	Took bool `json:"took,omitempty"`
+	// Release is sent by the coordinator when every subtask has been heard of
+	// by those who read the source, or may be taken to be.
+	Release *release `json:"release,omitempty"`
 	// Assign is sent by the coordinator: more splits to read, perhaps none.
 	Assign *assignment `json:"assign,omitempty"`
 }
@@ -25,8 +31,18 @@ type assignment struct {
 	NoMore bool `json:"noMore"`
 	// More says that splits of another stage follow when all have ended.
 	More bool `json:"more,omitempty"`
+	// Begins says that a stage begins: splits of those before hold back the
+	// watermark until Release.
+	Begins bool `json:"begins,omitempty"`
 	// Passed are splits that the subtask holds of stages before this one.
 	Passed []string `json:"passed,omitempty"`
+}
+
+// release ends what splits of earlier stages hold back.
+type release struct {
+	// Heard says that all subtasks have surely been heard of; else that takes
+	// a moment yet.
+	Heard bool `json:"heard,omitempty"`
 }
 
 func (e event) encode() []byte {

@@ -40,6 +40,8 @@ type reader struct {
 	// or, before the first assignment, that one may; told that the coordinator
 	// knows that all splits have ended.
 	more, told bool
+	// holding says that a stage has begun and not all subtasks were heard yet.
+	holding bool
 
 	emitted   int64     // last watermark emitted
 	emittedAt time.Time // and when
@@ -145,7 +147,7 @@ func (o *reader) Poll() (operators.PollStatus, error) {
 	if ok {
 		return operators.PollMore, o.take(f)
 	}
-	if o.noMore && o.splits.allEnded() {
+	if o.noMore && o.splits.allEnded() && !o.holding {
 		o.setIdle(false) // what is idle cannot move the watermark to its end
 		o.emitWatermark(dataflow.TimeMax)
 		return operators.PollFinished, nil
@@ -188,6 +190,11 @@ func (o *reader) HandleEvent(payload []byte) error {
 	if err != nil {
 		return err
 	}
+	if e.Release != nil {
+		o.released(e.Release)
+		o.ctx.Wake()
+		return nil
+	}
 	if e.Assign == nil {
 		return fmt.Errorf("source %q: the coordinator sent an event that is none of its own", o.cfg.Source.Name())
 	}
@@ -200,7 +207,7 @@ func (o *reader) HandleEvent(payload []byte) error {
 		return nil
 	}
 	now := o.ctx.Clock.Now()
-	o.follow(e.Assign, now)
+	o.follow(e.Assign)
 	o.assigned = true
 	o.noMore = o.noMore || e.Assign.NoMore
 	for _, s := range e.Assign.Splits {
@@ -212,30 +219,45 @@ func (o *reader) HandleEvent(payload []byte) error {
 		}
 	}
 	o.settle()
+	if e.Assign.Begins {
+		o.ctx.SendEvent(event{Took: true}.encode())
+	}
 	o.ctx.Wake()
 	return nil
 }
 
-// follow says which of the ended splits go on holding back the watermark. A
-// subtask that is left without splits waits before it turns idle: those that
-// were idle until now and have some must be heard first, or all would seem
-// idle for a moment.
-func (o *reader) follow(a *assignment, now time.Time) {
+// heardMax is how long it may take until it is heard that an output is active.
+const heardMax = time.Second
+
+// released lets go what is held back since a stage began.
+func (o *reader) released(r *release) {
+	now := o.ctx.Clock.Now()
+	if !r.Heard {
+		o.ctx.At(now.Add(heardMax).UnixMilli(), func() error {
+			o.released(&release{Heard: true})
+			o.ctx.Wake()
+			return nil
+		})
+		return
+	}
+	o.holding = false
+	o.splits.hold(o.more, true)
+	o.settle()
+}
+
+// follow says which of the ended splits go on holding back the watermark. When
+// a stage begins, those of the stages before do until all subtasks have been
+// heard: one that was idle until now may have a split that goes on where
+// another subtask's ended, and what that one says must not pass it meanwhile.
+func (o *reader) follow(a *assignment) {
 	for _, id := range a.Passed {
 		if s := o.splits.byID[id]; s != nil {
 			s.passed = true
 		}
 	}
-	until := now
-	if o.assigned && len(a.Splits) == 0 {
-		wait := o.cfg.IdleAfter
-		if wait < 0 {
-			wait = IdleAfterDefault
-		}
-		until = now.Add(wait)
-	}
 	o.more, o.told = a.More, false
-	o.splits.hold(o.more, until)
+	o.holding = o.holding || a.Begins
+	o.splits.hold(o.more, !o.holding)
 }
 
 // tell reports that all splits of a stage have ended.
@@ -403,9 +425,6 @@ func (o *reader) settle() {
 		next = o.splits.markIdle(now, o.cfg.IdleAfter)
 		o.idleGauge.Store(int64(o.splits.idleCount()))
 	}
-	if left := o.splits.release(now); left > 0 && (next == 0 || left < next) {
-		next = left
-	}
 	o.advance(now)
 	o.tell()
 	if next > 0 && o.idleTimer == nil {
@@ -422,9 +441,10 @@ func (o *reader) advance(now time.Time) {
 	o.emittedAt = now
 	wm, idle := o.splits.merged()
 	o.emitWatermark(wm)
-	// A subtask without splits is idle only when it knows that it gets none:
-	// else the watermark could pass what its first split still brings.
-	o.setIdle(idle && (o.assigned || len(o.splits.list) > 0))
+	// A subtask without splits, or whose splits have all ended, is idle only
+	// when it knows that it gets no others: else the watermark could pass what
+	// these still bring.
+	o.setIdle(idle && (o.assigned || !o.splits.allEnded()))
 }
 
 func (o *reader) emitWatermark(wm int64) {

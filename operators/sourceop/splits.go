@@ -17,10 +17,8 @@ type splitState struct {
 	idle     bool
 	ended    bool
 	// held says that the split has ended and holds back the watermark as if it
-	// had not, since splits are still to come that go on where it ended: for
-	// good, or until the time until.
-	held  bool
-	until time.Time
+	// had not, since splits are still to come that go on where it ended.
+	held bool
 	// passed says that the splits that follow it are there.
 	passed bool
 }
@@ -103,37 +101,18 @@ func (s *splitSet) markIdle(now time.Time, after time.Duration) (next time.Durat
 	return next
 }
 
-// hold lets ended splits hold back the watermark while more are to come; those
-// that hold it and need not any longer do so until a time. A split without a
-// watermark holds nothing.
-func (s *splitSet) hold(more bool, until time.Time) {
+// hold lets ended splits hold back the watermark while more are to come; with
+// released, those that need not any longer do not. A split without a watermark
+// holds nothing.
+func (s *splitSet) hold(more, released bool) {
 	for _, sp := range s.list {
-		switch want := more && !sp.passed; {
-		case want:
-			sp.held, sp.until = sp.ended && sp.wm != dataflow.TimeMin, time.Time{}
-		case sp.held && sp.until.IsZero():
-			sp.until = until
-		}
-	}
-}
-
-// release ends what is held until now or earlier, and returns the time until
-// the next is due (0: none is).
-func (s *splitSet) release(now time.Time) (next time.Duration) {
-	for _, sp := range s.list {
-		if !sp.held || sp.until.IsZero() {
-			continue
-		}
-		left := sp.until.Sub(now)
-		if left <= 0 {
+		switch {
+		case more && !sp.passed:
+			sp.held = sp.ended && sp.wm != dataflow.TimeMin
+		case released:
 			sp.held = false
-			continue
-		}
-		if next == 0 || left < next {
-			next = left
 		}
 	}
-	return next
 }
 
 func (s *splitSet) allEnded() bool {

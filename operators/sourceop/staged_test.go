@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,7 +68,7 @@ func ending(times ...int64) connectors.Fetched {
 
 // settle lets events and mail go to and fro until nothing is left of them.
 func settle(h *operatortest.Harness, c operators.Coordinator) {
-	for range 4 {
+	for range 8 {
 		for i := range h.Subs {
 			h.PollAll(i)
 		}
@@ -127,12 +128,36 @@ func TestEndedSplitsHoldUntilTheNextStage(t *testing.T) {
 	h.Advance(999 * time.Millisecond)
 	settle(h, c)
 	expectOf(t, h, 1, "")
-	h.Advance(time.Millisecond)
+	h.Advance(2 * time.Millisecond)
 	settle(h, c)
 	expectOf(t, h, 1, "idle")
 	src.put(4, rows(12), rows(60))
 	settle(h, c)
 	expectOf(t, h, 0, "[12] [60] w=59")
+}
+
+// TestAStageWaitsForThoseThatWereIdle: subtask 1 had no split of the first
+// stage, so nobody waits for it. What subtask 0 says of the next one, where
+// subtask 1 has a split that goes on where the first stage ended, must not come
+// before it is heard that subtask 1 is active: neither a watermark nor an end.
+func TestAStageWaitsForThoseThatWereIdle(t *testing.T) {
+	t.Parallel()
+	src := stagedSource([]string{"s0"}, []string{"s2", "s1"})
+	src.bounded = true
+	h, c := start(t, src, sourceop.Config{IdleAfter: time.Minute}, 2)
+	settle(h, c)
+	expectOf(t, h, 1, "idle")
+	src.put(0, ending(10))
+	src.put(2, ending(1000))
+	src.put(1, rows(20))
+	settle(h, c)
+	expectOf(t, h, 0, "[10] w=9 [1000]")
+	h.Advance(999 * time.Millisecond)
+	settle(h, c)
+	expectOf(t, h, 0, "")
+	h.Advance(2 * time.Millisecond)
+	settle(h, c)
+	expectOf(t, h, 0, "w=999 idle active w=max")
 }
 
 // TestEmptySplitsHoldNothing: without rows there is no time to hold back.
@@ -238,7 +263,28 @@ func TestALaterStageIsInACheckpointFirst(t *testing.T) {
 	}
 	snapshot(2, "1")
 	commit(2)
-	if len(sent) != 2 {
+	if len(sent) != 2 || !strings.Contains(sent[1], `"begins":true`) {
 		t.Fatalf("sent %v after the checkpoint", sent)
+	}
+	// The first checkpoint after that may have begun before; one more must be
+	// committed until the subtask is surely heard.
+	snapshot(3, "1")
+	if err := c.HandleEvent(0, []byte(`{"took":true}`)); err != nil || wishes != 2 {
+		t.Fatalf("%d wishes, %v", wishes, err)
+	}
+	commit(3)
+	snapshot(4, "1")
+	commit(4)
+	if len(sent) != 2 || wishes != 3 {
+		t.Fatalf("sent %v, %d wishes, before a checkpoint that began later", sent, wishes)
+	}
+	snapshot(5, "1")
+	commit(5)
+	if len(sent) != 3 || sent[2] != `{"release":{"heard":true}}` {
+		t.Fatalf("sent %v", sent)
+	}
+	commit(6)
+	if len(sent) != 3 {
+		t.Fatalf("sent %v: released twice", sent)
 	}
 }
