@@ -30,7 +30,7 @@ test: ## unit, script, conformance and in-process cluster tests
 
 .PHONY: matrix
 matrix: ## every test that uses streamtest.Check, every way it can run (LEAT_SEED=n repeats a run)
-	LEAT_MATRIX=full $(GO) test -json -count=1 ./stream/streamtest $$(git grep -l 'streamtest\.Check(' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's#^#./#') | $(SUMMARY)
+	LEAT_MATRIX=full $(GO) test -json -count=1 -timeout 60m ./stream/streamtest $$(git grep -l 'streamtest\.Check(' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's#^#./#') | $(SUMMARY)
 
 .PHONY: race
 race: ## the tests of the engine with the race detector, those of operators and state with memory poisoned that was given up; programs and proofs run without it, in make test
