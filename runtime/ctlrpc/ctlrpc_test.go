@@ -404,6 +404,7 @@ func serveJobManager(t *testing.T) *jobManager {
 	t.Cleanup(func() {
 		j.Retire("the test has ended")
 		j.serving.Stop(clock.Real{}, 0)
+		j.Wait()
 	})
 	return j
 }

@@ -48,6 +48,7 @@ type JobManagerServer struct {
 	hint     string                // guarded by mu; address of the leader
 	sessions map[*session]struct{} // guarded by mu
 	readers  sync.WaitGroup        // goroutines that call Receive
+	serving  sync.WaitGroup        // calls of Session
 }
 
 var _ controlv1.JobManagerServer = (*JobManagerServer)(nil)
@@ -79,6 +80,10 @@ func (s *JobManagerServer) Retire(reason string) {
 	s.readers.Wait()
 }
 
+// Wait returns when no session is being served; call it after the server has
+// stopped.
+func (s *JobManagerServer) Wait() { s.serving.Wait() }
+
 // SetLeaderHint tells refused taskmanagers where the leader is; "" if unknown.
 func (s *JobManagerServer) SetLeaderHint(address string) {
 	s.mu.Lock()
@@ -104,6 +109,8 @@ func (x *session) Close(reason string) { x.out.close(reason) }
 // Session implements the JobManager service. Two goroutines send and receive;
 // this one, gRPC's, decides when the stream ends, which ends them.
 func (s *JobManagerServer) Session(stream grpc.BidiStreamingServer[controlv1.TaskManagerMessage, controlv1.JobManagerMessage]) error {
+	s.serving.Add(1)
+	defer s.serving.Done()
 	first, err := stream.Recv()
 	if err != nil {
 		return err
