@@ -16,6 +16,17 @@ type BatchUpserter interface {
 	UpsertBatch(ns int64, keys []Key, vals [][]byte, created []bool)
 }
 
+// BatchScanner is implemented by tables that are faster when they give out many
+// entries at once. Operators on batches ask for it with a type assertion.
+type BatchScanner interface {
+	// ScanBatch does what Scan does for some entries with each call of fn:
+	// vals[i] is the value of keys[i]. Both are borrowed until fn returns, which
+	// must not use the table but may use others. Tables that hold the same keys
+	// are gone through in about the same order, in whatever order they were
+	// written, so that what fn reads of another one lies close together.
+	ScanBatch(ns int64, fn func(keys []Key, vals [][]byte) bool)
+}
+
 // Overwriter is implemented by tables of values of a fixed size that write a
 // value for less when nobody wants the old one: no read of what is stored.
 type Overwriter interface {

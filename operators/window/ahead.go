@@ -2,33 +2,60 @@ package window
 
 import "github.com/leatstream/leat/state"
 
-// aheadKeys is how many keys of a scan state is told of before the first of
-// them is worked on: many enough for the misses of their reads to overlap, few
-// enough for what was read to be in the processor's cache still.
+// aheadKeys is how many keys of a scan are worked on together at most: many
+// enough for the misses of their reads to overlap, few enough for what was read
+// to be in the processor's cache still.
 const aheadKeys = 128
 
-// ahead holds some keys of a scan, each with a value. Their bytes are copies,
-// so that the tables they come from may change meanwhile.
-type ahead[V any] struct {
+// ahead collects entries of a scan for a table that gives them one by one. It
+// copies them, since they are borrowed.
+type ahead struct {
 	keys []state.Key
-	vals []V
+	vals [][]byte
 	buf  []byte
 }
 
-func (x *ahead[V]) reset() {
-	clear(x.vals)
-	x.keys, x.vals, x.buf = x.keys[:0], x.vals[:0], x.buf[:0]
-}
+func (x *ahead) reset() { x.keys, x.vals, x.buf = x.keys[:0], x.vals[:0], x.buf[:0] }
 
-// add returns the place for the value of another key, a zero V.
-func (x *ahead[V]) add(key []byte) *V {
-	at := len(x.buf)
-	// A buffer that grows leaves its bytes to the keys before.
+// add copies an entry; it reports whether there are enough.
+func (x *ahead) add(key, val []byte) bool {
+	// A buffer that grows leaves its bytes to the entries before.
+	from := len(x.buf)
 	x.buf = append(x.buf, key...)
-	x.keys = append(x.keys, keyOf(x.buf[at:len(x.buf):len(x.buf)]))
-	var zero V
-	x.vals = append(x.vals, zero)
-	return &x.vals[len(x.vals)-1]
+	mid := len(x.buf)
+	x.buf = append(x.buf, val...)
+	x.keys = append(x.keys, keyOf(x.buf[from:mid:mid]))
+	x.vals = append(x.vals, x.buf[mid:len(x.buf):len(x.buf)])
+	return len(x.keys) >= aheadKeys
 }
 
-func (x *ahead[V]) full() bool { return len(x.keys) >= aheadKeys }
+// scan calls fn with the entries of a namespace, some at a time, until it
+// returns an error. They are borrowed until fn returns; it must not use the
+// table.
+func (x *ahead) scan(t state.Table, ns int64, fn func(keys []state.Key, vals [][]byte) error) (err error) {
+	if b, ok := t.(state.BatchScanner); ok {
+		b.ScanBatch(ns, func(keys []state.Key, vals [][]byte) bool {
+			for len(keys) > aheadKeys && err == nil {
+				err = fn(keys[:aheadKeys], vals[:aheadKeys])
+				keys, vals = keys[aheadKeys:], vals[aheadKeys:]
+			}
+			if err == nil {
+				err = fn(keys, vals)
+			}
+			return err == nil
+		})
+		return err
+	}
+	x.reset()
+	t.Scan(ns, func(key, val []byte) bool {
+		if x.add(key, val) {
+			err = fn(x.keys, x.vals)
+			x.reset()
+		}
+		return err == nil
+	})
+	if err == nil && len(x.keys) > 0 {
+		err = fn(x.keys, x.vals)
+	}
+	return err
+}

@@ -1,6 +1,7 @@
 package window
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -27,7 +28,7 @@ const (
 // suffixes anew.
 //
 // Invariant: for each key with an entry in a pane of [from, upto), live holds
-// it: Front is all of [max(from, First), flip), Back all of [flip, upto).
+// it: Front is all of [max(from, its pane), flip), Back all of [flip, upto).
 // Suffixes exist for panes of [from, flip). All of it is a copy of the panes:
 // it is made anew after a restore, when key groups of subtasks that were not
 // equally far have come together.
@@ -43,34 +44,53 @@ type shared[A any] struct {
 	valid            bool // the above is set
 	done             int64
 
-	lv   live[A]
-	sx   suffix[A]
-	acc  A
-	keep []int64
+	lv    live[A]
+	sx    suffix[A]
+	front suffix[A]
+	acc   A
+	keep  []int64
 
-	panesAhead  ahead[A]
-	expireAhead ahead[suffix[A]]
-	bulk        sharedBulk[A]
+	ahead ahead
+	bulk  sharedBulk[A]
 }
 
-// live is what there is of one key in the window in work.
+// mark is where a suffix begins, and whether live has a Back: twice the time
+// from the pane's start to flip, which is more than 0 for a pane that it has,
+// and hasBack. It is one number so that an accumulator of numbers makes entries
+// that are copied as they lie in memory.
+type mark uint64
+
+const hasBack mark = 1
+
+// has reports whether there is a suffix.
+func (m mark) has() bool { return m > hasBack }
+
+// passes reports whether the suffix begins before the panes that stay, which
+// are those from stays before flip on.
+func (m mark) passes(stays int64) bool { return m.has() && int64(m>>1) > stays }
+
+// markOf reads the mark at the start of a row form of suffix or live.
+func markOf(row []byte) mark { return mark(binary.LittleEndian.Uint64(row)) }
+
+func setMark(row []byte, m mark) { binary.LittleEndian.PutUint64(row, uint64(m)) }
+
+// mark returns that of a pane before flip.
+func (s *shared[A]) mark(pane int64) mark { return mark(s.flip-pane) << 1 }
+
+// live is what there is of one key in the window in work: Front is all of the
+// key from the pane of Mark to flip. Zero is nothing. It begins as suffix does.
 type live[A any] struct {
-	// First is the pane that Front begins with, or noPane.
-	First       int64
-	HasBack     bool
+	Mark        mark
 	Front, Back A
 }
 
-// suffix is what becomes of a key when a pane leaves: Next is the pane after it
-// that has the key, or noPane; Acc is all of the key from there to flip.
+// suffix is what becomes of a key when a pane leaves: Mark is of the pane after
+// it that has the key, if there is one; Acc is all of the key from there to
+// flip.
 type suffix[A any] struct {
-	Next int64
+	Mark mark
 	Acc  A
 }
-
-// noPane stands for the end of a chain: it is the start of no pane but one
-// that holds no time.
-const noPane = dataflow.TimeMax
 
 func (s *shared[A]) open(b state.Backend) (err error) {
 	if s.live.codec, err = codec.Of[live[A]](); err != nil {
@@ -146,27 +166,26 @@ func (s *shared[A]) advance(win Window) error {
 // turn makes suffixes of all panes of a window.
 func (s *shared[A]) turn(win Window) error {
 	s.reset()
+	s.from, s.flip, s.upto = win.start, win.end, win.end
 	panes := s.within(win.start, win.end)
 	for _, p := range slices.Backward(panes) {
-		if err := s.each(p, func() error { return s.prependAll(p) }); err != nil {
+		err := s.ahead.scan(s.table.table, p, func(keys []state.Key, vals [][]byte) error { return s.prependAll(p, keys, vals) })
+		if err != nil {
 			return err
 		}
 	}
-	s.from, s.flip, s.upto, s.valid = win.start, win.end, win.end, true
+	s.valid = true
 	return nil
 }
 
-// prependAll puts pane p before the suffixes of the keys of panesAhead.
-func (s *shared[A]) prependAll(p int64) error {
-	x := &s.panesAhead
+// prependAll puts what pane p holds of keys before their suffixes.
+func (s *shared[A]) prependAll(p int64, keys []state.Key, vals [][]byte) error {
 	if s.live.bulk != nil && s.suffixes.bulk != nil {
-		s.bulk.prepend(s, p)
-		return nil
+		return s.bulk.prepend(s, p, keys, vals)
 	}
-	s.live.prefetch(0, x.keys)
-	for i, k := range x.keys {
-		s.lv, s.acc = live[A]{First: noPane}, x.vals[i]
-		if err := s.live.begin(0, k, &s.lv); err != nil {
+	s.live.prefetch(0, keys)
+	for i, k := range keys {
+		if err := s.begin(k, vals[i]); err != nil {
 			return err
 		}
 		s.prepend(p, k)
@@ -175,47 +194,37 @@ func (s *shared[A]) prependAll(p int64) error {
 	return nil
 }
 
-// prepend puts s.acc, of pane p, before Front of s.lv.
-func (s *shared[A]) prepend(p int64, k state.Key) {
-	s.sx = suffix[A]{Next: s.lv.First, Acc: s.lv.Front}
-	s.suffixes.commit(p, k, &s.sx) // not after: the merge may take Front apart
-	if s.lv.First != noPane {
-		s.merge(&s.acc, &s.lv.Front)
+// begin loads what live holds of a key, and what a pane does.
+func (s *shared[A]) begin(k state.Key, val []byte) error {
+	var zero A
+	s.lv, s.acc = live[A]{}, zero
+	if err := s.live.begin(0, k, &s.lv); err != nil {
+		return err
 	}
-	s.lv.First, s.lv.Front = p, s.acc
+	return s.table.load(val, &s.acc)
 }
 
-// each calls fn for the keys of a pane, some at a time: they are in panesAhead.
-func (s *shared[A]) each(p int64, fn func() error) (err error) {
-	x := &s.panesAhead
-	x.reset()
-	s.table.scan(p, func(key, val []byte) bool {
-		if err = s.table.load(val, x.add(key)); err == nil && x.full() {
-			err = fn()
-			x.reset()
-		}
-		return err == nil
-	})
-	if err == nil && len(x.keys) > 0 {
-		err = fn()
+// prepend puts s.acc, of pane p, before Front of s.lv.
+func (s *shared[A]) prepend(p int64, k state.Key) {
+	s.sx = suffix[A]{Mark: s.lv.Mark, Acc: s.lv.Front}
+	s.suffixes.commit(p, k, &s.sx) // not after: the merge may take Front apart
+	if s.lv.Mark.has() {
+		s.merge(&s.acc, &s.lv.Front)
 	}
-	return err
+	s.lv.Mark, s.lv.Front = s.mark(p), s.acc
 }
 
 // enter adds a pane after flip.
-func (s *shared[A]) enter(p int64) error { return s.each(p, s.appendAll) }
+func (s *shared[A]) enter(p int64) error { return s.ahead.scan(s.table.table, p, s.appendAll) }
 
-// appendAll puts the keys of panesAhead behind what live holds.
-func (s *shared[A]) appendAll() error {
-	x := &s.panesAhead
+// appendAll puts what a pane holds of keys behind what live holds.
+func (s *shared[A]) appendAll(keys []state.Key, vals [][]byte) error {
 	if s.live.bulk != nil {
-		s.bulk.append(s)
-		return nil
+		return s.bulk.append(s, keys, vals)
 	}
-	s.live.prefetch(0, x.keys)
-	for i, k := range x.keys {
-		s.lv, s.acc = live[A]{First: noPane}, x.vals[i]
-		if err := s.live.begin(0, k, &s.lv); err != nil {
+	s.live.prefetch(0, keys)
+	for i, k := range keys {
+		if err := s.begin(k, vals[i]); err != nil {
 			return err
 		}
 		s.append()
@@ -226,11 +235,11 @@ func (s *shared[A]) appendAll() error {
 
 // append puts s.acc behind Back of s.lv.
 func (s *shared[A]) append() {
-	if s.lv.HasBack {
+	if s.lv.Mark&hasBack != 0 {
 		s.merge(&s.lv.Back, &s.acc)
 		return
 	}
-	s.lv.HasBack, s.lv.Back = true, s.acc
+	s.lv.Mark, s.lv.Back = s.lv.Mark|hasBack, s.acc
 }
 
 // leave takes the panes before start, which is at most upto, out of live.
@@ -258,43 +267,33 @@ func (s *shared[A]) leave(start int64) error {
 // expire lets pane p leave: the suffix of each of its keys becomes the next
 // one. A key whose next pane leaves as well is passed over: that one's own
 // turn comes.
-func (s *shared[A]) expire(p, start int64) (err error) {
-	x := &s.expireAhead
-	x.reset()
-	s.suffixes.scan(p, func(key, val []byte) bool {
-		s.sx = suffix[A]{}
-		if err = s.suffixes.load(val, &s.sx); err != nil {
-			return false
-		}
-		if s.sx.Next != noPane && s.sx.Next < start {
-			return true
-		}
-		if *x.add(key) = s.sx; x.full() {
-			err = s.followAll()
-			x.reset()
-		}
-		return err == nil
+func (s *shared[A]) expire(p, start int64) error {
+	stays := s.flip - start // how long before flip a pane may begin that stays
+	return s.ahead.scan(s.suffixes.table, p, func(keys []state.Key, vals [][]byte) error {
+		return s.followAll(stays, keys, vals)
 	})
-	if err == nil && len(x.keys) > 0 {
-		err = s.followAll()
-	}
-	return err
 }
 
-// followAll moves the keys of expireAhead to their next suffixes.
-func (s *shared[A]) followAll() error {
-	x := &s.expireAhead
-	if s.live.bulk != nil {
-		s.bulk.follow(s)
+// followAll moves keys to their next suffixes.
+func (s *shared[A]) followAll(stays int64, keys []state.Key, next [][]byte) error {
+	if s.live.bulk != nil && s.suffixes.bulk != nil {
+		s.bulk.follow(s, stays, keys, next)
 		return nil
 	}
-	s.live.prefetch(0, x.keys)
-	for i, k := range x.keys {
-		s.lv = live[A]{First: noPane}
+	s.live.prefetch(0, keys)
+	for i, k := range keys {
+		s.sx, s.lv = suffix[A]{}, live[A]{}
+		if err := s.suffixes.load(next[i], &s.sx); err != nil {
+			return err
+		}
+		if s.sx.Mark.passes(stays) {
+			continue
+		}
 		if err := s.live.begin(0, k, &s.lv); err != nil {
 			return err
 		}
-		if s.follow(&x.vals[i]) {
+		s.lv.Mark, s.lv.Front = s.sx.Mark|s.lv.Mark&hasBack, s.sx.Acc
+		if s.lv.Mark != 0 {
 			s.live.commit(0, k, &s.lv)
 		} else {
 			s.live.table.Delete(0, k)
@@ -303,19 +302,13 @@ func (s *shared[A]) followAll() error {
 	return nil
 }
 
-// follow moves s.lv to a suffix; it reports whether anything is left of it.
-func (s *shared[A]) follow(to *suffix[A]) bool {
-	s.lv.First, s.lv.Front = to.Next, to.Acc
-	return to.Next != noPane || s.lv.HasBack
-}
-
 // repair makes what live holds of a key anew, after a record came for a pane
 // that is in it.
 func (s *shared[A]) repair(pane int64, k state.Key) error {
 	if !s.valid || pane < s.from || pane >= s.upto {
 		return nil
 	}
-	s.lv = live[A]{First: noPane}
+	s.lv = live[A]{}
 	panes := s.within(s.from, s.upto)
 	cut, _ := slices.BinarySearch(panes, s.flip)
 	for _, p := range slices.Backward(panes[:cut]) {
@@ -376,9 +369,9 @@ func (s *shared[A]) read(val []byte) (*A, error) {
 		return nil, fmt.Errorf("overlapping windows: %w", err)
 	}
 	switch {
-	case s.lv.First == noPane:
+	case !s.lv.Mark.has():
 		return &s.lv.Back, nil
-	case s.lv.HasBack:
+	case s.lv.Mark&hasBack != 0:
 		s.merge(&s.lv.Front, &s.lv.Back)
 	}
 	return &s.lv.Front, nil

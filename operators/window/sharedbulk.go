@@ -1,78 +1,96 @@
 package window
 
-import "github.com/leatstream/leat/state"
+import (
+	"slices"
+
+	"github.com/leatstream/leat/state"
+)
 
 // sharedBulk does the work of shared on accumulators of a fixed size, many
 // keys with one call on a table: what is changed is changed where it lies.
 // They hold no references, so a copy is one of all there is.
+//
+// The row form of live begins with that of the suffix that it holds: a suffix
+// is taken out of live and put back as the bytes that it is.
 type sharedBulk[A any] struct {
 	live, suffixes [aheadKeys][]byte
-	created        [aheadKeys]bool
-	next           [aheadKeys]suffix[A]
-	gone           []state.Key
+	before         []byte // the suffixes of live, one after another
+	gone, stay     []state.Key
+	next           [][]byte
 }
 
 // begin makes the entries of live for keys, and returns where they lie until
-// the next call on live.
+// the next call on live. Those that are new are zero, which is an empty live.
 func (b *sharedBulk[A]) begin(s *shared[A], keys []state.Key) [][]byte {
 	vals := b.live[:len(keys)]
-	s.live.bulk.UpsertBatch(0, keys, vals, b.created[:])
+	s.live.bulk.UpsertBatch(0, keys, vals, nil)
 	return vals
 }
 
-// load makes s.lv the i-th of the values.
-func (b *sharedBulk[A]) load(s *shared[A], i int) {
-	if b.created[i] {
-		s.lv = live[A]{First: noPane}
-		return
-	}
-	s.live.codec.FixedLoad(b.live[i], &s.lv)
-}
-
-// prepend is shared.prepend for the keys of panesAhead.
-func (b *sharedBulk[A]) prepend(s *shared[A], p int64) {
-	x := &s.panesAhead
-	for i, v := range b.begin(s, x.keys) {
-		b.load(s, i)
-		b.next[i] = suffix[A]{Next: s.lv.First, Acc: s.lv.Front}
-		s.acc = x.vals[i]
-		if s.lv.First != noPane {
-			s.merge(&s.acc, &s.lv.Front)
+// prepend is shared.prepend for keys with what pane p holds of them.
+func (b *sharedBulk[A]) prepend(s *shared[A], p int64, keys []state.Key, panes [][]byte) error {
+	size := s.suffixes.fixed
+	b.before = b.before[:0]
+	for i, v := range b.begin(s, keys) {
+		b.before = append(b.before, v[:size]...) // not after: the merge may take it apart
+		s.sx = suffix[A]{}
+		if err := s.table.load(panes[i], &s.sx.Acc); err != nil {
+			return err
 		}
-		s.lv.First, s.lv.Front = p, s.acc
-		s.live.codec.FixedStore(v, &s.lv)
+		s.suffixes.codec.FixedLoad(v, &s.front)
+		if s.front.Mark.has() {
+			s.merge(&s.sx.Acc, &s.front.Acc)
+		}
+		s.sx.Mark = s.mark(p)
+		s.suffixes.codec.FixedStore(v, &s.sx)
 	}
-	vals := b.suffixes[:len(x.keys)]
-	s.suffixes.bulk.UpsertBatch(p, x.keys, vals, nil)
+	vals := b.suffixes[:len(keys)]
+	s.suffixes.bulk.UpsertBatch(p, keys, vals, nil)
 	for i, v := range vals {
-		s.suffixes.codec.FixedStore(v, &b.next[i])
+		copy(v, b.before[i*size:(i+1)*size])
 	}
+	return nil
 }
 
-// append is shared.append for the keys of panesAhead.
-func (b *sharedBulk[A]) append(s *shared[A]) {
-	x := &s.panesAhead
-	for i, v := range b.begin(s, x.keys) {
-		b.load(s, i)
-		s.acc = x.vals[i]
+// append is shared.append for keys with what a pane holds of them.
+func (b *sharedBulk[A]) append(s *shared[A], keys []state.Key, panes [][]byte) error {
+	for i, v := range b.begin(s, keys) {
+		s.live.codec.FixedLoad(v, &s.lv)
+		if err := s.table.load(panes[i], &s.acc); err != nil {
+			return err
+		}
 		s.append()
 		s.live.codec.FixedStore(v, &s.lv)
 	}
+	return nil
 }
 
-// follow is shared.follow for the keys of expireAhead.
-func (b *sharedBulk[A]) follow(s *shared[A]) {
-	x := &s.expireAhead
+// follow moves keys to their next suffixes, but for those that pass.
+func (b *sharedBulk[A]) follow(s *shared[A], stays int64, keys []state.Key, next [][]byte) {
 	b.gone = b.gone[:0]
-	for i, v := range b.begin(s, x.keys) {
-		b.load(s, i)
-		if !s.follow(&x.vals[i]) {
-			b.gone = append(b.gone, x.keys[i])
-			continue
+	if slices.ContainsFunc(next, func(v []byte) bool { return markOf(v).passes(stays) }) {
+		keys, next = b.staying(stays, keys, next)
+	}
+	for i, v := range b.begin(s, keys) {
+		m := markOf(next[i]) | markOf(v)&hasBack
+		copy(v, next[i])
+		setMark(v, m)
+		if m == 0 {
+			b.gone = append(b.gone, keys[i])
 		}
-		s.live.codec.FixedStore(v, &s.lv)
 	}
 	for _, k := range b.gone { // not before: what lies in live might move
 		s.live.table.Delete(0, k)
 	}
+}
+
+// staying returns the keys whose next suffixes do not pass, until its next call.
+func (b *sharedBulk[A]) staying(stays int64, keys []state.Key, next [][]byte) ([]state.Key, [][]byte) {
+	b.stay, b.next = b.stay[:0], b.next[:0]
+	for i, v := range next {
+		if !markOf(v).passes(stays) {
+			b.stay, b.next = append(b.stay, keys[i]), append(b.next, v)
+		}
+	}
+	return b.stay, b.next
 }

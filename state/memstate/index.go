@@ -85,8 +85,10 @@ func (x *index) segment(tag uint32) *segment {
 	return x.dir[tag>>(32-x.depth)]
 }
 
-// home is the slot at which the search for a tag starts.
-func (g *segment) home(tag uint32) uint32 { return tag << (g.depth & 31) >> (g.shift & 31) }
+// home is the slot at which the search for a tag starts. The tag is mixed, so
+// that entries whose tags begin alike, as those do that a scan of another
+// table brings one after another, spread over all slots of a segment.
+func (g *segment) home(tag uint32) uint32 { return tag * 0x9e3779b1 >> (g.shift & 31) }
 
 func makeSlot(tag uint32, ref reference) uint64 { return uint64(tag)<<32 | uint64(ref+1) }
 

@@ -32,7 +32,8 @@ type table struct {
 
 	order []int64 // namespaces, ascending; nil: to be made again
 
-	touched uint32 // by Prefetch
+	touched uint32 // by Prefetch and ScanBatch
+	scanned *scanned
 
 	sweep      sweep
 	onSnapshot func() state.Trim
@@ -43,6 +44,7 @@ var (
 	_ state.SubTable      = (*table)(nil)
 	_ state.BatchUpserter = (*table)(nil)
 	_ state.Prefetcher    = (*table)(nil)
+	_ state.BatchScanner  = (*table)(nil)
 	_ state.Appender      = (*table)(nil)
 )
 

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/dataflow/codec"
 	"github.com/leatstream/leat/state"
 	"github.com/leatstream/leat/state/statefile"
 )
@@ -24,6 +26,7 @@ func Run(t *testing.T, f Factory) {
 		{"a value given is copied, a value put replaces", testPut},
 		{"upsert makes zero bytes and returns them in place", testUpsert},
 		{"batched upsert equals single upserts", testUpsertBatch},
+		{"a batched scan equals a scan", testScanBatch},
 		{"overwrite returns the value in place, whatever was there", testOverwrite},
 		{"empty keys, empty values and absent ones differ", testEmpty},
 		{"namespaces are ascending and those that hold an entry", testNamespaces},
@@ -154,6 +157,44 @@ func testUpsertBatch(t *testing.T, f Factory) {
 	tabs[0].Scan(5, func(_, val []byte) bool { sum += int(val[0]); return true })
 	if sum != 1200 || tabs[0].Len() != 300 || len(tabs[0].Namespaces()) != 1 {
 		t.Errorf("counted %d in %d keys, want 1200 in 300", sum, tabs[0].Len())
+	}
+}
+
+func testScanBatch(t *testing.T, f Factory) {
+	_, tabs := fresh(t, f)
+	batch, ok := tabs[0].(state.BatchScanner)
+	if !ok {
+		t.Skip("the backend has no batched scan")
+	}
+	for _, n := range []int{0, 1, 127, 128, 129, 20_000} {
+		for i := range n + n/2 {
+			v, _ := tabs[0].Upsert(int64(n), key(fmt.Sprint("key", i)))
+			copy(v, fmt.Sprintf("%016d", i))
+		}
+		for i := range n / 2 { // what is gone is not seen
+			tabs[0].Delete(int64(n), key(fmt.Sprint("key", 3*i)))
+		}
+		want, got := map[string]string{}, map[string]string{}
+		tabs[0].Scan(int64(n), func(k, val []byte) bool { want[string(k)] = string(val); return true })
+		seen, calls := 0, 0
+		batch.ScanBatch(int64(n), func(keys []state.Key, vals [][]byte) bool {
+			for i, k := range keys {
+				got[string(k.Bytes)] = string(vals[i])
+				if k.Hash != codec.HashKey(k.Bytes) {
+					t.Fatalf("hash of %q is %x", k.Bytes, k.Hash)
+				}
+			}
+			seen, calls = seen+len(keys), calls+1
+			return true
+		})
+		if seen != n || len(want) != n || !maps.Equal(got, want) {
+			t.Errorf("%d of %d entries came, %d keys", seen, n, len(got))
+		}
+		again := 0
+		batch.ScanBatch(int64(n), func([]state.Key, [][]byte) bool { again++; return false })
+		if again != min(n, 1) || n > 0 && calls == 0 {
+			t.Errorf("%d calls after the first said to stop", again)
+		}
 	}
 }
 
