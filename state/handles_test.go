@@ -188,7 +188,7 @@ func TestHandlesSurviveRestoreAndRefuseOtherTypes(t *testing.T) {
 			}
 			s.Release()
 			b := f(dataflow.KeyGroupsOf(0, 128, 1), 128)
-			if err := b.Restore(&file); err != nil {
+			if err := b.Restore(&file, state.RestorePart{}); err != nil {
 				t.Fatal(err)
 			}
 			k = state.NewKeyed(b)

@@ -1,9 +1,12 @@
 package state
 
-// EntryBytesMax bounds a key, a subkey and a value: each is smaller. A backend
+// EntryBytesMax bounds a value: each is smaller. A backend
 // panics on a larger one, because an operator has no way to go on: such a
 // value belongs in a list or a map of smaller ones.
 const EntryBytesMax = 1 << 28
+
+// KeyBytesMax bounds a key with its subkey, as EntryBytesMax bounds the rest.
+const KeyBytesMax = 1 << 21
 
 // BatchUpserter is implemented by tables that are faster when they know many
 // keys at once. Operators on batches ask for it with a type assertion.

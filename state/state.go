@@ -51,10 +51,11 @@ type Backend interface {
 	// Snapshot freezes the state as of now, in time that does not grow with
 	// the state (pages are shared, copied on the next write).
 	Snapshot(cp dataflow.CheckpointID) (Snapshot, error)
-	// Restore adds what a snapshot (of any parallelism with the same maximum)
-	// holds of this backend's key groups. It is called before any Table, once
-	// for each old subtask that overlaps; r yields what WriteTo wrote.
-	Restore(r io.Reader) error
+	// Restore adds what a file (of any parallelism with the same maximum) holds
+	// of this backend's key groups. It is called before any Table and Snapshot:
+	// for each old subtask that overlaps for its files, oldest first. r yields
+	// what WriteTo or WriteDelta wrote. After an error the backend is closed.
+	Restore(r io.Reader, part RestorePart) error
 	// Bytes is the memory in use, for limits and metrics.
 	Bytes() int64
 	// Close frees what the backend holds; it is called last, once.
@@ -68,6 +69,18 @@ type Snapshot interface {
 	io.WriterTo
 	// Release frees the snapshot; it is called once, also without WriteTo.
 	Release()
+}
+
+// RestorePart says how a file is restored. The zero value is for a file that
+// is all there is of an old subtask.
+type RestorePart struct {
+	// Follows says that the file adds to the one restored just before it: both
+	// are of the chain of one old subtask. The others begin one.
+	Follows bool
+	// Groups are the key groups to read, those whose newest whole file is this
+	// one or an older one of the chain: of the others a newer file has all, and
+	// what is here is out of date. nil: all key groups.
+	Groups []dataflow.KeyGroupRange
 }
 
 // Table maps (namespace, key) to a value. The namespace is a window's or

@@ -42,7 +42,7 @@ func carry(t *testing.T, to state.Backend, from ...state.Backend) state.Backend 
 			t.Fatal(err)
 		}
 		s.Release()
-		if err := to.Restore(&file); err != nil {
+		if err := to.Restore(&file, state.RestorePart{}); err != nil {
 			t.Fatal(err)
 		}
 	}

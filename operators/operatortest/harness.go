@@ -133,7 +133,7 @@ func (h *Harness) open(parallelism int, from *Snapshot) {
 			s.State = memstate.New(groups, h.cfg.MaxParallelism)
 			if from != nil {
 				for _, b := range from.Keyed {
-					h.check(s.State.Restore(bytes.NewReader(b)))
+					h.check(s.State.Restore(bytes.NewReader(b), state.RestorePart{}))
 				}
 			}
 		}

@@ -88,7 +88,7 @@ func (m *model) open(parallelism int) {
 	for i := range parallelism {
 		b := backend(i, parallelism)
 		for _, f := range files {
-			if err := b.Restore(bytes.NewReader(f)); err != nil {
+			if err := b.Restore(bytes.NewReader(f), state.RestorePart{}); err != nil {
 				m.t.Fatal(err)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/leatstream/leat/operators"
 	"github.com/leatstream/leat/operators/operatortest"
 	"github.com/leatstream/leat/operators/window"
+	"github.com/leatstream/leat/state"
 	"github.com/leatstream/leat/state/memstate"
 )
 
@@ -77,7 +78,7 @@ func TestWindowsThatCannotBeReadSayWhy(t *testing.T) {
 	snap := snapshotV1(t, false)
 	b := memstate.New(dataflow.KeyGroupsOf(0, maxParallelism, 1), maxParallelism)
 	for _, k := range snap.Keyed {
-		if err := b.Restore(strings.NewReader(string(k))); err != nil {
+		if err := b.Restore(strings.NewReader(string(k)), state.RestorePart{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -50,7 +50,7 @@ func TestOlderFormOfSharedIsDropped(t *testing.T) {
 	must(snap.WriteTo(&buf))
 	snap.Release()
 	restored := memstate.New(dataflow.KeyGroupRange{First: 0, Last: 7}, 8)
-	if err := restored.Restore(&buf); err != nil {
+	if err := restored.Restore(&buf, state.RestorePart{}); err != nil {
 		t.Fatal(err)
 	}
 	s := &shared[int64]{panes: Sliding{Size: 20, Slide: 10}}

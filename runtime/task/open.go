@@ -126,7 +126,7 @@ func (t *Task) openNode(ctx context.Context, n *node) error {
 	}
 	if r := t.cfg.Restored; r != nil {
 		if n.state != nil {
-			load := func(rd io.Reader) error { return n.state.Restore(rd) }
+			load := func(rd io.Reader) error { return n.state.Restore(rd, state.RestorePart{}) }
 			if err := r.Keyed(ctx, n.spec.ID, c.KeyGroups, load); err != nil {
 				return fmt.Errorf("restoring keyed state: %w", err)
 			}

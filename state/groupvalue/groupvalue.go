@@ -75,6 +75,13 @@ func (s *Set) Put(name string, g dataflow.KeyGroup, v []byte) {
 	}
 }
 
+// Reset unsets all values of a key group.
+func (s *Set) Reset(g dataflow.KeyGroup) {
+	for _, v := range s.values {
+		s.Put(v.name, g, nil)
+	}
+}
+
 // Frozen is the values at one moment. It is safe for concurrent use, also
 // while its set changes.
 type Frozen []named

@@ -10,6 +10,7 @@ import (
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/state"
 	"github.com/leatstream/leat/state/groupvalue"
+	"github.com/leatstream/leat/state/statefile"
 )
 
 // Backend implements state.Backend in memory. Get and Upsert do not allocate,
@@ -22,6 +23,7 @@ type Backend struct {
 	tables []*table // in order of creation
 	opened map[string]bool
 	values *groupvalue.Set
+	chains statefile.Chains // what was restored
 
 	// epoch numbers the spans between snapshots, from 1. What carries an
 	// epoch at or below shared may be in use by a snapshot.

@@ -163,7 +163,7 @@ func TestLimitOfARestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	var over *state.LimitError
-	if err := b.Restore(&file); !errors.As(err, &over) || b.Bytes() > 16<<20 {
+	if err := b.Restore(&file, state.RestorePart{}); !errors.As(err, &over) || b.Bytes() > 16<<20 {
 		t.Errorf("%d bytes under a limit of 8 MiB: %v", b.Bytes(), err)
 	}
 }

@@ -406,7 +406,7 @@ func TestManyChunks(t *testing.T) {
 	var parts [3]state.Table
 	for p := range parts {
 		part := New(dataflow.KeyGroupsOf(p, 1024, 3), 1024)
-		if err := part.Restore(bytes.NewReader(file.Bytes())); err != nil {
+		if err := part.Restore(bytes.NewReader(file.Bytes()), state.RestorePart{}); err != nil {
 			t.Fatal(err)
 		}
 		parts[p], _ = part.Table(state.Descriptor{Name: "counts", Schema: "count", Fixed: 16})

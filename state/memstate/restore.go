@@ -12,11 +12,11 @@ import (
 
 // Restore implements state.Backend. After an error the backend holds part of
 // the state and must be closed.
-func (b *Backend) Restore(r io.Reader) error {
+func (b *Backend) Restore(r io.Reader, part state.RestorePart) error {
 	if len(b.opened) > 0 {
 		return errors.New("restore of state after a table was opened: restore first")
 	}
-	if err := statefile.Load(r, b.groups, b.maxParallelism, &restorer{b: b}); err != nil {
+	if err := b.chains.Load(r, part, b.groups, b.maxParallelism, &restorer{b: b}); err != nil {
 		return fmt.Errorf("restore key groups %d to %d: %w", b.groups.First, b.groups.Last, err)
 	}
 	return nil
@@ -42,10 +42,10 @@ func (v *restorer) loaded() error {
 }
 
 // Table implements statefile.Loader.
-func (v *restorer) Table(d state.Descriptor) error {
+func (v *restorer) Table(d state.Descriptor) (state.Table, error) {
 	t, err := v.b.table(d)
 	v.tables = append(v.tables, t)
-	return err
+	return t, err
 }
 
 // Begin implements statefile.Loader.
@@ -77,5 +77,11 @@ func (v *restorer) SubEntry(table int, ns int64, key, sub, val []byte) error {
 // GroupValue implements statefile.Visitor.
 func (v *restorer) GroupValue(name string, val []byte) error {
 	v.b.SetGroupValue(name, v.group, append([]byte{}, val...)) // not nil, though empty
+	return nil
+}
+
+// ResetValues implements statefile.Loader.
+func (v *restorer) ResetValues() error {
+	v.b.values.Reset(v.group)
 	return nil
 }

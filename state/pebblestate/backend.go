@@ -14,6 +14,7 @@ import (
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/state"
 	"github.com/leatstream/leat/state/groupvalue"
+	"github.com/leatstream/leat/state/statefile"
 )
 
 const (
@@ -42,6 +43,7 @@ type Backend struct {
 	nextID int // of a table
 	opened map[string]bool
 	values *groupvalue.Set
+	chains statefile.Chains // what was restored
 
 	batch  *pebble.Batch
 	point  *pebble.Iterator // for reads of keys since the last write; nil: none yet

@@ -267,7 +267,7 @@ func TestBlindPutsAfterRestore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Restore(&file); err != nil {
+	if err := b.Restore(&file, state.RestorePart{}); err != nil {
 		t.Fatal(err)
 	}
 	tab, err := b.Table(state.Descriptor{Name: "values", Schema: "x", Fixed: largeValue})

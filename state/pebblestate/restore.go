@@ -13,11 +13,11 @@ import (
 
 // Restore implements state.Backend. After an error the backend holds part of
 // the state and must be closed.
-func (b *Backend) Restore(r io.Reader) error {
+func (b *Backend) Restore(r io.Reader, part state.RestorePart) error {
 	if len(b.opened) > 0 {
 		return errors.New("restore of state after a table was opened: restore first")
 	}
-	err := statefile.Load(r, b.groups, b.maxParallelism, &restorer{b: b})
+	err := b.chains.Load(r, part, b.groups, b.maxParallelism, &restorer{b: b, follows: part.Follows})
 	b.apply()
 	if err == nil {
 		err = b.Err()
@@ -28,13 +28,16 @@ func (b *Backend) Restore(r io.Reader) error {
 	return nil
 }
 
-// restorer writes what a file holds to the database, past the caches: a file
-// holds each entry once, so nothing need be read before. Only the heads of
-// maps, which a writer may cut in two, are looked up.
+// restorer writes what the first file of a chain holds to the database, past
+// the caches: it holds each entry once, and no other chain has any of its key
+// groups, so nothing need be read before. Only the heads of maps, which a
+// writer may cut in two, are looked up. What later files of the chain change
+// goes the way of all changes.
 type restorer struct {
-	b      *Backend
-	tables []*table
-	group  dataflow.KeyGroup
+	b       *Backend
+	follows bool
+	tables  []*table
+	group   dataflow.KeyGroup
 
 	// The map that entries are counted of.
 	table *table
@@ -44,10 +47,10 @@ type restorer struct {
 }
 
 // Table implements statefile.Loader.
-func (v *restorer) Table(d state.Descriptor) error {
+func (v *restorer) Table(d state.Descriptor) (state.Table, error) {
 	t, err := v.b.table(d)
 	v.tables = append(v.tables, t)
-	return err
+	return t, err
 }
 
 // Begin implements statefile.Loader.
@@ -61,10 +64,15 @@ func (v *restorer) End() error {
 
 // Entry implements statefile.Visitor.
 func (v *restorer) Entry(table int, ns int64, key, val []byte) error {
-	if _, err := statefile.KeyIn(key, v.group, v.b.maxParallelism); err != nil {
+	k, err := statefile.KeyIn(key, v.group, v.b.maxParallelism)
+	if err != nil {
 		return err
 	}
 	t := v.tables[table]
+	if v.follows {
+		t.Put(ns, k, val)
+		return nil
+	}
 	n := t.obtain(ns)
 	t.addKeys(n, 1)
 	n.stored++
@@ -77,6 +85,13 @@ func (v *restorer) Entry(table int, ns int64, key, val []byte) error {
 // SubEntry implements statefile.Visitor.
 func (v *restorer) SubEntry(table int, ns int64, key, sub, val []byte) error {
 	t := v.tables[table]
+	if v.follows {
+		k, err := statefile.KeyIn(key, v.group, v.b.maxParallelism)
+		if err == nil {
+			t.PutSub(ns, k, sub, val)
+		}
+		return err
+	}
 	if v.table != t || v.space.ns != ns || !bytes.Equal(v.key.Bytes, key) {
 		v.endMap()
 		k, err := statefile.KeyIn(key, v.group, v.b.maxParallelism)
@@ -106,5 +121,11 @@ func (v *restorer) endMap() {
 // GroupValue implements statefile.Visitor.
 func (v *restorer) GroupValue(name string, val []byte) error {
 	v.b.SetGroupValue(name, v.group, append([]byte{}, val...)) // not nil, though empty
+	return nil
+}
+
+// ResetValues implements statefile.Loader.
+func (v *restorer) ResetValues() error {
+	v.b.values.Reset(v.group)
 	return nil
 }

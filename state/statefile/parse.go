@@ -2,6 +2,7 @@ package statefile
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"github.com/leatstream/leat/state"
 )
@@ -14,7 +15,22 @@ type Visitor interface {
 	GroupValue(name string, val []byte) error
 }
 
-// Parse calls v for all that a section holds, and returns the number of entries.
+// Changes is told what a section of a file with a base says beside entries.
+// All is in the order written: a key may be deleted and come again.
+type Changes interface {
+	// Delete removes a key, in a table with subkeys with all under it.
+	Delete(table int, ns int64, key []byte) error
+	DeleteSub(table int, ns int64, key, sub []byte) error
+	// ResetValues removes the values of the key group.
+	ResetValues() error
+}
+
+// errAlone says that a visitor does not know what a file with a base holds.
+var errAlone = errors.New("the state file adds to others, and cannot be read without them")
+
+// Parse calls v for all that a section holds, and returns the number of
+// entries, those that were deleted included. For sections of files with a base
+// v must implement Changes too.
 func (h Header) Parse(s Section, v Visitor) (entries int64, err error) {
 	c := cursor{b: s.Body}
 	for len(c.b) > 0 && err == nil && !c.bad {
@@ -30,7 +46,12 @@ func (h Header) Parse(s Section, v Visitor) (entries int64, err error) {
 				err = v.GroupValue(string(name), val)
 			}
 		default:
-			return entries, corrupt("key group %d holds a record of unknown kind %d", s.Group, kind)
+			if h.Base == 0 || kind > recordResetValues || kind == 0 {
+				return entries, corrupt("key group %d holds a record of unknown kind %d", s.Group, kind)
+			}
+			var n int64
+			n, err = h.parseChange(&c, kind, v)
+			entries += n
 		}
 	}
 	if err == nil && c.bad {
@@ -39,17 +60,27 @@ func (h Header) Parse(s Section, v Visitor) (entries int64, err error) {
 	return entries, err
 }
 
+// run reads what a run of entries or deleted keys begins with; sub says that
+// it is one of subkeys, which begins with their key.
+func (h Header) run(c *cursor, sub bool) (table int, ns int64, count int64, key []byte) {
+	table = int(c.uvarint(tableCountMax))
+	ns = int64(c.uint64())
+	count = int64(c.uvarint(1 << 40))
+	if c.bad || table >= len(h.Tables) || sub && !h.Tables[table].Sub {
+		c.bad = true
+		return 0, 0, 0, nil
+	}
+	if sub {
+		key = c.blob()
+	}
+	return table, ns, count, key
+}
+
 func (h Header) parseRun(c *cursor, kind byte, v Visitor) (entries int64, err error) {
-	table := int(c.uvarint(tableCountMax))
-	ns := int64(c.uint64())
-	count := int64(c.uvarint(1 << 40))
-	if c.bad || table >= len(h.Tables) || h.Tables[table].Sub != (kind == recordSubEntries) {
+	table, ns, count, key := h.run(c, kind == recordSubEntries)
+	if c.bad || h.Tables[table].Sub != (kind == recordSubEntries) {
 		c.bad = true
 		return 0, nil
-	}
-	var key []byte
-	if kind == recordSubEntries {
-		key = c.blob()
 	}
 	fixed := h.Tables[table].Fixed
 	for ; entries < count; entries++ {
@@ -73,6 +104,29 @@ func (h Header) parseRun(c *cursor, kind byte, v Visitor) (entries int64, err er
 		}
 	}
 	return entries, nil
+}
+
+func (h Header) parseChange(c *cursor, kind byte, v Visitor) (entries int64, err error) {
+	to, ok := v.(Changes)
+	if !ok {
+		return 0, errAlone
+	}
+	if kind == recordResetValues {
+		return 0, to.ResetValues()
+	}
+	table, ns, count, key := h.run(c, kind == recordDeletedSubs)
+	for ; entries < count && !c.bad && err == nil; entries++ {
+		one := c.blob()
+		switch {
+		case c.bad:
+			return entries, nil
+		case kind == recordDeleted:
+			err = to.Delete(table, ns, one)
+		default:
+			err = to.DeleteSub(table, ns, key, one)
+		}
+	}
+	return entries, err
 }
 
 // cursor reads from bytes in memory; after a read that does not fit it is bad

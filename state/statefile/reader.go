@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/state"
@@ -51,13 +52,13 @@ func NewReader(r io.Reader) (*Reader, error) {
 	if !sumOK(b) {
 		return nil, corrupt("checksum of the header does not match")
 	}
-	if version != Version {
-		return nil, fmt.Errorf("state file has version %d, this program reads version %d: use a program of the version that wrote it or a later one", version, Version)
+	if version != Version && version != DeltaVersion {
+		return nil, fmt.Errorf("state file has version %d, this program reads versions %d to %d: use a program of the version that wrote it or a later one", version, Version, DeltaVersion)
 	}
 	if binary.LittleEndian.Uint16(prefix[10:]) != 0 {
 		return nil, corrupt("reserved bytes of the header are not zero")
 	}
-	rd.header, err = parseHeader(b[prefixBytes : len(b)-4])
+	rd.header, err = parseHeader(b[prefixBytes:len(b)-4], int(version))
 	return rd, err
 }
 
@@ -68,9 +69,9 @@ func (r *Reader) Header() Header { return r.header }
 // after Next has returned io.EOF.
 func (r *Reader) Entries() int64 { return r.entries }
 
-// Next returns the next section whose key group lies in want, io.EOF after
-// the end mark. The body is borrowed until the next call.
-func (r *Reader) Next(want dataflow.KeyGroupRange) (Section, error) {
+// Next returns the next section whose key group lies in one of the ranges
+// want, io.EOF after the end mark. The body is borrowed until the next call.
+func (r *Reader) Next(want ...dataflow.KeyGroupRange) (Section, error) {
 	for {
 		if len(r.index) == 0 {
 			if err := r.nextChunk(); err != nil {
@@ -80,7 +81,7 @@ func (r *Reader) Next(want dataflow.KeyGroupRange) (Section, error) {
 		}
 		e := r.index[0]
 		r.index = r.index[1:]
-		if !want.Contains(e.group) {
+		if !slices.ContainsFunc(want, func(w dataflow.KeyGroupRange) bool { return w.Contains(e.group) }) {
 			if err := r.skip(int64(e.length)); err != nil {
 				return Section{}, err
 			}
@@ -212,7 +213,7 @@ func sumOK(b []byte) bool {
 	return checksum(b[:n]) == binary.LittleEndian.Uint32(b[n:])
 }
 
-func parseHeader(b []byte) (Header, error) {
+func parseHeader(b []byte, version int) (Header, error) {
 	c := cursor{b: b}
 	h := Header{
 		Checkpoint:     dataflow.CheckpointID(c.uint64()),
@@ -236,8 +237,25 @@ func parseHeader(b []byte) (Header, error) {
 			h.Tables = append(h.Tables, d)
 		}
 	}
+	if version == DeltaVersion {
+		h.parseDelta(&c)
+	}
 	if c.bad || len(c.b) != 0 {
 		return h, corrupt("header does not parse")
 	}
 	return h, nil
+}
+
+// parseDelta reads what only files with a base have.
+func (h *Header) parseDelta(c *cursor) {
+	h.Base = dataflow.CheckpointID(c.uint64())
+	h.Whole = dataflow.KeyGroupRange{First: dataflow.KeyGroup(c.uint16()), Last: dataflow.KeyGroup(c.uint16())}
+	c.bad = c.bad || h.Base == 0
+	for n := c.uvarint(droppedCountMax); n > 0 && !c.bad; n-- {
+		d := Namespace{Table: int(c.uvarint(tableCountMax)), NS: int64(c.uint64())}
+		if !c.bad {
+			c.bad = d.Table >= len(h.Tables)
+			h.Dropped = append(h.Dropped, d)
+		}
+	}
 }

@@ -16,8 +16,10 @@ import (
 
 const (
 	magic = "LEATKST\n"
-	// Version is the version of the format that Writer writes.
+	// Version is the version of files that hold all of their key groups.
 	Version = 1
+	// DeltaVersion is that of files that add to those of an earlier checkpoint.
+	DeltaVersion = 2
 
 	prefixBytes  = 16 // magic, version, reserved, header length
 	chunkBytes   = 8  // tag, reserved, number of sections
@@ -30,6 +32,10 @@ const (
 	recordEntries    = 1
 	recordSubEntries = 2
 	recordGroupValue = 3
+	// In files with a base only.
+	recordDeleted     = 4
+	recordDeletedSubs = 5
+	recordResetValues = 6
 
 	// ChunkBytesMax is the size at which a writer should end a chunk: the
 	// memory that writing takes, and the least that a reader can skip by.
@@ -38,6 +44,7 @@ const (
 	headerBytesMax  = 64 << 20
 	sectionCountMax = dataflow.MaxParallelismLimit
 	tableCountMax   = 1 << 16
+	droppedCountMax = headerBytesMax / 9
 )
 
 // ErrCorrupt is wrapped by every error that says that bytes are not what a
@@ -51,6 +58,22 @@ type Header struct {
 	Groups         dataflow.KeyGroupRange
 	// Tables are referred to by their place in this slice.
 	Tables []state.Descriptor
+
+	// Base is the checkpoint to whose files this one adds. 0: the file holds
+	// all of its key groups, and what follows is not set.
+	Base dataflow.CheckpointID
+	// Whole is the slice of the key groups of which the file holds all, and
+	// for which no older file is needed. It may be empty.
+	Whole dataflow.KeyGroupRange
+	// Dropped are the namespaces that were dropped since Base, before all
+	// entries of the file.
+	Dropped []Namespace
+}
+
+// Namespace is one of a table.
+type Namespace struct {
+	Table int
+	NS    int64
 }
 
 // Section is the records of one key group in a chunk.
@@ -100,6 +123,25 @@ func AppendGroupValue(dst []byte, name string, val []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(name)))
 	return appendBytes(append(dst, name...), val)
 }
+
+// AppendDeleted starts a run of count keys that were deleted since the base;
+// in a table with subkeys with all that was under them. Exactly count
+// AppendDeletedKey follow.
+func AppendDeleted(dst []byte, table int, ns int64, count int) []byte {
+	return appendRun(dst, recordDeleted, table, ns, count)
+}
+
+// AppendDeletedSubs starts a run of count subkeys that were deleted under one
+// key since the base. Exactly count AppendDeletedKey follow.
+func AppendDeletedSubs(dst []byte, table int, ns int64, key []byte, count int) []byte {
+	return appendBytes(appendRun(dst, recordDeletedSubs, table, ns, count), key)
+}
+
+// AppendDeletedKey adds a key or subkey to a run of deleted ones.
+func AppendDeletedKey(dst, key []byte) []byte { return appendBytes(dst, key) }
+
+// AppendResetValues says that the key group has no values but those that follow.
+func AppendResetValues(dst []byte) []byte { return append(dst, recordResetValues) }
 
 func appendRun(dst []byte, kind byte, table int, ns int64, count int) []byte {
 	dst = binary.AppendUvarint(append(dst, kind), uint64(table))

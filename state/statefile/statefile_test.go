@@ -64,6 +64,39 @@ func sample(tb testing.TB) []byte {
 	return out.Bytes()
 }
 
+func deltaHeader() Header {
+	h := sampleHeader()
+	h.Checkpoint, h.Base, h.Whole = 9, 7, dataflow.KeyGroupRange{First: 100, Last: 120}
+	h.Dropped = []Namespace{{Table: 1, NS: 60000}, {Table: 2, NS: -1}}
+	return h
+}
+
+// delta is a file with a base, with a record of each kind.
+func delta(tb testing.TB) []byte {
+	tb.Helper()
+	var out bytes.Buffer
+	w, err := NewWriter(&out, deltaHeader())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	a, b := group("a"), group("b")
+	gone := AppendResetValues(nil)
+	gone = AppendGroupValue(gone, "bound", []byte{3})
+	gone = AppendDeleted(gone, 0, -1, 1)
+	gone = AppendDeletedKey(gone, []byte("b"))
+	gone = AppendDeletedSubs(gone, 2, 0, []byte("b"), 2)
+	gone = AppendDeletedKey(AppendDeletedKey(gone, []byte("s1")), nil)
+	again := AppendSubEntries(nil, 2, 0, []byte("b"), 1)
+	again = AppendSubEntry(again, []byte("s1"), []byte{2})
+	all := AppendEntry(AppendEntries(nil, 1, 5, 1), 0, []byte("a"), []byte("xyz"))
+	for _, err := range []error{w.Chunk([]Section{{b, gone}}), w.Chunk([]Section{{b, again}, {a, all}}), w.Finish(5)} {
+		if err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return out.Bytes()
+}
+
 // logger writes down what it is told.
 type logger struct{ strings.Builder }
 
@@ -79,6 +112,21 @@ func (l *logger) SubEntry(table int, ns int64, key, sub, val []byte) error {
 
 func (l *logger) GroupValue(name string, val []byte) error {
 	fmt.Fprintf(l, "group value %q %q\n", name, val)
+	return nil
+}
+
+func (l *logger) Delete(table int, ns int64, key []byte) error {
+	fmt.Fprintf(l, "delete %d %d %q\n", table, ns, key)
+	return nil
+}
+
+func (l *logger) DeleteSub(table int, ns int64, key, sub []byte) error {
+	fmt.Fprintf(l, "delete sub %d %d %q %q\n", table, ns, key, sub)
+	return nil
+}
+
+func (l *logger) ResetValues() error {
+	fmt.Fprintln(l, "reset values")
 	return nil
 }
 
@@ -103,31 +151,11 @@ func readAll(r io.Reader, want dataflow.KeyGroupRange) (string, Header, error) {
 	}
 }
 
-// The file of every version ever written is read, and the current version is
-// written byte by byte as documented.
+// The file of every version ever written is read, and written byte by byte as
+// documented.
 func TestGolden(t *testing.T) {
 	t.Parallel()
-	const path = "testdata/v1.state"
-	if *rewrite {
-		if err := os.WriteFile(path, sample(t), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	golden, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(golden, sample(t)) {
-		t.Errorf("%s differs from what is written now: a change of the format needs a new version", path)
-	}
-	text, h, err := readAll(bytes.NewReader(golden), dataflow.KeyGroupRange{First: 0, Last: 127})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(h, sampleHeader()) {
-		t.Errorf("header is %+v", h)
-	}
-	want := `group 56
+	checkGolden(t, "testdata/v1.state", sample(t), sampleHeader(), `group 56
 sub entry 2 0 "b" "s1" "\x01"
 sub entry 2 0 "b" "s2" ""
 group 120
@@ -138,9 +166,66 @@ entry 1 60000 "a" ""
 group 56
 sub entry 2 0 "b" "s1" "\x01"
 sub entry 2 0 "b" "s2" ""
-`
+`)
+	checkGolden(t, "testdata/v2.state", delta(t), deltaHeader(), `group 56
+reset values
+group value "bound" "\x03"
+delete 0 -1 "b"
+delete sub 2 0 "b" "s1"
+delete sub 2 0 "b" ""
+group 56
+sub entry 2 0 "b" "s1" "\x02"
+group 120
+entry 1 5 "a" "xyz"
+`)
+}
+
+func checkGolden(t *testing.T, path string, now []byte, header Header, want string) {
+	t.Helper()
+	if *rewrite {
+		if err := os.WriteFile(path, now, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(golden, now) {
+		t.Errorf("%s differs from what is written now: a change of the format needs a new version", path)
+	}
+	text, h, err := readAll(bytes.NewReader(golden), dataflow.KeyGroupRange{First: 0, Last: 127})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(h, header) {
+		t.Errorf("header is %+v", h)
+	}
 	if text != want {
 		t.Errorf("got\n%swant\n%s", text, want)
+	}
+}
+
+// who reads entries alone must not take a delta for all there is.
+type entriesOnly struct{ Visitor }
+
+func TestDeltaIsNotReadAlone(t *testing.T) {
+	t.Parallel()
+	r, err := NewReader(bytes.NewReader(delta(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := r.Next(r.Header().Groups)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Header().Parse(s, entriesOnly{&logger{}}); err == nil || !strings.Contains(err.Error(), "adds to others") {
+		t.Errorf("got %v", err)
+	}
+	h := r.Header()
+	h.Base = 0
+	if _, err := h.Parse(s, &logger{}); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("records of deltas in a file without a base: %v", err)
 	}
 }
 
@@ -198,6 +283,7 @@ func TestWriteErrorsAreReturned(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	f.Add(sample(f))
 	f.Add(sample(f)[:100])
+	f.Add(delta(f))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		_, _, err := readAll(bytes.NewReader(file), dataflow.KeyGroupRange{First: 0, Last: 127})
 		if err == nil && !bytes.HasPrefix(file, []byte(magic)) {
@@ -208,18 +294,20 @@ func FuzzRead(f *testing.F) {
 
 // FuzzParse reads bodies that no checksum protects.
 func FuzzParse(f *testing.F) {
-	r, err := NewReader(bytes.NewReader(sample(f)))
-	if err != nil {
-		f.Fatal(err)
-	}
-	for {
-		s, err := r.Next(dataflow.KeyGroupRange{First: 0, Last: 127})
+	for _, file := range [][]byte{sample(f), delta(f)} {
+		r, err := NewReader(bytes.NewReader(file))
 		if err != nil {
-			break
+			f.Fatal(err)
 		}
-		f.Add(bytes.Clone(s.Body))
+		for {
+			s, err := r.Next(dataflow.KeyGroupRange{First: 0, Last: 127})
+			if err != nil {
+				break
+			}
+			f.Add(bytes.Clone(s.Body))
+		}
 	}
-	h := sampleHeader()
+	h := deltaHeader()
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var l logger
 		n, err := h.Parse(Section{Group: 1, Body: body}, &l)
@@ -233,11 +321,16 @@ func FuzzParse(f *testing.F) {
 }
 
 func FuzzHeader(f *testing.F) {
-	f.Add(appendHeader(nil, sampleHeader()))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		h, err := parseHeader(b)
-		if err == nil && h.MaxParallelism < 1 {
-			t.Error("no maximum parallelism")
+	f.Add(appendHeader(nil, sampleHeader()), false)
+	f.Add(appendHeader(nil, deltaHeader()), true)
+	f.Fuzz(func(t *testing.T, b []byte, delta bool) {
+		version := Version
+		if delta {
+			version = DeltaVersion
+		}
+		h, err := parseHeader(b, version)
+		if err == nil && (h.MaxParallelism < 1 || (h.Base != 0) != delta) {
+			t.Errorf("header %+v", h)
 		}
 	})
 }

@@ -23,10 +23,14 @@ func NewWriter(w io.Writer, h Header) (*Writer, error) {
 	wr := &Writer{w: w}
 	body := appendHeader(nil, h)
 	if len(body) > headerBytesMax {
-		return wr, fmt.Errorf("state header of %d bytes, at most %d: fewer tables or shorter schemas", len(body), headerBytesMax)
+		return wr, fmt.Errorf("state header of %d bytes, at most %d: fewer tables, shorter schemas or fewer dropped namespaces", len(body), headerBytesMax)
 	}
 	b := append(wr.buf, magic...)
-	b = binary.LittleEndian.AppendUint16(b, Version)
+	version := Version
+	if h.Base != 0 {
+		version = DeltaVersion
+	}
+	b = binary.LittleEndian.AppendUint16(b, uint16(version))
 	b = append(b, 0, 0)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(body)))
 	b = append(b, body...)
@@ -41,6 +45,17 @@ func appendHeader(b []byte, h Header) []byte {
 	b = binary.AppendUvarint(b, uint64(len(h.Tables)))
 	for _, d := range h.Tables {
 		b = appendDescriptor(b, d)
+	}
+	if h.Base == 0 {
+		return b
+	}
+	b = binary.LittleEndian.AppendUint64(b, uint64(h.Base))
+	b = binary.LittleEndian.AppendUint16(b, uint16(h.Whole.First))
+	b = binary.LittleEndian.AppendUint16(b, uint16(h.Whole.Last))
+	b = binary.AppendUvarint(b, uint64(len(h.Dropped)))
+	for _, n := range h.Dropped {
+		b = binary.AppendUvarint(b, uint64(n.Table))
+		b = binary.LittleEndian.AppendUint64(b, uint64(n.NS))
 	}
 	return b
 }
@@ -83,7 +98,7 @@ func (w *Writer) Chunk(sections []Section) error {
 }
 
 // Finish writes the end mark. entries is the number of entries in all
-// sections, subkeys counted singly.
+// sections, subkeys counted singly, and of deleted keys and subkeys.
 func (w *Writer) Finish(entries int64) error {
 	b := append(w.buf[:0], tagEnd, 0, 0, 0)
 	b = binary.LittleEndian.AppendUint32(b, w.chunks)

@@ -37,6 +37,7 @@ func Run(t *testing.T, f Factory) {
 		{"several snapshots are independent", testSnapshotsIndependent},
 		{"a released snapshot is not written", testReleased},
 		{"restore spreads state over any parallelism", testRescale},
+		{"files of a chain add to one another", testChain},
 		{"a restored table that is never opened is kept", testUnopenedKept},
 		{"a contradicting descriptor is an error naming both schemas", testSchemas},
 		{"another maximum parallelism is an error naming both", testMaxParallelism},
@@ -353,7 +354,7 @@ func testGroupValues(t *testing.T, f Factory) {
 	for i := range 3 {
 		r := dataflow.KeyGroupsOf(i, suiteGroups, 3)
 		part := f(r, suiteGroups)
-		if err := part.Restore(bytes.NewReader(file)); err != nil {
+		if err := part.Restore(bytes.NewReader(file), state.RestorePart{}); err != nil {
 			t.Fatal(err)
 		}
 		for g := r.First; g <= r.Last; g++ {
@@ -456,7 +457,7 @@ func testUnopenedKept(t *testing.T, f Factory) {
 		file := write(t, s)
 		s.Release()
 		b := f(whole(), suiteGroups)
-		if err := b.Restore(bytes.NewReader(file)); err != nil {
+		if err := b.Restore(bytes.NewReader(file), state.RestorePart{}); err != nil {
 			t.Fatal(err)
 		}
 		s, err := b.Snapshot(2)
@@ -477,7 +478,7 @@ func testSchemas(t *testing.T, f Factory) {
 	file := write(t, s)
 	s.Release()
 	b := f(whole(), suiteGroups)
-	if err := b.Restore(bytes.NewReader(file)); err != nil {
+	if err := b.Restore(bytes.NewReader(file), state.RestorePart{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, d := range []state.Descriptor{
@@ -501,7 +502,7 @@ func testSchemas(t *testing.T, f Factory) {
 	if _, err := other.Table(state.Descriptor{Name: "fixed", Schema: "x", Fixed: 4}); err != nil {
 		t.Fatal(err)
 	}
-	if err := other.Restore(bytes.NewReader(file)); err == nil {
+	if err := other.Restore(bytes.NewReader(file), state.RestorePart{}); err == nil {
 		t.Error("restore into an open table of another schema was accepted")
 	}
 }
@@ -511,7 +512,7 @@ func testMaxParallelism(t *testing.T, f Factory) {
 	s := w.snapshots(1)[0]
 	file := write(t, s)
 	s.Release()
-	err := f(dataflow.KeyGroupsOf(0, 64, 1), 64).Restore(bytes.NewReader(file))
+	err := f(dataflow.KeyGroupsOf(0, 64, 1), 64).Restore(bytes.NewReader(file), state.RestorePart{})
 	if err == nil || !strings.Contains(err.Error(), "128") || !strings.Contains(err.Error(), "64") {
 		t.Errorf("restore into maximum parallelism 64: %v", err)
 	}
@@ -531,7 +532,7 @@ func testCorrupt(t *testing.T, f Factory) {
 	check := func(what string, bad []byte) {
 		b := f(whole(), suiteGroups)
 		defer b.Close()
-		err := b.Restore(bytes.NewReader(bad))
+		err := b.Restore(bytes.NewReader(bad), state.RestorePart{})
 		if err == nil {
 			t.Errorf("%s: no error", what)
 		} else if !errors.Is(err, statefile.ErrCorrupt) {

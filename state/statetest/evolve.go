@@ -170,7 +170,7 @@ func wantV2(t *testing.T, f Factory, file []byte, old, ttl int, rescale bool) {
 	for i := range parallelism {
 		groups := dataflow.KeyGroupsOf(i, suiteGroups, parallelism)
 		b := f(groups, suiteGroups)
-		if err := b.Restore(bytes.NewReader(file)); err != nil {
+		if err := b.Restore(bytes.NewReader(file), state.RestorePart{}); err != nil {
 			t.Fatal(err)
 		}
 		now := int64(2000)
@@ -274,7 +274,7 @@ func testUnreadable(t *testing.T, f Factory) {
 		`"list"|but the operator wants "map string to`: func(k *state.Keyed) error { _, err := state.NewMap[string, itemV1](k, "list"); return err },
 	} {
 		b := f(whole(), suiteGroups)
-		if err := b.Restore(bytes.NewReader(file)); err != nil {
+		if err := b.Restore(bytes.NewReader(file), state.RestorePart{}); err != nil {
 			t.Fatal(err)
 		}
 		k := state.NewKeyed(b)
@@ -293,7 +293,7 @@ func testUnreadable(t *testing.T, f Factory) {
 func testBindKey(t *testing.T, f Factory) {
 	b := f(whole(), suiteGroups)
 	defer b.Close()
-	if err := b.Restore(bytes.NewReader(fileV1(t, f, 0))); err != nil {
+	if err := b.Restore(bytes.NewReader(fileV1(t, f, 0)), state.RestorePart{}); err != nil {
 		t.Fatal(err)
 	}
 	err := state.BindKey(b, "int64")

@@ -47,7 +47,7 @@ func (w *world) open(parallelism int, files [][]byte) {
 	for i := range parallelism {
 		b := w.factory(dataflow.KeyGroupsOf(i, w.max, parallelism), w.max)
 		for _, f := range files {
-			if err := b.Restore(bytes.NewReader(f)); err != nil {
+			if err := b.Restore(bytes.NewReader(f), state.RestorePart{}); err != nil {
 				w.tb.Fatalf("restore at parallelism %d: %v", parallelism, err)
 			}
 		}

@@ -3,7 +3,6 @@ package statetest
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -23,6 +22,7 @@ type Reference struct {
 	maxParallelism int
 	tables         []*refTable
 	values         map[refGroup][]byte
+	chains         statefile.Chains
 }
 
 type refGroup struct {
@@ -336,57 +336,49 @@ func (s *refSnapshot) WriteTo(w io.Writer) (int64, error) {
 func (s *refSnapshot) Release() { s.released.Store(true) }
 
 // Restore implements state.Backend.
-func (b *Reference) Restore(r io.Reader) error {
-	fr, err := statefile.NewReader(r)
-	if err != nil {
-		return err
-	}
-	if n := fr.Header().MaxParallelism; n != b.maxParallelism {
-		return fmt.Errorf("state was written with maximum parallelism %d, the job has %d", n, b.maxParallelism)
-	}
-	v := refVisitor{b: b}
-	for _, d := range fr.Header().Tables {
-		t, err := b.table(d)
-		if err != nil {
-			return err
-		}
-		v.tables = append(v.tables, t)
-	}
-	for {
-		s, err := fr.Next(b.groups)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		v.group = s.Group
-		if _, err := fr.Header().Parse(s, v); err != nil {
-			return err
-		}
-	}
+func (b *Reference) Restore(r io.Reader, part state.RestorePart) error {
+	return b.chains.Load(r, part, b.groups, b.maxParallelism, &refLoader{b: b})
 }
 
-type refVisitor struct {
+type refLoader struct {
 	b      *Reference
 	tables []*refTable
 	group  dataflow.KeyGroup
 }
 
+// Table implements statefile.Loader.
+func (v *refLoader) Table(d state.Descriptor) (state.Table, error) {
+	t, err := v.b.table(d)
+	v.tables = append(v.tables, t)
+	return t, err
+}
+
+// Begin implements statefile.Loader.
+func (v *refLoader) Begin(g dataflow.KeyGroup) { v.group = g }
+
+// End implements statefile.Loader.
+func (*refLoader) End() error { return nil }
+
 // Entry implements statefile.Visitor.
-func (v refVisitor) Entry(table int, ns int64, key, val []byte) error {
+func (v *refLoader) Entry(table int, ns int64, key, val []byte) error {
 	v.tables[table].Put(ns, state.Key{Bytes: key, Hash: codec.HashKey(key)}, val)
 	return nil
 }
 
 // SubEntry implements statefile.Visitor.
-func (v refVisitor) SubEntry(table int, ns int64, key, sub, val []byte) error {
+func (v *refLoader) SubEntry(table int, ns int64, key, sub, val []byte) error {
 	v.tables[table].PutSub(ns, state.Key{Bytes: key, Hash: codec.HashKey(key)}, sub, val)
 	return nil
 }
 
 // GroupValue implements statefile.Visitor.
-func (v refVisitor) GroupValue(name string, val []byte) error {
+func (v *refLoader) GroupValue(name string, val []byte) error {
 	v.b.SetGroupValue(name, v.group, append([]byte{}, val...))
+	return nil
+}
+
+// ResetValues implements statefile.Loader.
+func (v *refLoader) ResetValues() error {
+	maps.DeleteFunc(v.b.values, func(k refGroup, _ []byte) bool { return k.group == v.group })
 	return nil
 }

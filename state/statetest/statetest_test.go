@@ -30,7 +30,7 @@ func TestGoldenFileIsThatOfTheOldTypes(t *testing.T) {
 	t.Parallel()
 	old, now := NewReference(whole(), suiteGroups), NewReference(whole(), suiteGroups)
 	for b, file := range map[state.Backend][]byte{old: handlesV1, now: fileV1(t, NewReference, 0)} {
-		if err := b.Restore(bytes.NewReader(file)); err != nil {
+		if err := b.Restore(bytes.NewReader(file), state.RestorePart{}); err != nil {
 			t.Fatal(err)
 		}
 	}

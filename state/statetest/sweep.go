@@ -195,7 +195,7 @@ func migrated(t *testing.T, f Factory, file []byte) []string {
 	if _, ok := m.Restored("varied"); ok {
 		t.Error("a table was restored out of nothing")
 	}
-	if err := b.Restore(bytes.NewReader(file)); err != nil {
+	if err := b.Restore(bytes.NewReader(file), state.RestorePart{}); err != nil {
 		t.Fatal(err)
 	}
 	var tabs []state.Table
@@ -243,7 +243,7 @@ func testMigrateKeepsOrderAndRoom(t *testing.T, f Factory) {
 	}
 	b := f(whole(), suiteGroups)
 	defer b.Close()
-	err = b.Restore(bytes.NewReader(write(t, s)))
+	err = b.Restore(bytes.NewReader(write(t, s)), state.RestorePart{})
 	s.Release()
 	if err != nil {
 		t.Fatal(err)
@@ -286,7 +286,7 @@ func testMigrateError(t *testing.T, f Factory) {
 	w := fillWorld(t, f, 1, 2, 300)
 	b := f(whole(), suiteGroups)
 	defer b.Close()
-	if err := b.Restore(bytes.NewReader(file(t, w))); err != nil {
+	if err := b.Restore(bytes.NewReader(file(t, w)), state.RestorePart{}); err != nil {
 		t.Fatal(err)
 	}
 	d := descriptors()[1]

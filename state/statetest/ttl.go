@@ -101,7 +101,7 @@ func (w *agedWorld) open(parallelism int, files [][]byte) {
 	for i := range parallelism {
 		b := w.f(dataflow.KeyGroupsOf(i, suiteGroups, parallelism), suiteGroups)
 		for _, file := range files {
-			if err := b.Restore(bytes.NewReader(file)); err != nil {
+			if err := b.Restore(bytes.NewReader(file), state.RestorePart{}); err != nil {
 				w.t.Fatal(err)
 			}
 		}
@@ -189,7 +189,7 @@ func (w *agedWorld) restart() {
 // entries counts what a file holds in all tables.
 func (w *agedWorld) entries(file []byte) (n int) {
 	ref := NewReference(whole(), suiteGroups).(*Reference)
-	if err := ref.Restore(bytes.NewReader(file)); err != nil {
+	if err := ref.Restore(bytes.NewReader(file), state.RestorePart{}); err != nil {
 		w.t.Fatal(err)
 	}
 	for _, tab := range ref.tables {

@@ -74,7 +74,7 @@ func (s *subtask) open(from *saved) error {
 			if s.state == nil {
 				continue
 			}
-			if err := s.state.Restore(bytes.NewReader(b)); err != nil {
+			if err := s.state.Restore(bytes.NewReader(b), state.RestorePart{}); err != nil {
 				return err
 			}
 		}
