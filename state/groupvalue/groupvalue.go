@@ -67,7 +67,7 @@ func (s *Set) Put(name string, g dataflow.KeyGroup, v []byte) {
 	p := &n.vals[g-s.groups.First]
 	switch {
 	case v == nil:
-		*p = value{}
+		*p = value{epoch: s.epoch}
 	case p.b != nil && len(p.b) == len(v) && p.epoch == s.epoch:
 		copy(p.b, v)
 	default:
@@ -95,6 +95,16 @@ func (s *Set) Freeze() Frozen {
 	}
 	s.epoch++
 	return f
+}
+
+// Epoch numbers what the next Freeze will return; what is set after that is of
+// a later epoch.
+func (s *Set) Epoch() uint64 { return s.epoch }
+
+// ChangedSince reports whether a value of the i-th key group was set or unset
+// after the Freeze of that epoch.
+func (f Frozen) ChangedSince(epoch uint64, i int) bool {
+	return slices.ContainsFunc(f, func(n named) bool { return n.vals[i].epoch > epoch })
 }
 
 // AppendTo appends the values of the i-th key group to the body of its section

@@ -25,10 +25,12 @@ type Backend struct {
 	values *groupvalue.Set
 	chains statefile.Chains // what was restored
 
-	// epoch numbers the spans between snapshots, from 1. What carries an
-	// epoch at or below shared may be in use by a snapshot.
-	epoch  uint64
-	shared atomic.Uint64 // epoch of the newest unreleased snapshot, or 0
+	// epoch numbers the spans between snapshots. What carries an epoch at or
+	// below shared may be in use by a snapshot.
+	epoch  uint32
+	stamp  uint32        // of epoch, in its place in word 0 of entries
+	shared atomic.Uint32 // epoch of the newest unreleased snapshot, or 0
+	past   past
 
 	bytes   atomic.Int64 // live pages, indexes and structures
 	spare   spare
@@ -49,11 +51,14 @@ type Backend struct {
 var (
 	_ state.Backend     = (*Backend)(nil)
 	_ state.TableLister = (*Backend)(nil)
+	_ state.Incremental = (*Backend)(nil)
 )
 
 // New returns an empty backend that owns groups.
 func New(groups dataflow.KeyGroupRange, maxParallelism int) *Backend {
-	return &Backend{groups: groups, maxParallelism: maxParallelism, values: groupvalue.New(groups), epoch: 1, opened: map[string]bool{}}
+	b := &Backend{groups: groups, maxParallelism: maxParallelism, values: groupvalue.New(groups), opened: map[string]bool{}}
+	b.setEpoch(firstEpoch)
+	return b
 }
 
 // KeyGroups implements state.Backend.

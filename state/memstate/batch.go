@@ -81,7 +81,7 @@ func (t *table) upsertProbed(s *space, k state.Key, slot uint64) ([]byte, bool) 
 	if slot != 0 {
 		r := slotRef(slot)
 		if s.matches(s.at(r), k.Bytes) {
-			e := s.own(r)
+			e := s.change(r)
 			from := s.header + len(k.Bytes)
 			return e[from : from+s.fixed : from+s.fixed], false
 		}

@@ -4,7 +4,7 @@ import "encoding/binary"
 
 // An entry starts with a header of little-endian 32-bit words:
 //
-//	word 0   flags | key length << 3
+//	word 0   flags | stamp << 4 | key length << 11
 //	word 1   value length     (not in fixed-size tables)
 //	word 2   room for a value (not in fixed-size tables)
 //	word 3   length of the key's part before the subkey (sub tables)
@@ -17,7 +17,14 @@ const (
 	flagUsed = 1 << iota
 	flagDead
 	flagHead // in sub tables: stands for the key; its value is a subHead
+	flagNew  // made in the epoch of its stamp
 	flagBits = iota
+
+	// The stamp says in which epoch the entry was last written, see stampOf.
+	stampMask = 1<<keyShift - 1<<flagBits
+	keyShift  = flagBits + 7
+	// ageMask is what changes of word 0 while an entry stays the same.
+	ageMask = stampMask | flagNew
 )
 
 // layout is what a table knows of its entries.
@@ -41,7 +48,7 @@ func word(e []byte, i int) uint32 { return binary.LittleEndian.Uint32(e[4*i:]) }
 
 func setWord(e []byte, i int, v uint32) { binary.LittleEndian.PutUint32(e[4*i:], v) }
 
-func keyLen(e []byte) int { return int(binary.LittleEndian.Uint32(e) >> flagBits) }
+func keyLen(e []byte) int { return int(binary.LittleEndian.Uint32(e) >> keyShift) }
 
 // key returns the whole key, with the subkey.
 func (l layout) key(e []byte) []byte {

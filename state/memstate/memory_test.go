@@ -108,6 +108,9 @@ func counted(b *Backend) int64 {
 	}
 	n = max(0, n-spareBytesMin)
 	for _, t := range b.tables {
+		for i := range t.gone {
+			n += t.gone[i].bytes()
+		}
 		for _, s := range t.spaces {
 			n += spaceBytes
 			for _, buf := range s.pages.bufs {

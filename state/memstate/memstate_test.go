@@ -32,6 +32,11 @@ func TestConformance(t *testing.T) {
 	statetest.Run(t, factory)
 }
 
+func TestChains(t *testing.T) {
+	t.Parallel()
+	statetest.RunChains(t, factory, factory, statetest.NewReference)
+}
+
 func TestTTL(t *testing.T) {
 	t.Parallel()
 	statetest.RunTTL(t, factory)

@@ -13,13 +13,37 @@ import (
 // Restore implements state.Backend. After an error the backend holds part of
 // the state and must be closed.
 func (b *Backend) Restore(r io.Reader, part state.RestorePart) error {
-	if len(b.opened) > 0 {
-		return errors.New("restore of state after a table was opened: restore first")
+	if len(b.opened) > 0 || b.epoch > firstEpoch {
+		return errors.New("restore of state after a table was opened or a snapshot was taken: restore first")
 	}
+	b.past = past{}
+	b.setEpoch(restoreEpoch)
+	defer b.restored()
 	if err := b.chains.Load(r, part, b.groups, b.maxParallelism, &restorer{b: b}); err != nil {
 		return fmt.Errorf("restore key groups %d to %d: %w", b.groups.First, b.groups.Last, err)
 	}
 	return nil
+}
+
+// restored begins the epoch after that of what was restored, which is a base
+// if it is a checkpoint of the same key groups.
+func (b *Backend) restored() {
+	values := b.values.Epoch()
+	b.values.Freeze()
+	cp, ok := b.chains.Single(b.groups)
+	b.past = past{logging: ok}
+	if ok {
+		b.past.base = taken{cp: cp, epoch: restoreEpoch, values: values}
+	}
+	b.setEpoch(firstEpoch)
+}
+
+// keyIn returns a key of the file, unless it is too long with a subkey.
+func (v *restorer) keyIn(key, sub []byte) (state.Key, error) {
+	if n := len(key) + len(sub); n >= state.KeyBytesMax {
+		return state.Key{}, &state.LimitError{Entry: int64(n), Limit: state.KeyBytesMax}
+	}
+	return statefile.KeyIn(key, v.group, v.b.maxParallelism)
 }
 
 // restorer puts what a file holds into the backend's tables.
@@ -56,7 +80,7 @@ func (v *restorer) End() error { return nil }
 
 // Entry implements statefile.Visitor.
 func (v *restorer) Entry(table int, ns int64, key, val []byte) error {
-	k, err := statefile.KeyIn(key, v.group, v.b.maxParallelism)
+	k, err := v.keyIn(key, nil)
 	if err != nil {
 		return err
 	}
@@ -66,7 +90,7 @@ func (v *restorer) Entry(table int, ns int64, key, val []byte) error {
 
 // SubEntry implements statefile.Visitor.
 func (v *restorer) SubEntry(table int, ns int64, key, sub, val []byte) error {
-	k, err := statefile.KeyIn(key, v.group, v.b.maxParallelism)
+	k, err := v.keyIn(key, sub)
 	if err != nil {
 		return err
 	}

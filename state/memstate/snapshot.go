@@ -16,7 +16,8 @@ import (
 // copies before it changes them.
 type snapshot struct {
 	b      *Backend
-	epoch  uint64
+	epoch  uint32
+	base   taken // what a delta adds to
 	header statefile.Header
 	tables []frozenTable
 	values groupvalue.Frozen
@@ -28,6 +29,7 @@ type snapshot struct {
 type frozenTable struct {
 	layout layout
 	lists  []*pageList
+	gone   []gone     // since the base
 	trim   state.Trim // nil: all is written
 }
 
@@ -40,7 +42,7 @@ func (t *frozenTable) left(e []byte) (val []byte, keep bool) {
 	return t.trim(val)
 }
 
-var _ state.Snapshot = (*snapshot)(nil)
+var _ state.Delta = (*snapshot)(nil)
 
 // Snapshot implements state.Backend. It copies a reference for each table and
 // for each name of group values; the next write to a namespace copies its
@@ -56,16 +58,21 @@ func (b *Backend) Snapshot(cp dataflow.CheckpointID) (state.Snapshot, error) {
 			s.tables[len(s.tables)-1].trim = t.onSnapshot()
 		}
 	}
+	s.base = b.usable()
 	for i, t := range b.tables {
 		s.tables[i].lists = t.lists
+		if s.base.cp != 0 {
+			s.tables[i].gone = slices.Clone(t.gone)
+		}
 	}
+	b.took(taken{cp: cp, epoch: b.epoch, values: b.values.Epoch()})
 	s.values = b.values.Freeze()
 	s.lease = statefile.NewLease(func() { b.released(s) })
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.mu.open = append(b.mu.open, s)
 	b.shared.Store(b.epoch)
-	b.epoch++
+	b.setEpoch(b.epoch + 1)
 	return s, nil
 }
 
@@ -91,7 +98,7 @@ func (b *Backend) unlist(s *snapshot) {
 	} else {
 		b.mu.held -= s.held
 	}
-	var newest uint64
+	var newest uint32
 	if n := len(b.mu.open); n > 0 {
 		newest = b.mu.open[n-1].epoch
 	}
@@ -105,13 +112,12 @@ func (s *snapshot) WriteTo(w io.Writer) (int64, error) {
 		return 0, err
 	}
 	defer s.lease.Leave()
-	fw, err := statefile.NewWriter(w, s.header)
-	if err != nil {
-		return fw.Bytes(), err
+	c, err := s.newChunker(w, s.header)
+	if err == nil {
+		c.put, c.values = c.appendGroup, s.values.AppendTo
+		err = c.run()
 	}
-	c := &chunker{s: s, w: fw, perGroup: make([]int, s.header.Groups.Len())}
-	err = c.run()
-	return fw.Bytes(), err
+	return c.w.Bytes(), err
 }
 
 // chunker gathers references until they are worth a chunk, orders them by key
@@ -121,19 +127,39 @@ type chunker struct {
 	w        *statefile.Writer
 	refs     []groupedRef
 	sorted   []groupedRef
-	perGroup []int // entries by key group, from the first
+	perGroup []int // refs by key group, from the first
 	bytes    int   // of the entries in refs
 	entries  int64
 	buf      []byte
 	begun    bool // group values are written
 	err      error
+
+	put    func(refs []groupedRef)             // writes those of a key group
+	values func(body []byte, group int) []byte // writes the group's values
 }
 
-// groupedRef is an entry, by the place of its page list and in the pages.
+// groupedRef is an entry, by the place of its page list and in the pages; or a
+// record of a log of what is gone.
 type groupedRef struct {
 	table, list uint32
 	ref         reference
 	group       uint16 // minus the first
+	part        part
+}
+
+// part says what is written of an entry.
+type part uint8
+
+const (
+	partWhole   part = iota // the entry; of a head all under its key
+	partTail                // of a head: the young entries at the end of the list
+	partOne                 // an entry under a key alone
+	partTrimmed             // that it is deleted
+)
+
+func (s *snapshot) newChunker(w io.Writer, h statefile.Header) (*chunker, error) {
+	fw, err := statefile.NewWriter(w, h)
+	return &chunker{s: s, w: fw, perGroup: make([]int, s.header.Groups.Len())}, err
 }
 
 func (c *chunker) run() error {
@@ -145,6 +171,10 @@ func (c *chunker) run() error {
 			}
 		}
 	}
+	return c.finish()
+}
+
+func (c *chunker) finish() error {
 	if len(c.refs) > 0 || !c.begun {
 		if err := c.flush(); err != nil {
 			return err
@@ -155,8 +185,8 @@ func (c *chunker) run() error {
 
 func (c *chunker) addList(t, l uint32, ft *frozenTable, list *pageList) error {
 	lay := ft.layout
-	for p, buf := range list.bufs {
-		lay.eachIn(uint32(p), buf, func(r reference, e []byte) bool {
+	return c.eachPage(list, func(p uint32, buf []byte) {
+		lay.eachIn(p, buf, func(r reference, e []byte) bool {
 			key := lay.key(e)
 			size := lay.size(e)
 			if lay.sub {
@@ -168,26 +198,48 @@ func (c *chunker) addList(t, l uint32, ft *frozenTable, list *pageList) error {
 			} else if _, keep := ft.left(e); !keep {
 				return true
 			}
-			g := dataflow.KeyGroupOf(codec.HashKey(key), c.s.header.MaxParallelism) - c.s.header.Groups.First
-			if int(g) >= len(c.perGroup) {
-				c.err = fmt.Errorf("state of key %x is of no key group in %d to %d: the operator wrote under a foreign key", key, c.s.header.Groups.First, c.s.header.Groups.Last)
-				return false
-			}
-			c.refs = append(c.refs, groupedRef{table: t, list: l, ref: r, group: uint16(g)})
-			c.perGroup[g]++
-			c.bytes += size
-			return true
+			c.add(groupedRef{table: t, list: l, ref: r}, c.groupOf(key), size)
+			return c.err == nil
 		})
-		if c.err != nil {
+	})
+}
+
+// eachPage calls fn for the pages of a list, and writes a chunk when there is
+// enough for it.
+func (c *chunker) eachPage(list *pageList, fn func(p uint32, buf []byte)) error {
+	for p, buf := range list.bufs {
+		if fn(uint32(p), buf); c.err != nil {
 			return c.err
 		}
-		if c.bytes >= statefile.ChunkBytesMax {
-			if err := c.flush(); err != nil {
-				return err
-			}
+		if err := c.full(); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (c *chunker) full() error {
+	if c.bytes < statefile.ChunkBytesMax {
+		return nil
+	}
+	return c.flush()
+}
+
+// groupOf returns the key group of a key, less the first one.
+func (c *chunker) groupOf(key []byte) dataflow.KeyGroup {
+	g := dataflow.KeyGroupOf(codec.HashKey(key), c.s.header.MaxParallelism) - c.s.header.Groups.First
+	if int(g) >= len(c.perGroup) {
+		c.err = fmt.Errorf("state of key %x is of no key group in %d to %d: the operator wrote under a foreign key", key, c.s.header.Groups.First, c.s.header.Groups.Last)
+		return 0
+	}
+	return g
+}
+
+func (c *chunker) add(r groupedRef, g dataflow.KeyGroup, size int) {
+	r.group = uint16(g)
+	c.refs = append(c.refs, r)
+	c.perGroup[g]++
+	c.bytes += size
 }
 
 // flush writes what is gathered as one chunk.
@@ -201,9 +253,9 @@ func (c *chunker) flush() error {
 	rest := c.sorted
 	for g, n := range c.perGroup {
 		if !c.begun {
-			c.buf = c.s.values.AppendTo(c.buf, g)
+			c.buf = c.values(c.buf, g)
 		}
-		c.appendGroup(rest[:n])
+		c.put(rest[:n])
 		rest = rest[n:]
 		ends[g] = len(c.buf)
 		c.perGroup[g] = 0
@@ -235,13 +287,19 @@ func (c *chunker) order() {
 	}
 }
 
+// alike returns how many of the first refs are of one namespace and part.
+func alike(refs []groupedRef) int {
+	n := 1
+	for n < len(refs) && refs[n].table == refs[0].table && refs[n].list == refs[0].list && refs[n].part == refs[0].part {
+		n++
+	}
+	return n
+}
+
 // appendGroup writes the entries of one key group, in runs of a namespace.
 func (c *chunker) appendGroup(refs []groupedRef) {
 	for len(refs) > 0 {
-		n := 1
-		for n < len(refs) && refs[n].table == refs[0].table && refs[n].list == refs[0].list {
-			n++
-		}
+		n := alike(refs)
 		ft := &c.s.tables[refs[0].table]
 		list := ft.lists[refs[0].list]
 		if ft.layout.sub {

@@ -14,7 +14,8 @@ type space struct {
 	layout
 	store
 	idx  index
-	keys int // keys that hold a value; in sub tables the heads
+	keys int    // keys that hold a value; in sub tables the heads
+	born uint32 // epoch
 }
 
 func tagOf(hash uint64) uint32 { return uint32(hash >> 32) }
@@ -42,7 +43,7 @@ func (s *space) find(tag uint32, want []byte) (g *segment, pos uint32, r referen
 
 // matches compares the key of a live entry of a table without subkeys.
 func (s *space) matches(e, want []byte) bool {
-	if binary.LittleEndian.Uint32(e) != flagUsed|uint32(len(want))<<flagBits {
+	if binary.LittleEndian.Uint32(e)&^ageMask != flagUsed|uint32(len(want))<<keyShift {
 		return false
 	}
 	k := e[s.header : s.header+len(want)]
@@ -56,7 +57,7 @@ func (s *space) matches(e, want []byte) bool {
 func (s *space) create(g *segment, pos, tag uint32, flags uint32, key []byte, room int) (reference, []byte) {
 	size := align8(s.header + len(key) + room)
 	r, e := s.alloc(size)
-	setWord(e, 0, flagUsed|flags|uint32(len(key))<<flagBits)
+	setWord(e, 0, flagUsed|flagNew|flags|s.owner.b.stamp|uint32(len(key))<<keyShift)
 	if s.fixed == 0 {
 		setWord(e, 2, uint32(size-s.header-len(key)))
 	}
@@ -67,11 +68,12 @@ func (s *space) create(g *segment, pos, tag uint32, flags uint32, key []byte, ro
 
 // limit panics with a *state.LimitError when something is too large to be
 // stored.
-func limit(sizes ...int) {
-	for _, n := range sizes {
-		if n >= state.EntryBytesMax {
-			panic(&state.LimitError{Entry: int64(n), Limit: state.EntryBytesMax})
-		}
+func limit(key, val int) {
+	switch {
+	case key >= state.KeyBytesMax:
+		panic(&state.LimitError{Entry: int64(key), Limit: state.KeyBytesMax})
+	case val >= state.EntryBytesMax:
+		panic(&state.LimitError{Entry: int64(val), Limit: state.EntryBytesMax})
 	}
 }
 
@@ -86,7 +88,7 @@ func (s *space) destroy(g *segment, pos, tag uint32, r reference) {
 func (s *space) setValue(tag uint32, r reference, val []byte) {
 	e := s.at(r)
 	if room := s.room(e); len(val) <= room && (room <= 64 || len(val) >= room/4) {
-		e = s.own(r)
+		e = s.change(r)
 		setWord(e, 1, uint32(len(val)))
 		copy(s.value(e), val)
 		return
@@ -96,8 +98,8 @@ func (s *space) setValue(tag uint32, r reference, val []byte) {
 
 // resize moves an entry to where its value has room, and stores val.
 func (s *space) resize(tag uint32, r reference, room int, val []byte) reference {
-	limit(len(val))
-	old := s.at(r)
+	limit(0, len(val))
+	old := s.change(r) // its stamp is that of the copy
 	size := align8(s.header + keyLen(old) + room)
 	to, e := s.alloc(size)
 	copy(e, s.at(r)[:s.header+keyLen(old)])
@@ -121,11 +123,11 @@ func (s *space) moved(tag uint32, from, to reference) {
 func (s *space) appendValue(tag uint32, r reference, val []byte) {
 	e := s.at(r)
 	n := int(word(e, 1))
-	limit(n + len(val))
+	limit(0, n+len(val))
 	if n+len(val) > s.room(e) {
 		r = s.resize(tag, r, (n+len(val))*3/2, s.value(e))
 	}
-	e = s.own(r)
+	e = s.change(r)
 	setWord(e, 1, uint32(n+len(val)))
 	copy(s.value(e)[n:], val)
 }
@@ -148,6 +150,7 @@ func (s *space) evacuate(p uint32) {
 			to, dst := s.alloc(size)
 			s.live -= int64(size)
 			copy(dst, e[:size])
+			s.carry(dst, s.pages.epochs[p])
 			s.moved(s.tag(e), refOf(p, off), to)
 		}
 		off += size

@@ -23,14 +23,15 @@ const (
 // pageList is what a snapshot needs of a namespace. It and the pages in it
 // are frozen while an unreleased snapshot shares them.
 type pageList struct {
-	ns   int64
-	bufs [][]byte // nil: free
+	ns     int64
+	bufs   [][]byte // nil: free
+	epochs []uint32 // of the backend when the page was last written to
 }
 
 type pageMeta struct {
-	epoch uint64 // of the backend when the page was made or copied
-	used  uint32 // bytes taken by entries, live and dead
-	dead  uint32 // bytes of dead entries
+	scrubbed uint32 // epoch since which old stamps were taken out
+	used     uint32 // bytes taken by entries, live and dead
+	dead     uint32 // bytes of dead entries
 }
 
 // store is the pages of one namespace. Entries are appended to the active
@@ -40,7 +41,7 @@ type store struct {
 	owner     *table
 	slot      int // in owner.lists
 	pages     *pageList
-	listEpoch uint64
+	listEpoch uint32
 	meta      []pageMeta
 	free      []uint32 // unused page numbers
 	victims   []uint32 // pages to compact before the operation ends
@@ -59,22 +60,52 @@ func (r reference) off() int { return int(r&(1<<offBits-1)) << 3 }
 // at returns the bytes from an entry's start to the end of its page, for reading.
 func (s *store) at(r reference) []byte { return s.pages.bufs[r.page()][r.off():] }
 
-// own is at for writing: it copies the page first when a snapshot shares it.
+// own is at for writing: the first time in an epoch it copies the page when a
+// snapshot shares it, and books that it is written to.
 func (s *store) own(r reference) []byte {
 	p := r.page()
-	if s.meta[p].epoch <= s.owner.b.shared.Load() {
-		s.copyPage(p)
+	if s.pages.epochs[p] != s.owner.b.epoch {
+		s.enter(p)
 	}
 	return s.pages.bufs[p][r.off():]
 }
 
-func (s *store) copyPage(p uint32) {
+// change is own for what a snapshot has to write of the entry.
+func (s *store) change(r reference) []byte {
+	b, p := s.owner.b, r.page()
+	e := s.pages.bufs[p][r.off():]
+	if s.pages.epochs[p] == b.epoch && word(e, 0)&stampMask == b.stamp {
+		return e
+	}
+	return s.restamp(r)
+}
+
+func (s *store) restamp(r reference) []byte {
+	e := s.own(r)
+	if w := word(e, 0); w&stampMask != s.owner.b.stamp {
+		setWord(e, 0, w&^ageMask|s.owner.b.stamp)
+	}
+	return e
+}
+
+// enter makes a page writable in this epoch.
+func (s *store) enter(p uint32) {
+	b := s.owner.b
 	s.ownList()
+	if s.pages.epochs[p] <= b.shared.Load() {
+		s.copyPage(p)
+	}
+	if b.epoch-s.meta[p].scrubbed >= scrubEpochs {
+		s.scrub(p)
+	}
+	s.pages.epochs[p] = b.epoch
+}
+
+func (s *store) copyPage(p uint32) {
 	old := s.pages.bufs[p]
 	buf := make([]byte, len(old))
 	copy(buf, old[:s.meta[p].used])
 	s.pages.bufs[p] = buf
-	s.meta[p].epoch = s.owner.b.epoch
 	s.owner.b.hold(len(old))
 }
 
@@ -83,7 +114,12 @@ func (s *store) ownList() {
 	if s.listEpoch > s.owner.b.shared.Load() {
 		return
 	}
-	s.pages = &pageList{ns: s.pages.ns, bufs: append(make([][]byte, 0, len(s.pages.bufs)+1), s.pages.bufs...)}
+	n := len(s.pages.bufs)
+	s.pages = &pageList{
+		ns:     s.pages.ns,
+		bufs:   append(make([][]byte, 0, n+1), s.pages.bufs...),
+		epochs: append(make([]uint32, 0, n+1), s.pages.epochs...),
+	}
 	s.listEpoch = s.owner.b.epoch
 	s.owner.setList(s.slot, s.pages)
 }
@@ -120,17 +156,19 @@ func (s *store) pageSize(size int) int {
 func (s *store) newPage(size int) uint32 {
 	s.ownList()
 	s.owner.b.bytes.Add(int64(size))
-	m := pageMeta{epoch: s.owner.b.epoch}
+	epoch := s.owner.b.epoch
+	m := pageMeta{scrubbed: epoch}
 	if n := len(s.free); n > 0 {
 		p := s.free[n-1]
 		s.free = s.free[:n-1]
-		s.pages.bufs[p], s.meta[p] = s.owner.b.newPage(size), m
+		s.pages.bufs[p], s.pages.epochs[p], s.meta[p] = s.owner.b.newPage(size), epoch, m
 		return p
 	}
 	if len(s.meta) >= pagesMax {
 		panic(&state.LimitError{Window: s.owner.d.Name, Limit: pagesMax * pageBytes})
 	}
 	s.pages.bufs = append(s.pages.bufs, s.owner.b.newPage(size))
+	s.pages.epochs = append(s.pages.epochs, epoch)
 	s.meta = append(s.meta, m)
 	return uint32(len(s.meta) - 1)
 }
@@ -195,9 +233,9 @@ func (s *store) dropPage(p uint32) {
 	buf := s.pages.bufs[p]
 	s.pages.bufs[p] = nil
 	if len(buf) > 0 {
-		s.giveUp(buf, s.meta[p].epoch <= s.owner.b.shared.Load())
+		s.giveUp(buf, s.pages.epochs[p] <= s.owner.b.shared.Load())
 	}
-	s.meta[p] = pageMeta{}
+	s.pages.epochs[p], s.meta[p] = 0, pageMeta{}
 }
 
 // giveUp takes a page out of the live state; shared: a snapshot has it still.
@@ -226,6 +264,7 @@ func (s *store) trim() {
 		return
 	}
 	s.pages.bufs = append(make([][]byte, 0, n+1), s.pages.bufs[:n]...)
+	s.pages.epochs = append(make([]uint32, 0, n+1), s.pages.epochs[:n]...)
 	s.meta = append(make([]pageMeta, 0, n+1), s.meta[:n]...)
 	kept := make([]uint32, 0, n)
 	for _, p := range s.free {
@@ -243,17 +282,17 @@ func (s *store) release() {
 	shared := b.shared.Load()
 	for p, buf := range s.pages.bufs {
 		if buf != nil {
-			s.giveUp(buf, s.meta[p].epoch <= shared)
+			s.giveUp(buf, s.pages.epochs[p] <= shared)
 		}
 	}
 	switch {
 	case s.listEpoch <= shared:
 		s.pages = nil // a snapshot has it
 	case cap(s.pages.bufs) > spareListMax:
-		s.pages.bufs = nil
+		s.pages.bufs, s.pages.epochs = nil, nil
 	default:
 		clear(s.pages.bufs) // the pages are others' from now on
-		s.pages.bufs = s.pages.bufs[:0]
+		s.pages.bufs, s.pages.epochs = s.pages.bufs[:0], s.pages.epochs[:0]
 	}
 	if cap(s.meta) > spareListMax {
 		s.meta, s.free, s.victims = nil, nil, nil

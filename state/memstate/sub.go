@@ -14,16 +14,16 @@ func subHash(keyHash uint64, sub []byte) uint64 {
 }
 
 func (s *space) findHead(tag uint32, key []byte) (g *segment, pos uint32, r reference, ok bool) {
-	want := uint32(flagUsed|flagHead) | uint32(len(key))<<flagBits
+	want := uint32(flagUsed|flagHead) | uint32(len(key))<<keyShift
 	return s.probe(tag, func(e []byte) bool {
-		return word(e, 0) == want && string(s.key(e)) == string(key)
+		return word(e, 0)&^ageMask == want && string(s.key(e)) == string(key)
 	})
 }
 
 func (s *space) findSub(tag uint32, key, sub []byte) (g *segment, pos uint32, r reference, ok bool) {
-	want := uint32(flagUsed) | uint32(len(key)+len(sub))<<flagBits
+	want := uint32(flagUsed) | uint32(len(key)+len(sub))<<keyShift
 	return s.probe(tag, func(e []byte) bool {
-		if word(e, 0) != want || word(e, 3) != uint32(len(key)) {
+		if word(e, 0)&^ageMask != want || word(e, 3) != uint32(len(key)) {
 			return false
 		}
 		k, u := s.parts(e)
@@ -53,7 +53,7 @@ func (s *space) putSub(keyHash uint64, key, sub, val []byte) bool {
 		s.setValue(tag, r, val)
 		return false
 	}
-	limit(len(key), len(sub), len(val))
+	limit(len(key)+len(sub), len(val))
 	whole := append(append(s.owner.b.scratch[:0], key...), sub...)
 	s.owner.b.scratch = whole
 	r, e := s.create(g, pos, tag, 0, whole, len(val))
@@ -89,7 +89,7 @@ func (s *space) link(r, head reference) {
 	}
 	h.last = uint32(r + 1)
 	h.count++
-	h.store(s.value(s.own(head)))
+	h.store(s.value(s.change(head))) // that its list has grown is a change
 }
 
 // relink tells the neighbours of an entry that has moved to r.
@@ -128,6 +128,7 @@ func (s *space) deleteSub(keyHash uint64, key, sub []byte) bool {
 	if !ok {
 		return false
 	}
+	s.noteSub(r)
 	s.unlink(r, keyHash, key)
 	s.removeRef(tag, r)
 	s.compact()
@@ -170,6 +171,7 @@ func (s *space) clearSub(keyHash uint64, key []byte) int {
 	if !ok {
 		return 0
 	}
+	s.noteKey(head, key)
 	h := loadHead(s.value(s.at(head)))
 	for next := h.first; next != 0; {
 		r := reference(next - 1)

@@ -70,7 +70,7 @@ func (t *table) sweepPage(s *space, p uint32, trim state.Trim) int {
 func (t *table) replace(s *space, r reference, val []byte) {
 	if s.fixed > 0 {
 		t.require(len(val) == s.fixed, "Sweep to another size")
-		copy(s.value(s.own(r)), val)
+		copy(s.value(s.change(r)), val)
 		return
 	}
 	s.setValue(s.tag(s.at(r)), r, val)
@@ -82,9 +82,11 @@ func (t *table) discard(s *space, r reference) {
 	t.count--
 	if !s.sub {
 		s.keys--
+		s.noteKey(r, s.key(e))
 		s.removeRef(s.tag(e), r)
 		return
 	}
+	s.noteSub(r)
 	key, _ := s.parts(e)
 	key = append(t.b.scratch[:0], key...) // unlinking may copy its page
 	t.b.scratch = key
@@ -122,6 +124,7 @@ func (b *Backend) Migrate(d state.Descriptor, rewrite state.Rewrite) error {
 			old.remove(old.owners[0])
 		}
 		b.tables[i] = now
+		b.startAnew()
 		return nil
 	}
 	return nil

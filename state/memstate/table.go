@@ -28,12 +28,14 @@ type table struct {
 	// the slice as it is; it is copied before the next change.
 	lists      []*pageList
 	owners     []*space // owners[i] owns lists[i]
-	listsEpoch uint64
+	listsEpoch uint32
 
 	order []int64 // namespaces, ascending; nil: to be made again
 
 	touched uint32 // by Prefetch and ScanBatch
 	scanned *scanned
+
+	gone []gone // by epoch, oldest first
 
 	sweep      sweep
 	onSnapshot func() state.Trim
@@ -80,7 +82,7 @@ func (t *table) obtain(ns int64) *space {
 	}
 	s.begin(t, ns)
 	s.idx.begin(t.sized)
-	s.keys, t.newest = 0, s
+	s.keys, s.born, t.newest = 0, t.b.epoch, s
 	t.b.bytes.Add(spaceBytes)
 	t.ownLists()
 	t.lists = append(t.lists, s.pages)
@@ -245,6 +247,7 @@ func (t *table) Delete(ns int64, k state.Key) {
 	if !ok {
 		return
 	}
+	s.noteKey(r, k.Bytes)
 	s.destroy(g, pos, tag, r)
 	s.keys--
 	t.count--
@@ -268,11 +271,11 @@ func (t *table) upsert(s *space, k state.Key) ([]byte, bool) {
 	tag := tagOf(k.Hash)
 	g, pos, r, ok := s.find(tag, k.Bytes)
 	if ok {
-		e := s.own(r)
+		e := s.change(r)
 		from := s.header + len(k.Bytes)
 		return e[from : from+s.fixed : from+s.fixed], false
 	}
-	limit(len(k.Bytes))
+	limit(len(k.Bytes), 0)
 	t.created(s)
 	_, e := s.create(g, pos, tag, 0, k.Bytes, s.fixed)
 	return s.value(e), true
@@ -309,6 +312,7 @@ func (t *table) DropNamespace(ns int64) {
 	if s == nil {
 		return
 	}
+	t.noteDrop(s)
 	t.count -= s.idx.count
 	if t.d.Sub {
 		t.count += s.keys // heads are no values

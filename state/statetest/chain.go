@@ -15,7 +15,10 @@ import (
 func byHand(t *testing.T, h statefile.Header, entries int64, bodies map[dataflow.KeyGroup][]byte) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	h.MaxParallelism, h.Tables = suiteGroups, descriptors()
+	h.MaxParallelism = suiteGroups
+	if h.Tables == nil {
+		h.Tables = descriptors()
+	}
 	if h.Groups.Len() == 1 {
 		h.Groups = whole()
 	}
@@ -95,7 +98,25 @@ maps 0 "a": ["2"=6e6577 "3"=33 "4"=6e6577 "5"=6e6577]
 varied 0 "a": 6e6577
 varied 0 "b": 77686f6c65`)
 	wantChain(t, f, [][]byte{third}, []state.RestorePart{{Groups: only(gb)}}, `varied 0 "b": 77686f6c65`)
+	testChainRefused(t, f, first, second, third)
+}
 
+// testChainsApart restores two chains, of which one has dropped a namespace of a
+// table that its first file does not know, and which the other still has.
+func testChainsApart(t *testing.T, f Factory) {
+	a := key("a")
+	ga := a.Group(suiteGroups)
+	hi, lo := dataflow.KeyGroupRange{First: 64, Last: 127}, dataflow.KeyGroupRange{First: 0, Last: 63}
+	kept := statefile.AppendEntry(statefile.AppendEntries(nil, 1, 7, 1), 0, a.Bytes, []byte("kept"))
+	wantChain(t, f, [][]byte{
+		byHand(t, statefile.Header{Checkpoint: 6, Groups: hi}, 1, map[dataflow.KeyGroup][]byte{ga: kept}),
+		byHand(t, statefile.Header{Checkpoint: 5, Groups: lo, Tables: descriptors()[:1]}, 0, nil),
+		byHand(t, statefile.Header{Checkpoint: 6, Base: 5, Groups: lo, Whole: noGroups(), Dropped: []statefile.Namespace{{Table: 1, NS: 7}}}, 0, nil),
+	}, []state.RestorePart{{}, {}, {Follows: true}}, `varied 7 "a": 6b657074`)
+}
+
+func testChainRefused(t *testing.T, f Factory, first, second, third []byte) {
+	t.Helper()
 	for want, files := range map[string][][]byte{
 		"follows that of 1": {first, third},
 		"was not restored":  {second},

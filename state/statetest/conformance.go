@@ -38,6 +38,7 @@ func Run(t *testing.T, f Factory) {
 		{"a released snapshot is not written", testReleased},
 		{"restore spreads state over any parallelism", testRescale},
 		{"files of a chain add to one another", testChain},
+		{"a chain drops what is its own", testChainsApart},
 		{"a restored table that is never opened is kept", testUnopenedKept},
 		{"a contradicting descriptor is an error naming both schemas", testSchemas},
 		{"another maximum parallelism is an error naming both", testMaxParallelism},

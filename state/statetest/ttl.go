@@ -29,8 +29,11 @@ func RunTTL(t *testing.T, f Factory) {
 				ttl := state.TTL{After: 500 * time.Millisecond, Update: update, Visibility: show, Time: in}
 				t.Run(fmt.Sprintf("update=%d,visibility=%d,time=%d", update, show, in), func(t *testing.T) {
 					t.Parallel()
-					for seed := range uint64(3) {
+					for seed := range uint64(6) {
 						w := &agedWorld{t: t, f: f, ttl: ttl, rnd: rand.New(rand.NewPCG(seed, 9)), now: 1_000_000, wm: dataflow.TimeMin, model: newAgedModel(ttl)}
+						if seed >= 3 {
+							w.chains = newChains(t, w.rnd)
+						}
 						w.open(1, nil)
 						w.advance(0)
 						w.run(3000)
@@ -92,12 +95,14 @@ type agedWorld struct {
 	row   int64
 	parts []agedHandles
 	model *agedModel
+
+	chains *chains // of its checkpoints; nil: each is written whole
+	cp     dataflow.CheckpointID
 }
 
 func (w *agedWorld) open(parallelism int, files [][]byte) {
 	w.t.Helper()
-	w.close()
-	w.parts = nil
+	var bs []state.Backend
 	for i := range parallelism {
 		b := w.f(dataflow.KeyGroupsOf(i, suiteGroups, parallelism), suiteGroups)
 		for _, file := range files {
@@ -105,6 +110,17 @@ func (w *agedWorld) open(parallelism int, files [][]byte) {
 				w.t.Fatal(err)
 			}
 		}
+		bs = append(bs, b)
+	}
+	w.with(bs)
+}
+
+// with goes on with other backends.
+func (w *agedWorld) with(bs []state.Backend) {
+	w.t.Helper()
+	w.close()
+	w.parts = nil
+	for _, b := range bs {
 		h, err := openAged(b, w.ttl, w.now)
 		if err != nil {
 			w.t.Fatal(err)
@@ -133,6 +149,8 @@ func (w *agedWorld) run(steps int) {
 		case 7:
 			if w.rnd.IntN(6) == 0 {
 				w.restart()
+			} else if w.chains != nil {
+				w.checkpoint(w.rnd.IntN(3) > 0)
 			}
 		default:
 			w.step(fmt.Sprint("step ", i))
@@ -159,6 +177,10 @@ func (w *agedWorld) advance(d int64) {
 // restart goes on from a snapshot, at another parallelism. The watermark
 // begins anew behind where it was.
 func (w *agedWorld) restart() {
+	if w.chains != nil {
+		w.restartChains()
+		return
+	}
 	var files [][]byte
 	raw := 0
 	for _, h := range w.parts {
@@ -183,6 +205,31 @@ func (w *agedWorld) restart() {
 	w.open(1+w.rnd.IntN(4), files)
 	for _, h := range w.parts {
 		h.k.Advance(w.now, w.wm, 0)
+	}
+}
+
+// restartChains is restart with files that may hold what has expired: what did
+// not change since its key group was last written whole.
+func (w *agedWorld) restartChains() {
+	w.checkpoint(true)
+	w.now += w.rnd.Int64N(400)
+	w.model.now = w.now
+	w.wm = []int64{dataflow.TimeMin, w.wm - 300, w.wm}[w.rnd.IntN(3)]
+	w.with(w.chains.open(w.cp, w.f, 1+w.rnd.IntN(3)))
+	for _, h := range w.parts {
+		h.k.Advance(w.now, w.wm, 0)
+	}
+}
+
+func (w *agedWorld) checkpoint(commit bool) {
+	var bs []state.Backend
+	for _, h := range w.parts {
+		bs = append(bs, h.b)
+	}
+	w.cp++
+	w.chains.take(w.cp, bs)()
+	if commit {
+		w.chains.committed(w.cp, bs)
 	}
 }
 
