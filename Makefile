@@ -80,6 +80,10 @@ bench-state: ## 2 GiB of state on disk under a limit of 256 MiB, beside the data
 bench-memory: ## what 10 million keys in memory take, between and during snapshots (writes bench/results)
 	{ $(GO) run ./bench/cmd/machinebench && $(GO) test -run '^$$' -bench TenMillionKeys -benchtime 1x ./state/memstate; } | tee bench/results/state-memory.txt
 
+.PHONY: bench-deltas
+bench-deltas: ## checkpoints of 1 GB of state of which 1 % changes, and a restore from 64 files (writes bench/results)
+	{ $(GO) run ./bench/cmd/machinebench && $(GO) test -run '^$$' -bench Deltas -benchtime 1x -timeout 60m ./state/memstate -args -delta-keys 10000000; } | tee bench/results/state-deltas.txt
+
 .PHONY: bench-once
 bench-once: ## run each benchmark once, so that none rots
 	$(GO) test -run '^$$' -bench . -benchtime 1x $(BENCH_PACKAGES) >/dev/null

@@ -88,6 +88,7 @@ var exempt = map[string]string{
 	"state.EntryBytesMax":               forEngine,
 	"state.FramedTable":                 forEngine,
 	"state.Key.Group":                   forEngine,
+	"state.KeyBytesMax":                 forEngine,
 	"state.KeyTable":                    forEngine,
 	"state.Keyed":                       forEngine,
 	"state.NameOperator":                forEngine,

@@ -3,6 +3,7 @@ package memstate
 import (
 	"encoding/binary"
 	"errors"
+	"flag"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -17,14 +18,13 @@ import (
 	"github.com/leatstream/leat/state"
 )
 
-// The state of BenchmarkDeltas: 1 GB of entries of 100 bytes, of which one in a
+// The state of BenchmarkDeltas: entries of 100 bytes, of which one in a
 // hundred, at random, changes between two checkpoints.
+var deltaKeys = flag.Uint64("delta-keys", 100_000, "entries of the state whose deltas are measured")
+
 const (
-	deltaKeys     = 10_000_000
 	deltaKeyBytes = 36
 	deltaValBytes = 64
-	deltaRaw      = deltaKeys * (deltaKeyBytes + deltaValBytes)
-	deltaChanged  = deltaKeys / 100
 	deltaSlices   = 64
 )
 
@@ -36,8 +36,8 @@ func deltaKey(i uint64) (key [deltaKeyBytes]byte) {
 
 // BenchmarkDeltas takes checkpoints of a large state of which little changes,
 // as deltas with slices in turn, and restores from the files of a whole turn and
-// from one that holds everything. It is what bench/results/state-deltas.txt
-// holds. One iteration is enough.
+// from one that holds everything. -delta-keys=10000000 is what
+// bench/results/state-deltas.txt holds. One iteration is enough.
 func BenchmarkDeltas(b *testing.B) {
 	for b.Loop() {
 		dir := b.TempDir()
@@ -73,7 +73,8 @@ func deltasWritten(b *testing.B, dir string) (t state.Table, full string) {
 		v, _ := t.Upsert(0, state.KeyOf(key[:]))
 		binary.LittleEndian.PutUint64(v, to)
 	}
-	for i := range uint64(deltaKeys) {
+	raw := float64(*deltaKeys * (deltaKeyBytes + deltaValBytes))
+	for i := range *deltaKeys {
 		change(i, i)
 	}
 	full = filepath.Join(dir, "full")
@@ -90,7 +91,7 @@ func deltasWritten(b *testing.B, dir string) (t state.Table, full string) {
 		before := cpuTime(b)
 		if i == 0 {
 			n := toFile(b, full, s.WriteTo)
-			b.Logf("%d keys of %d bytes with values of %d, %d MB; %d of them change between checkpoints", deltaKeys, deltaKeyBytes, deltaValBytes, deltaRaw/1_000_000, deltaChanged)
+			b.Logf("%d keys of %d bytes with values of %d, %.0f MB; a hundredth of them change between checkpoints", *deltaKeys, deltaKeyBytes, deltaValBytes, raw/1e6)
 			b.Logf("everything is a file of %d MB, and takes %v of CPU to write", n/1_000_000, cpuTime(b)-before)
 		} else {
 			n := toFile(b, deltaFile(dir, i-1), func(w io.Writer) (int64, error) {
@@ -104,11 +105,11 @@ func deltasWritten(b *testing.B, dir string) (t state.Table, full string) {
 		}
 		s.Release()
 		backend.Committed(dataflow.CheckpointID(i + 1))
-		for range deltaChanged {
-			change(rnd.Uint64N(deltaKeys), uint64(i))
+		for range *deltaKeys / 100 {
+			change(rnd.Uint64N(*deltaKeys), uint64(i))
 		}
 	}
-	share := float64(sum) / deltaSlices / deltaRaw
+	share := float64(sum) / deltaSlices / raw
 	b.Logf("a delta with 1/%d of the key groups is a file of %.1f MB, %.2f %% of the state, and takes %v of CPU to write, %v at most", deltaSlices, float64(sum)/deltaSlices/1e6, 100*share, (cpu / deltaSlices).Round(time.Millisecond), most.Round(time.Millisecond))
 	b.Logf("the longest of %d snapshots takes %v", deltaSlices+1, pause)
 	b.ReportMetric(100*share, "%-written")
@@ -149,8 +150,8 @@ func restoreTime(b *testing.B, files []string, parts []state.RestorePart) time.D
 	if err != nil {
 		b.Fatal(err)
 	}
-	if t.Len() != deltaKeys {
-		b.Errorf("%d keys came back of %d", t.Len(), deltaKeys)
+	if uint64(t.Len()) != *deltaKeys {
+		b.Errorf("%d keys came back of %d", t.Len(), *deltaKeys)
 	}
 	return spent.Round(10 * time.Millisecond)
 }

@@ -39,12 +39,18 @@ func (*Backends) Close() error { return nil }
 
 // Err implements state.Failer. It looks whether the worker's states have
 // outgrown their limit, and whether this one has grown since it last looked:
-// one that stands still is not blamed for the others.
+// one that stands still is not blamed for the others. What is noted of deletions
+// is given up before.
 func (b *Backend) Err() error {
 	if b.among == nil || b.among.limit == 0 || b.over != nil {
 		return b.over
 	}
-	if grown, own, total := b.recount(); grown > 0 && total > b.among.limit {
+	grown, own, total := b.recount()
+	if grown > 0 && total > b.among.limit && b.past.bytes > 0 {
+		b.startAnew()
+		_, own, total = b.recount()
+	}
+	if grown > 0 && total > b.among.limit {
 		b.over = b.overLimit(own, total)
 	}
 	return b.over

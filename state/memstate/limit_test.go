@@ -10,6 +10,7 @@ import (
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/state"
 	"github.com/leatstream/leat/state/memstate"
+	"github.com/leatstream/leat/state/statefile"
 )
 
 // limited makes two backends of one worker, with a table each.
@@ -201,11 +202,73 @@ func TestLimitOfMaps(t *testing.T) {
 func TestEntryTooLarge(t *testing.T) {
 	t.Parallel()
 	_, tabs := limited(t, 0)
-	defer func() {
-		e, ok := recover().(*state.LimitError)
-		if !ok || e.Entry != state.EntryBytesMax || !strings.Contains(e.Error(), "256.0 MiB") {
-			t.Errorf("%v", e)
+	long := state.KeyOf(make([]byte, state.KeyBytesMax))
+	for _, c := range []struct {
+		limit int64
+		says  string
+		put   func()
+	}{
+		{state.EntryBytesMax, "256.0 MiB", func() { tabs[0].Put(0, state.KeyOf([]byte("k")), make([]byte, state.EntryBytesMax)) }},
+		{state.KeyBytesMax, "2.0 MiB", func() { tabs[0].Put(0, long, nil) }},
+	} {
+		func() {
+			defer func() {
+				e, ok := recover().(*state.LimitError)
+				if !ok || e.Entry != c.limit || e.Limit != c.limit || !strings.Contains(e.Error(), c.says) {
+					t.Errorf("%v", e)
+				}
+			}()
+			c.put()
+		}()
+	}
+}
+
+// A file of a time when keys could be longer is refused, not a cause to panic.
+func TestKeyOfFileTooLong(t *testing.T) {
+	t.Parallel()
+	var file bytes.Buffer
+	w, err := statefile.NewWriter(&file, statefile.Header{Checkpoint: 1, MaxParallelism: 1, Tables: []state.Descriptor{{Name: "values", Schema: "x"}}})
+	body := statefile.AppendEntry(statefile.AppendEntries(nil, 0, 0, 1), 0, make([]byte, state.KeyBytesMax), nil)
+	if err := errors.Join(err, w.Chunk([]statefile.Section{{Body: body}}), w.Finish(1)); err != nil {
+		t.Fatal(err)
+	}
+	var e *state.LimitError
+	if err := memstate.New(dataflow.KeyGroupRange{}, 1).Restore(&file, state.RestorePart{}); !errors.As(err, &e) || e.Limit != state.KeyBytesMax {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What is noted of deletions goes before state fails: the next checkpoint holds
+// everything then.
+func TestLogsGoBeforeTheLimitFails(t *testing.T) {
+	t.Parallel()
+	const limit = 1 << 20
+	bs, tabs := limited(t, limit)
+	b := bs[0]
+	snapshot := func(cp dataflow.CheckpointID) state.Snapshot {
+		s, err := b.Snapshot(cp)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}()
-	tabs[0].Put(0, state.KeyOf([]byte("k")), make([]byte, state.EntryBytesMax))
+		s.Release()
+		return s
+	}
+	put(tabs[0], 0, 0, 1500, make([]byte, 200))
+	snapshot(1)
+	b.Committed(1)
+	for i := range uint64(1500) {
+		tabs[0].Delete(0, state.KeyOf(binary.BigEndian.AppendUint64(nil, i)))
+	}
+	if s := snapshot(2).(state.Delta); s.Base() != 1 {
+		t.Fatalf("base %d, want 1", s.Base())
+	}
+	for i := 2000; b.Bytes() <= limit; i++ {
+		put(tabs[0], 0, i, i+1, make([]byte, 200))
+	}
+	if err := b.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if s := snapshot(3).(state.Delta); s.Base() != 0 || b.Bytes() > limit {
+		t.Errorf("base %d, %d bytes: the logs are kept", s.Base(), b.Bytes())
+	}
 }

@@ -82,7 +82,7 @@ func (t *table) GetSub(ns int64, k state.Key, sub []byte) ([]byte, bool) {
 // PutSub implements state.SubTable.
 func (t *table) PutSub(ns int64, k state.Key, sub, val []byte) {
 	t.require(t.d.Sub, "PutSub")
-	limit(len(k.Bytes), len(sub), len(val))
+	limit(len(k.Bytes)+len(sub), len(val))
 	n := t.obtain(ns)
 	i := t.sub(n, k, sub, false)
 	e := &t.cache.entries[i]

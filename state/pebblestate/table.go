@@ -125,11 +125,12 @@ func (t *table) require(ok bool, method string) {
 
 // limit panics with a *state.LimitError on a key or value that no entry can
 // hold.
-func limit(sizes ...int) {
-	for _, n := range sizes {
-		if n >= state.EntryBytesMax {
-			panic(&state.LimitError{Entry: int64(n), Limit: state.EntryBytesMax})
-		}
+func limit(key, val int) {
+	switch {
+	case key >= state.KeyBytesMax:
+		panic(&state.LimitError{Entry: int64(key), Limit: state.KeyBytesMax})
+	case val >= state.EntryBytesMax:
+		panic(&state.LimitError{Entry: int64(val), Limit: state.EntryBytesMax})
 	}
 }
 
@@ -246,7 +247,7 @@ func (t *table) Put(ns int64, k state.Key, val []byte) {
 // Overwrite implements state.Overwriter.
 func (t *table) Overwrite(ns int64, k state.Key) []byte {
 	t.require(t.d.Fixed > 0, "Overwrite")
-	limit(len(k.Bytes))
+	limit(len(k.Bytes), 0)
 	t.settle()
 	n := t.obtain(ns)
 	i := t.overwritten(n, k)
@@ -333,7 +334,7 @@ func (t *table) upsert(n *namespace, k state.Key) ([]byte, bool) {
 	i := t.value(n, k, true)
 	e := &t.cache.entries[i]
 	if !e.there {
-		limit(len(k.Bytes))
+		limit(len(k.Bytes), 0)
 		t.cache.setValue(e, t.b.zeros(t.d.Fixed))
 	}
 	created := t.written(n, i)

@@ -31,6 +31,7 @@ func RunChains(t *testing.T, f Factory, into ...Factory) {
 			h.end()
 		})
 	}
+	t.Run("a delta leaves out", func(t *testing.T) { t.Parallel(); testDeltaTrim(t, f, into) })
 	t.Run("migration after a chain", func(t *testing.T) { t.Parallel(); testMigrateChain(t, f, into) })
 	t.Run("entries of all ages", func(t *testing.T) { t.Parallel(); testAges(t, f, into) })
 }
