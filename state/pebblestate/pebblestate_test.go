@@ -64,6 +64,17 @@ func TestAgainstReference(t *testing.T) {
 	}
 }
 
+// Chains that memory wrote restore on disk, and files of disk in memory.
+func TestChains(t *testing.T) {
+	t.Parallel()
+	for name, from := range map[string]statetest.Factory{"memory": memory, "disk": factory(t, vfs.NewMem())} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			statetest.RunChains(t, from, factory(t, vfs.NewMem()), memory)
+		})
+	}
+}
+
 // Snapshots go from memory to disk and back all along.
 func TestAgainstMemoryOnDisk(t *testing.T) {
 	t.Parallel()
