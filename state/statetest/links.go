@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"github.com/leatstream/leat/dataflow"
@@ -106,8 +107,9 @@ func (c *chains) open(cp dataflow.CheckpointID, f Factory, parallelism int) (bs 
 	return bs
 }
 
-// take freezes the backends; what it returns writes the files of a checkpoint.
-func (c *chains) take(cp dataflow.CheckpointID, bs []state.Backend) (write func()) {
+// take freezes the backends and writes the files of a checkpoint while they go
+// on; what it returns waits for that.
+func (c *chains) take(cp dataflow.CheckpointID, bs []state.Backend) (written func()) {
 	c.tb.Helper()
 	var ss []state.Snapshot
 	for _, b := range bs {
@@ -119,12 +121,16 @@ func (c *chains) take(cp dataflow.CheckpointID, bs []state.Backend) (write func(
 	}
 	full := c.rnd.IntN(50) == 0
 	whole := c.slice()
-	return func() {
-		var all []links
+	var all []links
+	var writing sync.WaitGroup
+	writing.Go(func() {
 		for i, s := range ss {
 			all = append(all, c.write(cp, bs[i].KeyGroups(), s, whole, full))
 			s.Release()
 		}
+	})
+	return func() {
+		writing.Wait()
 		c.by[cp] = all
 	}
 }
