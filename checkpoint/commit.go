@@ -81,7 +81,7 @@ func (c *Coordinator) buildManifest(p *pending) *checkpointv1.Manifest {
 	}
 	slices.SortFunc(m.Handles, func(a, b *controlv1.StateHandle) int {
 		return cmp.Or(cmp.Compare(a.GetOperatorId(), b.GetOperatorId()), cmp.Compare(a.GetKind(), b.GetKind()),
-			cmp.Compare(a.GetSubtask(), b.GetSubtask()), cmp.Compare(a.GetKeyGroupFirst(), b.GetKeyGroupFirst()),
+			cmp.Compare(a.GetSubtask(), b.GetSubtask()), cmp.Compare(a.GetWritten(), b.GetWritten()), cmp.Compare(a.GetKeyGroupFirst(), b.GetKeyGroupFirst()),
 			cmp.Compare(a.GetObject(), b.GetObject()), cmp.Compare(a.GetOffset(), b.GetOffset()))
 	})
 	for _, o := range p.attempt.Operators {

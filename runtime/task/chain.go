@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/leatstream/leat/checkpoint/chain"
 	"github.com/leatstream/leat/columnar"
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/dataflow/graph"
@@ -23,9 +24,13 @@ type node struct {
 	out        *emitter
 	state      state.Backend
 	failer     state.Failer // of state, when it can fail; nil before it is opened
-	opened     bool
-	inWork     *columnar.Batch
-	commits    commitLog
+	// incremental is state that checkpoints hold in part, and chain the files
+	// that they consist of; nil when it is written whole each time.
+	incremental state.Incremental
+	chain       *chain.Chain
+	opened      bool
+	inWork      *columnar.Batch
+	commits     commitLog
 
 	// Abilities; nil when the operator does not have them.
 	watermark operators.WatermarkHandler

@@ -5,9 +5,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"time"
 
 	"github.com/leatstream/leat/checkpoint/barrier"
+	"github.com/leatstream/leat/checkpoint/chain"
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/operators"
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
@@ -153,6 +155,7 @@ func (t *Task) declines() (reason string) {
 type frozenPart struct {
 	part  Part
 	keyed state.Snapshot
+	delta state.Delta // keyed, when it is written in part
 }
 
 func release(frozen []frozenPart) {
@@ -187,9 +190,7 @@ func (t *Task) freeze(b exchange.Barrier, s *Snapshot) (frozen []frozenPart) {
 				return frozen
 			}
 			stateBytes += n.state.Bytes()
-			frozen = append(frozen, frozenPart{keyed: k, part: Part{
-				Operator: n.spec.ID, Kind: controlv1.StateKind_STATE_KIND_KEYED, Groups: n.state.KeyGroups(),
-			}})
+			frozen = append(frozen, n.freezeKeyed(k, b.Savepoint))
 		}
 		s.Committables += n.commits.after(n.committer, b.ID)
 	}
@@ -201,6 +202,35 @@ func (t *Task) freeze(b exchange.Barrier, s *Snapshot) (frozen []frozenPart) {
 	}})
 }
 
+// freezeKeyed decides how much of frozen state is written: what changed, if
+// that is known and worth it. A savepoint has everything and is of no chain.
+func (n *node) freezeKeyed(k state.Snapshot, savepoint bool) frozenPart {
+	f := frozenPart{keyed: k, part: Part{
+		Operator: n.spec.ID, Kind: controlv1.StateKind_STATE_KIND_KEYED, Groups: n.state.KeyGroups(),
+	}}
+	if n.chain == nil || savepoint {
+		return f
+	}
+	f.part.Chain, f.part.Plan = n.chain, chain.Plan{Full: true}
+	if d, ok := k.(state.Delta); ok {
+		base := d.Base()
+		if plan := n.chain.Plan(base); !plan.Full {
+			f.delta, f.part.Plan, f.part.Base = d, plan, base
+		}
+	}
+	return f
+}
+
+// writeTo writes the state of a part.
+func (f *frozenPart) writeTo(w io.Writer) error {
+	if f.delta != nil {
+		_, err := f.delta.WriteDelta(w, f.part.Plan.Whole)
+		return err
+	}
+	_, err := f.keyed.WriteTo(w)
+	return err
+}
+
 // serialise writes keyed state; it runs on Async's goroutine.
 func (s *Snapshot) serialise(frozen []frozenPart) {
 	table := crc32.MakeTable(crc32.Castagnoli)
@@ -208,7 +238,7 @@ func (s *Snapshot) serialise(frozen []frozenPart) {
 		f := &frozen[i]
 		if f.keyed != nil {
 			var buf bytes.Buffer
-			if _, err := f.keyed.WriteTo(&buf); err != nil && s.Err == nil {
+			if err := f.writeTo(&buf); err != nil && s.Err == nil {
 				s.Err = fmt.Errorf("writing keyed state of operator %s: %w", f.part.Operator, err)
 			}
 			f.keyed.Release()
@@ -249,6 +279,9 @@ func decodeTaskState(b []byte) (taskState, error) {
 // committed tells the operators that a checkpoint was committed.
 func (t *Task) committed(id dataflow.CheckpointID) error {
 	for _, n := range t.nodes {
+		if n.chain != nil && n.chain.Committed(id) {
+			n.incremental.Committed(id)
+		}
 		if n.listener == nil {
 			continue
 		}

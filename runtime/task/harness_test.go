@@ -315,7 +315,7 @@ type oldState struct {
 	finished map[dataflow.OperatorID]bool
 }
 
-func (o oldState) Keyed(context.Context, dataflow.OperatorID, dataflow.KeyGroupRange, func(io.Reader) error) error {
+func (o oldState) Keyed(context.Context, dataflow.OperatorID, dataflow.KeyGroupRange, func(io.Reader, state.RestorePart) error) error {
 	return nil
 }
 func (o oldState) Operator(context.Context, dataflow.OperatorID) ([][]byte, error) { return nil, nil }

@@ -3,8 +3,8 @@ package task
 import (
 	"context"
 	"fmt"
-	"io"
 
+	"github.com/leatstream/leat/checkpoint/chain"
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/operators"
 	"github.com/leatstream/leat/state"
@@ -122,12 +122,14 @@ func (t *Task) openNode(ctx context.Context, n *node) error {
 		}
 		n.state, c.State = b, b
 		n.failer, _ = b.(state.Failer)
+		if n.incremental, _ = b.(state.Incremental); n.incremental != nil {
+			n.chain = chain.New(c.KeyGroups)
+		}
 		t.measureState(n)
 	}
 	if r := t.cfg.Restored; r != nil {
 		if n.state != nil {
-			load := func(rd io.Reader) error { return n.state.Restore(rd, state.RestorePart{}) }
-			if err := r.Keyed(ctx, n.spec.ID, c.KeyGroups, load); err != nil {
+			if err := r.Keyed(ctx, n.spec.ID, c.KeyGroups, n.state.Restore); err != nil {
 				return fmt.Errorf("restoring keyed state: %w", err)
 			}
 			if n.failer != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/leatstream/leat/checkpoint/barrier"
+	"github.com/leatstream/leat/checkpoint/chain"
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/dataflow/graph"
 	"github.com/leatstream/leat/internal/clock"
@@ -64,9 +65,9 @@ type Config struct {
 // Restored reads the checkpoint that the attempt starts from. Its methods may
 // block and are safe for concurrent use.
 type Restored interface {
-	// Keyed calls fn for each keyed snapshot of the operator that overlaps the
-	// groups.
-	Keyed(ctx context.Context, op dataflow.OperatorID, groups dataflow.KeyGroupRange, fn func(io.Reader) error) error
+	// Keyed calls fn for each file of keyed state of the operator that overlaps
+	// the groups: the files of an old subtask one after the other, oldest first.
+	Keyed(ctx context.Context, op dataflow.OperatorID, groups dataflow.KeyGroupRange, fn func(io.Reader, state.RestorePart) error) error
 	// Operator returns the operator's snapshots of all old subtasks, in order.
 	Operator(ctx context.Context, op dataflow.OperatorID) ([][]byte, error)
 	// Task returns the task-level state of all old subtasks, in order.
@@ -111,6 +112,12 @@ type Part struct {
 	Groups   dataflow.KeyGroupRange // of keyed state
 	Data     []byte
 	CRC32C   uint32 // of Data
+
+	// Chain is that of keyed state which is written in part, nil of all else;
+	// Plan is what was written, and Base the checkpoint that it adds to.
+	Chain *chain.Chain
+	Plan  chain.Plan
+	Base  dataflow.CheckpointID
 }
 
 // Trigger tells a task of a checkpoint.

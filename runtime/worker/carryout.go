@@ -94,11 +94,7 @@ func (w *driver) upload(g *gathered) {
 		return
 	}
 	key := g.dir + "/" + w.cfg.WorkerID + ".state"
-	for _, s := range g.ack.Subtasks {
-		for _, h := range s.Handles {
-			h.Object = key
-		}
-	}
+	g.placed(key)
 	ctx, cancel := context.WithCancel(w.life)
 	if w.uploads == nil {
 		w.uploads = make(map[dataflow.CheckpointID]context.CancelFunc)

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -15,6 +16,7 @@ import (
 	"github.com/leatstream/leat/dataflow"
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
 	"github.com/leatstream/leat/runtime/task"
+	"github.com/leatstream/leat/state"
 )
 
 // say describes actions for the tests.
@@ -278,7 +280,7 @@ func TestRestorer(t *testing.T) {
 		t.Errorf("operator state %q, %v", all, err)
 	}
 	read := 0
-	err = r.Keyed(t.Context(), "op", dataflow.KeyGroupRange{First: 2, Last: 7}, func(rd io.Reader) error {
+	err = r.Keyed(t.Context(), "op", dataflow.KeyGroupRange{First: 2, Last: 7}, func(rd io.Reader, _ state.RestorePart) error {
 		read++
 		b, err := io.ReadAll(rd)
 		if string(b) != "state of the operator" {
@@ -296,12 +298,54 @@ func TestRestorer(t *testing.T) {
 		bad := keyed(0, 0, 7)
 		h(bad)
 		r := newRestorer(memObjects(data), &controlv1.Restore{Handles: []*controlv1.StateHandle{bad}})
-		err := r.Keyed(t.Context(), "op", dataflow.KeyGroupRange{Last: 7}, func(rd io.Reader) error {
+		err := r.Keyed(t.Context(), "op", dataflow.KeyGroupRange{Last: 7}, func(rd io.Reader, _ state.RestorePart) error {
 			_, err := io.Copy(io.Discard, rd)
 			return err
 		})
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestRestorerReadsChains gives the files of an old subtask in the order in
+// which they were written, each with the groups that no newer one has whole.
+func TestRestorerReadsChains(t *testing.T) {
+	t.Parallel()
+	file := func(subtask int32, written, base int64, first, last, wholeFirst, wholeLast uint32) *controlv1.StateHandle {
+		b := fmt.Appendf(nil, "%d written by %d", subtask, written)
+		return &controlv1.StateHandle{
+			OperatorId: "op", Kind: controlv1.StateKind_STATE_KIND_KEYED, Subtask: subtask, KeyGroupFirst: first, KeyGroupLast: last,
+			Inline: b, Length: int64(len(b)), Crc32C: crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)),
+			Written: written, Base: base, WholeFirst: wholeFirst, WholeLast: wholeLast,
+		}
+	}
+	handles := []*controlv1.StateHandle{
+		file(1, 8, 7, 8, 15, 8, 11), file(1, 9, 8, 8, 15, 12, 15), file(0, 12, 11, 0, 7, 4, 5), file(0, 10, 0, 0, 7, 0, 0), file(0, 11, 10, 0, 7, 1, 0),
+	}
+	read := func(handles []*controlv1.StateHandle, groups dataflow.KeyGroupRange) (got []string, err error) {
+		r := newRestorer(memObjects(nil), &controlv1.Restore{Handles: handles})
+		err = r.Keyed(t.Context(), "op", groups, func(rd io.Reader, part state.RestorePart) error {
+			b, err := io.ReadAll(rd)
+			got = append(got, fmt.Sprint(string(b), " ", part.Follows, " ", part.Groups))
+			return err
+		})
+		return got, err
+	}
+	for groups, want := range map[dataflow.KeyGroupRange][]string{
+		{First: 0, Last: 15}: {
+			"0 written by 10 false [{0 3} {6 7}]", "0 written by 11 true [{0 3} {6 7}]", "0 written by 12 true [{0 7}]",
+			"1 written by 8 false [{8 11}]", "1 written by 9 true [{8 15}]",
+		},
+		{First: 4, Last: 5}:   {"0 written by 12 false [{4 5}]"},
+		{First: 7, Last: 8}:   {"0 written by 10 false [{7 7}]", "0 written by 11 true [{7 7}]", "0 written by 12 true [{7 7}]", "1 written by 8 false [{8 8}]", "1 written by 9 true [{8 8}]"},
+		{First: 13, Last: 13}: {"1 written by 9 false [{13 13}]"},
+	} {
+		if got, err := read(handles, groups); err != nil || !slices.Equal(got, want) {
+			t.Errorf("groups %v: %q, %v, want %q", groups, got, err, want)
+		}
+	}
+	if got, err := read(handles[1:2], dataflow.KeyGroupRange{First: 0, Last: 15}); err == nil || !strings.Contains(err.Error(), "no file of the chain holds all of key group 8") {
+		t.Errorf("a chain without its first file: %q, %v", got, err)
 	}
 }

@@ -3,6 +3,7 @@ package worker
 import (
 	"slices"
 
+	"github.com/leatstream/leat/checkpoint/chain"
 	"github.com/leatstream/leat/dataflow"
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
 	"github.com/leatstream/leat/runtime/task"
@@ -24,6 +25,7 @@ type gathered struct {
 	ack    *controlv1.CheckpointAck
 	object string // "": all is inline
 	pieces [][]byte
+	chains []*chain.Chain // of which the object has a file
 }
 
 // gather returns the checkpoint's account, nil when it is settled.
@@ -75,7 +77,7 @@ func (c *core) layOut(g *gathered) {
 		}
 	}
 	g.ack = &controlv1.CheckpointAck{Id: int64(g.id), Bytes: total}
-	inline := total <= inlineBytesMax
+	inline := total <= inlineBytesMax && !inPart(g.snapshots)
 	if !inline {
 		g.object = g.dir // the driver adds the worker's name
 	}
@@ -98,11 +100,40 @@ func (c *core) layOut(g *gathered) {
 				g.pieces = append(g.pieces, p.Data)
 			}
 			offset += int64(len(p.Data))
-			sub.Handles = append(sub.Handles, h)
+			if p.Chain == nil {
+				sub.Handles = append(sub.Handles, h)
+				continue
+			}
+			h.Written, h.Base = int64(g.id), int64(p.Base)
+			h.WholeFirst, h.WholeLast = uint32(p.Plan.Whole.First), uint32(p.Plan.Whole.Last)
+			sub.Handles = append(sub.Handles, p.Chain.Written(g.id, p.Plan, h)...)
+			g.chains = append(g.chains, p.Chain)
 		}
 		g.ack.Subtasks = append(g.ack.Subtasks, sub)
 	}
 	g.snapshots = nil
+}
+
+// inPart reports whether state is written that adds to other files. Those of a
+// chain lie in objects: inline, every manifest would hold them all.
+func inPart(snapshots []*task.Snapshot) bool {
+	return slices.ContainsFunc(snapshots, func(s *task.Snapshot) bool {
+		return slices.ContainsFunc(s.Parts, func(p task.Part) bool { return p.Base != 0 })
+	})
+}
+
+// placed names the object in what is new.
+func (g *gathered) placed(key string) {
+	for _, s := range g.ack.Subtasks {
+		for _, h := range s.Handles {
+			if h.Object == "" && len(h.Inline) == 0 {
+				h.Object = key
+			}
+		}
+	}
+	for _, c := range g.chains {
+		c.Placed(g.id, key)
+	}
 }
 
 // onUploaded acknowledges a checkpoint whose object is stored.

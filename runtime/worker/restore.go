@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,11 +11,13 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/leatstream/leat/checkpoint/chain"
 	"github.com/leatstream/leat/checkpoint/store"
 	"github.com/leatstream/leat/connectors"
 	"github.com/leatstream/leat/dataflow"
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
 	"github.com/leatstream/leat/runtime/task"
+	"github.com/leatstream/leat/state"
 )
 
 // restorer reads the state of a checkpoint by its handles. Keyed state is
@@ -57,7 +60,9 @@ func newRestorer(objects Objects, r *controlv1.Restore) *restorer {
 		out.handles[k] = append(out.handles[k], h)
 	}
 	for _, hs := range out.handles {
-		slices.SortStableFunc(hs, func(a, b *controlv1.StateHandle) int { return int(a.GetSubtask() - b.GetSubtask()) })
+		slices.SortStableFunc(hs, func(a, b *controlv1.StateHandle) int {
+			return cmp.Or(cmp.Compare(a.GetSubtask(), b.GetSubtask()), cmp.Compare(a.GetWritten(), b.GetWritten()))
+		})
 	}
 	for _, id := range r.GetFinishedOperators() {
 		out.finished[dataflow.OperatorID(id)] = true
@@ -109,13 +114,39 @@ func (r *restorer) fetch(ctx context.Context, h *controlv1.StateHandle) (out []b
 }
 
 // Keyed implements task.Restored.
-func (r *restorer) Keyed(ctx context.Context, op dataflow.OperatorID, groups dataflow.KeyGroupRange, fn func(io.Reader) error) error {
-	for _, h := range r.handles[handleKey{operator: op, kind: controlv1.StateKind_STATE_KIND_KEYED}] {
-		held := dataflow.KeyGroupRange{First: dataflow.KeyGroup(h.GetKeyGroupFirst()), Last: dataflow.KeyGroup(h.GetKeyGroupLast())}
-		if held.Intersect(groups).Len() == 0 {
+func (r *restorer) Keyed(ctx context.Context, op dataflow.OperatorID, groups dataflow.KeyGroupRange, fn func(io.Reader, state.RestorePart) error) error {
+	files := r.handles[handleKey{operator: op, kind: controlv1.StateKind_STATE_KIND_KEYED}]
+	for len(files) > 0 {
+		n := 1
+		for n < len(files) && files[n].GetSubtask() == files[0].GetSubtask() {
+			n++
+		}
+		if err := r.chain(ctx, files[:n], groups, fn); err != nil {
+			return err
+		}
+		files = files[n:]
+	}
+	return nil
+}
+
+// chain reads the files of one old subtask, each as far as no newer one holds
+// all of a group.
+func (r *restorer) chain(ctx context.Context, files []*controlv1.StateHandle, groups dataflow.KeyGroupRange, fn func(io.Reader, state.RestorePart) error) error {
+	held := dataflow.KeyGroupRange{First: dataflow.KeyGroup(files[0].GetKeyGroupFirst()), Last: dataflow.KeyGroup(files[0].GetKeyGroupLast())}.Intersect(groups)
+	if held.Len() == 0 {
+		return nil
+	}
+	if g, missing := chain.Missing(files, held); missing {
+		return damaged(files[0], files[0].GetObject(), fmt.Sprintf("no file of the chain holds all of key group %d", g))
+	}
+	follows := false
+	for i, read := range chain.Read(files, held) {
+		if len(read) == 0 {
 			continue
 		}
-		if err := r.read(ctx, h, fn); err != nil {
+		part := state.RestorePart{Follows: follows, Groups: read}
+		follows = true
+		if err := r.read(ctx, files[i], func(rd io.Reader) error { return fn(rd, part) }); err != nil {
 			return err
 		}
 	}

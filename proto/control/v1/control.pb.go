@@ -3381,6 +3381,14 @@ type StateHandle struct {
 	KeyGroupFirst uint32                 `protobuf:"varint,8,opt,name=key_group_first,json=keyGroupFirst,proto3" json:"key_group_first,omitempty"`
 	KeyGroupLast  uint32                 `protobuf:"varint,9,opt,name=key_group_last,json=keyGroupLast,proto3" json:"key_group_last,omitempty"`
 	Inline        []byte                 `protobuf:"bytes,10,opt,name=inline,proto3" json:"inline,omitempty"` // small state sits here; object is then empty
+	// Of keyed state there may be several files of one subtask, a chain in the
+	// order of the checkpoints that wrote them (docs/internals/checkpoints.md).
+	Written int64 `protobuf:"varint,11,opt,name=written,proto3" json:"written,omitempty"` // the checkpoint that wrote it
+	Base    int64 `protobuf:"varint,12,opt,name=base,proto3" json:"base,omitempty"`       // the committed checkpoint that it adds to; 0: it needs no other file
+	// With a base: the closed range of key groups of which it holds everything;
+	// no group when last < first.
+	WholeFirst    uint32 `protobuf:"varint,13,opt,name=whole_first,json=wholeFirst,proto3" json:"whole_first,omitempty"`
+	WholeLast     uint32 `protobuf:"varint,14,opt,name=whole_last,json=wholeLast,proto3" json:"whole_last,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3483,6 +3491,34 @@ func (x *StateHandle) GetInline() []byte {
 		return x.Inline
 	}
 	return nil
+}
+
+func (x *StateHandle) GetWritten() int64 {
+	if x != nil {
+		return x.Written
+	}
+	return 0
+}
+
+func (x *StateHandle) GetBase() int64 {
+	if x != nil {
+		return x.Base
+	}
+	return 0
+}
+
+func (x *StateHandle) GetWholeFirst() uint32 {
+	if x != nil {
+		return x.WholeFirst
+	}
+	return 0
+}
+
+func (x *StateHandle) GetWholeLast() uint32 {
+	if x != nil {
+		return x.WholeLast
+	}
+	return 0
 }
 
 type CoordinatorState struct {
@@ -5338,7 +5374,7 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\fcoordinators\x18\x04 \x03(\v2!.leat.control.v1.CoordinatorStateR\fcoordinators\x12-\n" +
 	"\x12finished_operators\x18\x05 \x03(\tR\x11finishedOperators\x12%\n" +
 	"\x0efrom_savepoint\x18\x06 \x01(\bR\rfromSavepoint\x12'\n" +
-	"\x0fmax_parallelism\x18\a \x01(\x05R\x0emaxParallelism\"\xbe\x02\n" +
+	"\x0fmax_parallelism\x18\a \x01(\x05R\x0emaxParallelism\"\xac\x03\n" +
 	"\vStateHandle\x12\x1f\n" +
 	"\voperator_id\x18\x01 \x01(\tR\n" +
 	"operatorId\x12.\n" +
@@ -5351,7 +5387,13 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\x0fkey_group_first\x18\b \x01(\rR\rkeyGroupFirst\x12$\n" +
 	"\x0ekey_group_last\x18\t \x01(\rR\fkeyGroupLast\x12\x16\n" +
 	"\x06inline\x18\n" +
-	" \x01(\fR\x06inline\"I\n" +
+	" \x01(\fR\x06inline\x12\x18\n" +
+	"\awritten\x18\v \x01(\x03R\awritten\x12\x12\n" +
+	"\x04base\x18\f \x01(\x03R\x04base\x12\x1f\n" +
+	"\vwhole_first\x18\r \x01(\rR\n" +
+	"wholeFirst\x12\x1d\n" +
+	"\n" +
+	"whole_last\x18\x0e \x01(\rR\twholeLast\"I\n" +
 	"\x10CoordinatorState\x12\x1f\n" +
 	"\voperator_id\x18\x01 \x01(\tR\n" +
 	"operatorId\x12\x14\n" +
