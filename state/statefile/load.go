@@ -93,7 +93,7 @@ func (c *Chains) follow(h Header, part state.RestorePart, want []dataflow.KeyGro
 		switch {
 		case c.begun == 0 || c.last.Groups != h.Groups:
 			return fmt.Errorf("state of checkpoint %d, key groups %d to %d, is to follow that of the same key groups, which was not restored", h.Checkpoint, h.Groups.First, h.Groups.Last)
-		case h.Base != 0 && h.Base != c.last.Checkpoint:
+		case h.Base > c.last.Checkpoint: // what changed since an older one holds what did since that
 			return fmt.Errorf("state of checkpoint %d adds to that of checkpoint %d, but follows that of %d", h.Checkpoint, h.Base, c.last.Checkpoint)
 		case h.Base == 0 && len(want) > 0:
 			return fmt.Errorf("state of checkpoint %d is whole: it follows nothing", h.Checkpoint)
