@@ -49,6 +49,46 @@ type link struct {
 // New returns the chain of a subtask that owns groups, without files.
 func New(groups dataflow.KeyGroupRange) *Chain { return &Chain{groups: groups} }
 
+// Resume goes on with the files that a restore read, oldest first, the last of
+// which is of the checkpoint that was restored. Without files, or when one of
+// them is of no chain, as those of savepoints, the next file is a full one.
+func (c *Chain) Resume(files []*controlv1.StateHandle) {
+	if !resumable(files, c.groups) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := files[len(files)-1]
+	c.now = link{id: dataflow.CheckpointID(last.GetWritten()), files: slices.Clone(files), size: last.GetFullLength(), slices: slicesOf(last.GetFullLength())}
+	if last.GetBase() != 0 && c.now.slices > 0 {
+		c.now.step = stepAfter(c.groups, dataflow.KeyGroup(last.GetWholeLast()), c.now.slices)
+	}
+}
+
+func resumable(files []*controlv1.StateHandle, groups dataflow.KeyGroupRange) bool {
+	for _, f := range files {
+		if f.GetWritten() == 0 || f.GetKeyGroupFirst() != uint32(groups.First) || f.GetKeyGroupLast() != uint32(groups.Last) {
+			return false
+		}
+	}
+	_, missing := Missing(files, groups)
+	return len(files) > 0 && !missing
+}
+
+// slicesOf returns in how many slices state of size bytes is written.
+func slicesOf(size int64) int { return int(min(size/sliceBytes, slicesMax)) }
+
+// stepAfter returns the slice that begins after the group done, of n.
+func stepAfter(groups dataflow.KeyGroupRange, done dataflow.KeyGroup, n int) int {
+	next := done + 1
+	for i := range n {
+		if s := slice(groups, i, n); s.Len() > 0 && s.Last >= next {
+			return i
+		}
+	}
+	return 0
+}
+
 // Plan is what a checkpoint writes.
 type Plan struct {
 	// Full: everything, in a file that needs no other.
@@ -97,15 +137,16 @@ func (l *link) heavy() bool {
 
 // Written books what checkpoint id wrote by plan p and returns the chain that
 // it consists of, oldest file first, h last, as copies. h has a base, and the
-// groups of which it holds everything, unless it is full.
+// groups of which it holds everything, unless it is full; its FullLength is set.
 func (c *Chain) Written(id dataflow.CheckpointID, p Plan, h *controlv1.StateHandle) []*controlv1.StateHandle {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	l := link{id: id, files: []*controlv1.StateHandle{h}, size: h.GetLength(), slices: int(min(h.GetLength()/sliceBytes, slicesMax))}
+	l := link{id: id, files: []*controlv1.StateHandle{h}, size: h.GetLength(), slices: slicesOf(h.GetLength())}
 	if !p.Full {
 		l.files = c.needed(append(slices.Clip(c.now.files), h))
 		l.size, l.slices, l.step = c.now.size, c.now.slices, (p.step+1)%max(1, c.now.slices)
 	}
+	h.FullLength = l.size
 	if len(c.pending) == pendingMax {
 		c.pending = c.pending[1:]
 	}

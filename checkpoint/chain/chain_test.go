@@ -59,7 +59,7 @@ func (w *world) restore(files []*controlv1.StateHandle) map[dataflow.KeyGroup]in
 // each chain gives what the state was, and no chain grows without end.
 func TestEveryChainIsTheState(t *testing.T) {
 	t.Parallel()
-	deltas := 0
+	deltas, resumed := 0, 0
 	for seed := range uint64(60) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		w := &world{
@@ -74,6 +74,7 @@ func TestEveryChainIsTheState(t *testing.T) {
 		change := 1 + rng.IntN(max(1, w.groups.Len()/8))
 		var base dataflow.CheckpointID // what the backend was told last
 		var late []dataflow.CheckpointID
+		var committed []*controlv1.StateHandle
 		for cp := dataflow.CheckpointID(1); cp < 300; cp++ {
 			for range change {
 				w.now[w.groups.First+dataflow.KeyGroup(rng.IntN(w.groups.Len()))]++
@@ -95,6 +96,15 @@ func TestEveryChainIsTheState(t *testing.T) {
 			switch rng.IntN(10) {
 			case 0:
 				// given up
+				if rng.IntN(4) > 0 || len(committed) == 0 {
+					break
+				}
+				// A new attempt begins with what was committed last.
+				c, late, base = chain.New(w.groups), nil, dataflow.CheckpointID(committed[len(committed)-1].GetWritten())
+				c.Resume(committed)
+				if w.now = maps.Clone(w.history[base]); !c.Plan(base).Full {
+					resumed++
+				}
 			case 1, 2:
 				late = append(late, cp)
 			default:
@@ -102,12 +112,12 @@ func TestEveryChainIsTheState(t *testing.T) {
 					c.Committed(id)
 					base = id
 				}
-				late = nil
+				late, committed = nil, files
 			}
 		}
 	}
-	if deltas < 3000 {
-		t.Errorf("only %d checkpoints were written in part", deltas)
+	if deltas < 3000 || resumed < 50 {
+		t.Errorf("only %d checkpoints were written in part, and only %d chains resumed", deltas, resumed)
 	}
 }
 
@@ -174,6 +184,30 @@ func TestSlicesCoverAllGroups(t *testing.T) {
 		}
 		if len(seen) != n || slices.Max(slices.Collect(maps.Values(seen))) != 1 || files[0].GetWritten() == 1 {
 			t.Errorf("%d groups: %d written again; the first file is needed still: %t", n, len(seen), files[0].GetWritten() == 1)
+		}
+	}
+}
+
+// TestNoChainResumes from a savepoint, from other key groups, or from a part.
+func TestNoChainResumes(t *testing.T) {
+	t.Parallel()
+	full, next := handle(7, 0, 1<<20, 0, 0), handle(8, 7, 1<<10, 0, 6)
+	full.FullLength, next.FullLength = 1<<20, 1<<20
+	plan := func(files ...*controlv1.StateHandle) chain.Plan {
+		c := chain.New(dataflow.KeyGroupRange{Last: 99})
+		c.Resume(files)
+		return c.Plan(8)
+	}
+	if p := plan(full, next); p.Full || p.Whole.First > 7 || p.Whole.Last < 7 {
+		t.Errorf("a chain goes on with %+v, not with the slice that is due", p)
+	}
+	other := handle(8, 7, 1<<10, 0, 6)
+	other.KeyGroupLast = 98
+	for name, files := range map[string][]*controlv1.StateHandle{
+		"nothing": nil, "a savepoint": {{Length: 1 << 20, KeyGroupLast: 99}}, "other key groups": {full, other}, "no base": {next},
+	} {
+		if !plan(files...).Full {
+			t.Errorf("%s: a chain goes on", name)
 		}
 	}
 }

@@ -100,7 +100,7 @@ func tallied() map[string]int {
 // the result is exact.
 func TestChangesAloneAreWritten(t *testing.T) {
 	t.Parallel()
-	objects := &watched{Store: memstore.New(clock.Real{})}
+	objects := &watched{Store: memstore.New(clock.Real{}), seen: make(map[string]bool), last: make(map[int32]int64)}
 	c := startCluster(t, minicluster.Config{TaskManagers: 2, Slots: 2, Objects: objects})
 	out := collection.NewCollector("")
 	sha := c.AddProgram("cards", func(_ []string, properties map[string]string) (*graph.JobGraph, error) {
@@ -155,6 +155,9 @@ type watched struct {
 	longest int   // files of one chain
 	least   int64 // bytes of the smallest file that adds to others
 	full    int64 // bytes of the largest that does not
+	seen    map[string]bool
+	last    map[int32]int64 // attempt of the newest file of a subtask
+	resumed int             // attempts of a subtask whose first file adds to one before
 }
 
 func (w *watched) note(m *checkpointv1.Manifest) {
@@ -167,6 +170,13 @@ func (w *watched) note(m *checkpointv1.Manifest) {
 		}
 		chain[h.GetSubtask()]++
 		w.longest = max(w.longest, chain[h.GetSubtask()])
+		if file := fmt.Sprint(h.GetSubtask(), "/", h.GetWritten()); !w.seen[file] {
+			w.seen[file] = true
+			if last := w.last[h.GetSubtask()]; last != 0 && last != m.GetAttempt() && h.GetBase() != 0 {
+				w.resumed++
+			}
+			w.last[h.GetSubtask()] = m.GetAttempt()
+		}
 		if h.GetBase() == 0 {
 			w.full = max(w.full, h.GetLength())
 			continue
@@ -181,7 +191,10 @@ func (w *watched) report(t *testing.T) {
 	t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	t.Logf("%d handles of files that add to others, the longest chain has %d; the smallest has %d bytes, the largest full file %d", w.parts, w.longest, w.least, w.full)
+	t.Logf("%d handles of files that add to others, the longest chain has %d; the smallest has %d bytes, the largest full file %d; %d times an attempt went on with a chain", w.parts, w.longest, w.least, w.full, w.resumed)
+	if w.resumed == 0 {
+		t.Error("after a restore no checkpoint added to what had been restored")
+	}
 	if w.parts == 0 || w.longest < 4 || w.least > w.full/4 {
 		t.Error("checkpoints did not hold what changed alone")
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/leatstream/leat/dataflow/graph"
 	"github.com/leatstream/leat/internal/clock"
 	"github.com/leatstream/leat/operators"
+	controlv1 "github.com/leatstream/leat/proto/control/v1"
 	"github.com/leatstream/leat/runtime/exchange"
 	"github.com/leatstream/leat/runtime/mailbox"
 	"github.com/leatstream/leat/runtime/task"
@@ -316,6 +317,9 @@ type oldState struct {
 }
 
 func (o oldState) Keyed(context.Context, dataflow.OperatorID, dataflow.KeyGroupRange, func(io.Reader, state.RestorePart) error) error {
+	return nil
+}
+func (o oldState) Chain(dataflow.OperatorID, dataflow.KeyGroupRange) []*controlv1.StateHandle {
 	return nil
 }
 func (o oldState) Operator(context.Context, dataflow.OperatorID) ([][]byte, error) { return nil, nil }

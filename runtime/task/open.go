@@ -132,6 +132,9 @@ func (t *Task) openNode(ctx context.Context, n *node) error {
 			if err := r.Keyed(ctx, n.spec.ID, c.KeyGroups, n.state.Restore); err != nil {
 				return fmt.Errorf("restoring keyed state: %w", err)
 			}
+			if n.chain != nil {
+				n.chain.Resume(r.Chain(n.spec.ID, c.KeyGroups))
+			}
 			if n.failer != nil {
 				if err := n.failer.Err(); err != nil {
 					return fmt.Errorf("restoring keyed state: %w", err)

@@ -68,6 +68,10 @@ type Restored interface {
 	// Keyed calls fn for each file of keyed state of the operator that overlaps
 	// the groups: the files of an old subtask one after the other, oldest first.
 	Keyed(ctx context.Context, op dataflow.OperatorID, groups dataflow.KeyGroupRange, fn func(io.Reader, state.RestorePart) error) error
+	// Chain returns the files of an old subtask of the operator that had exactly
+	// these groups, oldest first, if later checkpoints may refer to them; nil
+	// when there was none, or they may not.
+	Chain(op dataflow.OperatorID, groups dataflow.KeyGroupRange) []*controlv1.StateHandle
 	// Operator returns the operator's snapshots of all old subtasks, in order.
 	Operator(ctx context.Context, op dataflow.OperatorID) ([][]byte, error)
 	// Task returns the task-level state of all old subtasks, in order.

@@ -345,6 +345,14 @@ func TestRestorerReadsChains(t *testing.T) {
 			t.Errorf("groups %v: %q, %v, want %q", groups, got, err, want)
 		}
 	}
+	for groups, want := range map[dataflow.KeyGroupRange]int{{First: 0, Last: 7}: 3, {First: 8, Last: 15}: 2, {First: 0, Last: 6}: 0, {First: 0, Last: 15}: 0} {
+		for foreign, want := range map[bool]int{false: want, true: 0} {
+			r := newRestorer(memObjects(nil), &controlv1.Restore{Handles: handles, FromSavepoint: foreign})
+			if got := r.Chain("op", groups); len(got) != want {
+				t.Errorf("groups %v, foreign %t: a chain of %d files to go on with, want %d", groups, foreign, len(got), want)
+			}
+		}
+	}
 	if got, err := read(handles[1:2], dataflow.KeyGroupRange{First: 0, Last: 15}); err == nil || !strings.Contains(err.Error(), "no file of the chain holds all of key group 8") {
 		t.Errorf("a chain without its first file: %q, %v", got, err)
 	}

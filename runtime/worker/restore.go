@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"iter"
 	"slices"
 	"sync"
 
@@ -25,6 +26,7 @@ import (
 // this worker. It is safe for concurrent use.
 type restorer struct {
 	objects  Objects
+	foreign  bool                                   // the checkpoint is not the job's own
 	handles  map[handleKey][]*controlv1.StateHandle // in order of the old subtasks
 	finished map[dataflow.OperatorID]bool
 
@@ -52,7 +54,7 @@ func newRestorer(objects Objects, r *controlv1.Restore) *restorer {
 		return nil
 	}
 	out := &restorer{
-		objects: objects, handles: make(map[handleKey][]*controlv1.StateHandle),
+		objects: objects, foreign: r.GetFromSavepoint(), handles: make(map[handleKey][]*controlv1.StateHandle),
 		finished: make(map[dataflow.OperatorID]bool), cache: make(map[handleKey]*fetched),
 	}
 	for _, h := range r.GetHandles() {
@@ -115,24 +117,50 @@ func (r *restorer) fetch(ctx context.Context, h *controlv1.StateHandle) (out []b
 
 // Keyed implements task.Restored.
 func (r *restorer) Keyed(ctx context.Context, op dataflow.OperatorID, groups dataflow.KeyGroupRange, fn func(io.Reader, state.RestorePart) error) error {
-	files := r.handles[handleKey{operator: op, kind: controlv1.StateKind_STATE_KIND_KEYED}]
-	for len(files) > 0 {
-		n := 1
-		for n < len(files) && files[n].GetSubtask() == files[0].GetSubtask() {
-			n++
-		}
-		if err := r.chain(ctx, files[:n], groups, fn); err != nil {
+	for files := range r.chains(op) {
+		if err := r.chain(ctx, files, groups, fn); err != nil {
 			return err
 		}
-		files = files[n:]
 	}
 	return nil
+}
+
+// Chain implements task.Restored. What another job owns, and what a savepoint
+// is, may be deleted when nothing of this job needs it.
+func (r *restorer) Chain(op dataflow.OperatorID, groups dataflow.KeyGroupRange) []*controlv1.StateHandle {
+	for files := range r.chains(op) {
+		if heldBy(files[0]) == groups && !r.foreign {
+			return files
+		}
+	}
+	return nil
+}
+
+// chains yields the files of keyed state, those of an old subtask at a time.
+func (r *restorer) chains(op dataflow.OperatorID) iter.Seq[[]*controlv1.StateHandle] {
+	return func(yield func([]*controlv1.StateHandle) bool) {
+		files := r.handles[handleKey{operator: op, kind: controlv1.StateKind_STATE_KIND_KEYED}]
+		for len(files) > 0 {
+			n := 1
+			for n < len(files) && files[n].GetSubtask() == files[0].GetSubtask() {
+				n++
+			}
+			if !yield(files[:n:n]) {
+				return
+			}
+			files = files[n:]
+		}
+	}
+}
+
+func heldBy(h *controlv1.StateHandle) dataflow.KeyGroupRange {
+	return dataflow.KeyGroupRange{First: dataflow.KeyGroup(h.GetKeyGroupFirst()), Last: dataflow.KeyGroup(h.GetKeyGroupLast())}
 }
 
 // chain reads the files of one old subtask, each as far as no newer one holds
 // all of a group.
 func (r *restorer) chain(ctx context.Context, files []*controlv1.StateHandle, groups dataflow.KeyGroupRange, fn func(io.Reader, state.RestorePart) error) error {
-	held := dataflow.KeyGroupRange{First: dataflow.KeyGroup(files[0].GetKeyGroupFirst()), Last: dataflow.KeyGroup(files[0].GetKeyGroupLast())}.Intersect(groups)
+	held := heldBy(files[0]).Intersect(groups)
 	if held.Len() == 0 {
 		return nil
 	}

@@ -3387,8 +3387,11 @@ type StateHandle struct {
 	Base    int64 `protobuf:"varint,12,opt,name=base,proto3" json:"base,omitempty"`       // the committed checkpoint that it adds to; 0: it needs no other file
 	// With a base: the closed range of key groups of which it holds everything;
 	// no group when last < first.
-	WholeFirst    uint32 `protobuf:"varint,13,opt,name=whole_first,json=wholeFirst,proto3" json:"whole_first,omitempty"`
-	WholeLast     uint32 `protobuf:"varint,14,opt,name=whole_last,json=wholeLast,proto3" json:"whole_last,omitempty"`
+	WholeFirst uint32 `protobuf:"varint,13,opt,name=whole_first,json=wholeFirst,proto3" json:"whole_first,omitempty"`
+	WholeLast  uint32 `protobuf:"varint,14,opt,name=whole_last,json=wholeLast,proto3" json:"whole_last,omitempty"`
+	// The length of the last file of the chain that needed no other: of how much
+	// state there was then.
+	FullLength    int64 `protobuf:"varint,15,opt,name=full_length,json=fullLength,proto3" json:"full_length,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3517,6 +3520,13 @@ func (x *StateHandle) GetWholeFirst() uint32 {
 func (x *StateHandle) GetWholeLast() uint32 {
 	if x != nil {
 		return x.WholeLast
+	}
+	return 0
+}
+
+func (x *StateHandle) GetFullLength() int64 {
+	if x != nil {
+		return x.FullLength
 	}
 	return 0
 }
@@ -5374,7 +5384,7 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\fcoordinators\x18\x04 \x03(\v2!.leat.control.v1.CoordinatorStateR\fcoordinators\x12-\n" +
 	"\x12finished_operators\x18\x05 \x03(\tR\x11finishedOperators\x12%\n" +
 	"\x0efrom_savepoint\x18\x06 \x01(\bR\rfromSavepoint\x12'\n" +
-	"\x0fmax_parallelism\x18\a \x01(\x05R\x0emaxParallelism\"\xac\x03\n" +
+	"\x0fmax_parallelism\x18\a \x01(\x05R\x0emaxParallelism\"\xcd\x03\n" +
 	"\vStateHandle\x12\x1f\n" +
 	"\voperator_id\x18\x01 \x01(\tR\n" +
 	"operatorId\x12.\n" +
@@ -5393,7 +5403,9 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\vwhole_first\x18\r \x01(\rR\n" +
 	"wholeFirst\x12\x1d\n" +
 	"\n" +
-	"whole_last\x18\x0e \x01(\rR\twholeLast\"I\n" +
+	"whole_last\x18\x0e \x01(\rR\twholeLast\x12\x1f\n" +
+	"\vfull_length\x18\x0f \x01(\x03R\n" +
+	"fullLength\"I\n" +
 	"\x10CoordinatorState\x12\x1f\n" +
 	"\voperator_id\x18\x01 \x01(\tR\n" +
 	"operatorId\x12\x14\n" +
