@@ -92,7 +92,7 @@ func work(ctx context.Context, build Build, id string, client *ctlrpc.WorkerClie
 	}
 	err = worker.Run(ctx, worker.Config{
 		Graph: g, WorkerID: id, Welcome: client.Welcome, Link: client, Objects: client,
-		NewBackend: backends.New, Network: bundled.NewNetwork(), Clock: clock.Real{}, Log: log,
+		NewBackend: backends.New, ScratchDir: os.Getenv(taskexec.EnvDir), Network: bundled.NewNetwork(), Clock: clock.Real{}, Log: log,
 	})
 	if closeErr := backends.Close(); closeErr != nil {
 		log.Warn("closing local state", "error", closeErr) // the taskmanager removes the folder

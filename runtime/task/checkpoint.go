@@ -1,7 +1,6 @@
 package task
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -11,6 +10,7 @@ import (
 	"github.com/leatstream/leat/checkpoint/barrier"
 	"github.com/leatstream/leat/checkpoint/chain"
 	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/internal/spool"
 	"github.com/leatstream/leat/operators"
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
 	"github.com/leatstream/leat/runtime/exchange"
@@ -132,7 +132,7 @@ func (t *Task) checkpoint(b exchange.Barrier, alignment time.Duration) {
 	clk, report := t.cfg.Clock, t.cfg.Reporter.Snapshot
 	t.cfg.Async(func() {
 		began := clk.Now()
-		s.serialise(frozen)
+		s.serialise(frozen, t.cfg.ScratchDir)
 		s.Async = clk.Since(began)
 		report(s)
 	})
@@ -232,19 +232,20 @@ func (f *frozenPart) writeTo(w io.Writer) error {
 }
 
 // serialise writes keyed state; it runs on Async's goroutine.
-func (s *Snapshot) serialise(frozen []frozenPart) {
+func (s *Snapshot) serialise(frozen []frozenPart, dir string) {
 	table := crc32.MakeTable(crc32.Castagnoli)
 	for i := range frozen {
 		f := &frozen[i]
-		if f.keyed != nil {
-			var buf bytes.Buffer
-			if err := f.writeTo(&buf); err != nil && s.Err == nil {
+		if f.keyed == nil {
+			f.part.CRC32C = crc32.Checksum(f.part.Data, table)
+		} else {
+			f.part.Keyed = spool.New(dir)
+			if err := f.writeTo(f.part.Keyed); err != nil && s.Err == nil {
 				s.Err = fmt.Errorf("writing keyed state of operator %s: %w", f.part.Operator, err)
 			}
 			f.keyed.Release()
-			f.part.Data = buf.Bytes()
+			f.part.CRC32C = f.part.Keyed.Sum()
 		}
-		f.part.CRC32C = crc32.Checksum(f.part.Data, table)
 		s.Parts = append(s.Parts, f.part)
 	}
 }

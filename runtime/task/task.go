@@ -5,6 +5,7 @@
 package task
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/dataflow/graph"
 	"github.com/leatstream/leat/internal/clock"
+	"github.com/leatstream/leat/internal/spool"
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
 	"github.com/leatstream/leat/runtime/exchange"
 	"github.com/leatstream/leat/runtime/mailbox"
@@ -42,6 +44,9 @@ type Config struct {
 	Outputs []*exchange.Output
 
 	NewBackend func(groups dataflow.KeyGroupRange, maxParallelism int) (state.Backend, error)
+	// ScratchDir is for snapshots of large state until they are uploaded; with
+	// none they are kept in memory.
+	ScratchDir string
 	// Restored is nil at a fresh start.
 	Restored Restored
 	// FromSavepoint: Restored belongs to another life of the job.
@@ -114,14 +119,41 @@ type Part struct {
 	Operator dataflow.OperatorID
 	Kind     controlv1.StateKind
 	Groups   dataflow.KeyGroupRange // of keyed state
-	Data     []byte
-	CRC32C   uint32 // of Data
+	// Data is what was written, unless it is keyed state and was spooled.
+	Data   []byte
+	Keyed  *spool.Spool
+	CRC32C uint32 // of either
 
 	// Chain is that of keyed state which is written in part, nil of all else;
 	// Plan is what was written, and Base the checkpoint that it adds to.
 	Chain *chain.Chain
 	Plan  chain.Plan
 	Base  dataflow.CheckpointID
+}
+
+// Size is how many bytes were written.
+func (p *Part) Size() int64 {
+	if p.Keyed != nil {
+		return p.Keyed.Size()
+	}
+	return int64(len(p.Data))
+}
+
+// Bytes returns what was written when that is in memory.
+func (p *Part) Bytes() []byte {
+	if p.Keyed != nil {
+		return p.Keyed.Bytes()
+	}
+	return p.Data
+}
+
+// Reader reads what was written. Of keyed state it is an io.Closer, to be
+// closed when nothing reads it any more.
+func (p *Part) Reader() io.ReaderAt {
+	if p.Keyed != nil {
+		return p.Keyed
+	}
+	return bytes.NewReader(p.Data)
 }
 
 // Trigger tells a task of a checkpoint.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"runtime/metrics"
 	"syscall"
 
@@ -102,7 +103,14 @@ func (w *driver) upload(g *gathered) {
 	w.uploads[g.id] = cancel
 	w.goDo(func() {
 		defer cancel()
-		w.post(event{uploaded: &uploaded{id: g.id, err: w.put(ctx, key, newPieces(g.pieces))}})
+		err := w.put(ctx, key, newPieces(g.pieces))
+		// Those of checkpoints that were given up are closed when they are collected.
+		for _, p := range g.pieces {
+			if c, ok := p.r.(io.Closer); ok {
+				_ = c.Close() // scratch, which was read
+			}
+		}
+		w.post(event{uploaded: &uploaded{id: g.id, err: err}})
 	})
 }
 

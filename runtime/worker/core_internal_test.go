@@ -14,6 +14,7 @@ import (
 	"testing/iotest"
 
 	"github.com/leatstream/leat/dataflow"
+	"github.com/leatstream/leat/internal/spool"
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
 	"github.com/leatstream/leat/runtime/task"
 	"github.com/leatstream/leat/state"
@@ -205,6 +206,10 @@ func TestLayOut(t *testing.T) {
 			snap := &task.Snapshot{ID: 1, Parts: []task.Part{
 				{Operator: "a", Data: data, CRC32C: uint32(i)}, {Operator: "b", Data: nil},
 			}}
+			if i == 0 { // keyed state is spooled
+				snap.Parts[0].Data, snap.Parts[0].Keyed = nil, spool.New("")
+				_, _ = snap.Parts[0].Keyed.Write(data)
+			}
 			for _, a := range s.c.step(event{task: &taskEvent{task: i, snapshot: snap}}) {
 				up = a.upload
 			}
@@ -233,14 +238,14 @@ func TestPiecesReadLikeOne(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 6))
 	for range 50 {
-		var parts [][]byte
+		var parts []piece
 		var whole []byte
 		for range r.IntN(6) {
 			b := make([]byte, r.IntN(40))
 			for i := range b {
 				b[i] = byte(r.Uint32())
 			}
-			parts, whole = append(parts, b), append(whole, b...)
+			parts, whole = append(parts, piece{r: bytes.NewReader(b), size: int64(len(b))}), append(whole, b...)
 		}
 		if err := iotest.TestReader(newPieces(parts), whole); err != nil {
 			t.Fatal(err)

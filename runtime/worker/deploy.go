@@ -282,7 +282,7 @@ func (d *deployment) buildTask(l *local, remote map[exchange.ChannelID]exchange.
 		Job: dataflow.JobID(w.Welcome.GetJobId()), JobName: w.Welcome.GetJobName(), Attempt: dataflow.Attempt(w.Welcome.GetAttempt()),
 		Plan: d.plan, Vertex: l.vertex, Subtask: l.place.subtask,
 		Mailbox: l.box, Gate: l.gate, Outputs: outputs,
-		NewBackend: w.NewBackend, FromSavepoint: d.cmd.GetRestore().GetFromSavepoint(),
+		NewBackend: w.NewBackend, ScratchDir: w.ScratchDir, FromSavepoint: d.cmd.GetRestore().GetFromSavepoint(),
 		CheckpointsOff: d.cmd.GetCheckpointIntervalMillis() < 0, Incarnation: dataflow.Incarnation(d.cmd.GetIncarnation()),
 		Pools: make(map[dataflow.OperatorID]int),
 		Clock: w.Clock, Log: w.Log, Async: d.w.pool.do, Reporter: &reporter{d: d, l: l},

@@ -24,7 +24,7 @@ type gathered struct {
 	// Set once all are there.
 	ack    *controlv1.CheckpointAck
 	object string // "": all is inline
-	pieces [][]byte
+	pieces []piece
 	chains []*chain.Chain // of which the object has a file
 }
 
@@ -73,7 +73,7 @@ func (c *core) layOut(g *gathered) {
 	var total int64
 	for _, s := range g.snapshots {
 		for _, p := range s.Parts {
-			total += int64(len(p.Data))
+			total += p.Size()
 		}
 	}
 	g.ack = &controlv1.CheckpointAck{Id: int64(g.id), Bytes: total}
@@ -90,16 +90,16 @@ func (c *core) layOut(g *gathered) {
 		for _, p := range s.Parts {
 			h := &controlv1.StateHandle{
 				OperatorId: string(p.Operator), Kind: p.Kind, Subtask: c.tasks[i].ref.GetSubtask(),
-				Length: int64(len(p.Data)), Crc32C: p.CRC32C,
+				Length: p.Size(), Crc32C: p.CRC32C,
 				KeyGroupFirst: uint32(p.Groups.First), KeyGroupLast: uint32(p.Groups.Last),
 			}
 			if inline {
-				h.Inline = p.Data
+				h.Inline = p.Bytes()
 			} else {
 				h.Offset = offset
-				g.pieces = append(g.pieces, p.Data)
+				g.pieces = append(g.pieces, piece{r: p.Reader(), size: p.Size()})
 			}
-			offset += int64(len(p.Data))
+			offset += p.Size()
 			if p.Chain == nil {
 				sub.Handles = append(sub.Handles, h)
 				continue

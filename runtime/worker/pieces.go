@@ -7,20 +7,26 @@ import (
 	"sort"
 )
 
-// pieces reads byte slices one after another, without copying them into one.
+// piece is a part of an object.
+type piece struct {
+	r    io.ReaderAt
+	size int64
+}
+
+// pieces reads parts one after another, without copying them into one.
 type pieces struct {
-	parts [][]byte
+	parts []piece
 	ends  []int64 // offset after each part
 	at    int64
 }
 
 var _ io.ReadSeeker = (*pieces)(nil)
 
-func newPieces(parts [][]byte) *pieces {
+func newPieces(parts []piece) *pieces {
 	p := &pieces{parts: parts}
 	var n int64
 	for _, b := range parts {
-		n += int64(len(b))
+		n += b.size
 		p.ends = append(p.ends, n)
 	}
 	return p
@@ -42,9 +48,14 @@ func (p *pieces) Read(b []byte) (int, error) {
 	i := sort.Search(len(p.ends), func(i int) bool { return p.ends[i] > p.at })
 	n := 0
 	for ; i < len(p.parts) && n < len(b); i++ {
-		k := copy(b[n:], p.parts[i][int64(len(p.parts[i]))-(p.ends[i]-p.at):])
+		from := p.parts[i].size - (p.ends[i] - p.at)
+		want := int(min(p.parts[i].size-from, int64(len(b)-n)))
+		k, err := p.parts[i].r.ReadAt(b[n:n+want], from)
 		n += k
 		p.at += int64(k)
+		if k < want {
+			return n, fmt.Errorf("reading what was to be uploaded: %w", err)
+		}
 	}
 	return n, nil
 }

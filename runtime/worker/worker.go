@@ -40,6 +40,9 @@ type Config struct {
 	Objects  Objects
 	// NewBackend makes the keyed state of one operator's subtask.
 	NewBackend func(groups dataflow.KeyGroupRange, maxParallelism int) (state.Backend, error)
+	// ScratchDir is the worker's own folder, for snapshots of large state until
+	// they are uploaded; with none they are kept in memory.
+	ScratchDir string
 	Network    exchange.Network
 	Clock      clock.Clock
 	Log        *slog.Logger
