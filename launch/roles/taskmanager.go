@@ -7,9 +7,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/leatstream/leat/checkpoint/store"
+	"github.com/leatstream/leat/checkpoint/store/localcopy"
+	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/internal/clock"
 	"github.com/leatstream/leat/runtime/bundle"
 	"github.com/leatstream/leat/runtime/ctlrpc"
@@ -26,6 +29,9 @@ type TaskManager struct {
 	JobManagers []string
 	Watch       func(ctx context.Context) <-chan *ha.Leader
 	Store       store.Store
+	// CopiesBytesMax bounds the copies on disk of state that workers here wrote;
+	// 0: none are kept.
+	CopiesBytesMax int64
 	// CacheBytesMax bounds the bundles kept on disk; 0: the default.
 	CacheBytesMax int64
 	// PassEnv names variables of the environment that workers get.
@@ -60,11 +66,21 @@ func (cfg TaskManager) Run(ctx context.Context) error {
 	defer launcher.Close()
 	ec := cfg.Executor
 	ec.Launcher, ec.Clock, ec.Log = launcher, cfg.Clock, cfg.Log
+	// What a worker reads back after a crash, it mostly wrote itself, or the
+	// worker did whose place it takes.
+	copies, err := localcopy.New(cfg.Store, localcopy.Config{
+		Dir: filepath.Join(dir, "state-copies"), BytesMax: cfg.CopiesBytesMax, Log: cfg.Log,
+		Keep: func(key string) bool { return strings.HasPrefix(key, "jobs/") && strings.HasSuffix(key, ".state") },
+	})
+	if err != nil {
+		return err
+	}
+	ec.ForgetJob = func(job dataflow.JobID) { copies.Forget(ctlrpc.JobPrefix(job)) }
 	executor, err := taskexec.New(ec)
 	if err != nil {
 		return err
 	}
-	service := ctlrpc.NewTaskManagerServer(executor, cfg.Store, filepath.Join(dir, "spool"), cfg.Clock, cfg.Log)
+	service := ctlrpc.NewTaskManagerServer(executor, copies, filepath.Join(dir, "spool"), cfg.Clock, cfg.Log)
 	serving, err := ctlrpc.ServeWorkers(socket, service)
 	if err != nil {
 		return err

@@ -28,6 +28,7 @@ type TaskManager struct {
 	Dir          string        `config:"dir" help:"working folder, its own; empty: one in the system's folder for temporary files"`
 	SocketDir    string        `config:"socket-dir" help:"folder for unix sockets, with a short path; empty: the working folder"`
 	BundleCache  config.Size   `config:"bundle-cache" default:"4GiB" min:"1MiB" help:"disk for programs of bundles"`
+	StateCopies  config.Size   `config:"state-copies" default:"4GiB" min:"0" help:"disk for copies of checkpoints, from which workers here recover without the object store; 0: none"`
 	WorkerEnv    []string      `config:"worker-env" help:"variables of the environment that workers get too, for secrets"`
 	StateBackend string        `config:"state-backend" default:"memory" enum:"memory,pebble" help:"where jobs that do not say so keep keyed state: in the worker's memory, or on disk in the working folder"`
 	HelloMax     time.Duration `config:"hello-timeout" default:"30s" min:"1s" help:"how long a started worker may take to report"`

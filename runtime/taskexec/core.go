@@ -2,6 +2,7 @@ package taskexec
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -31,7 +32,10 @@ type coreConfig struct {
 	planTimeoutMax time.Duration
 	// detachGrace is how long a worker may live on without its session.
 	detachGrace time.Duration
-	relay       relayLimits
+	// jobIdleMax is how long a job's local leftovers are kept after its last
+	// worker here has gone: until it has surely restarted, if it does.
+	jobIdleMax time.Duration
+	relay      relayLimits
 }
 
 // core decides what a taskmanager does. Step does no I/O, starts no goroutine
@@ -53,6 +57,7 @@ type core struct {
 	relay   relay
 	ending  bool // evShutdown was seen
 	exits   map[string]int64
+	left    map[string]time.Time // jobs without a worker here, since when
 
 	ownMemory  int64
 	cpuSeconds float64
@@ -61,7 +66,7 @@ type core struct {
 func newCore(cfg coreConfig, now time.Time) *core {
 	return &core{
 		cfg: cfg, now: now,
-		workers: make(map[string]*workerState), exits: make(map[string]int64),
+		workers: make(map[string]*workerState), exits: make(map[string]int64), left: make(map[string]time.Time),
 		plans:  planTable{running: make(map[string]bool)},
 		leader: leaderState{awaySince: now},
 		relay:  relay{limits: cfg.relay},
@@ -145,6 +150,26 @@ func (c *core) tick() {
 	c.awayCheck()
 	for _, id := range c.workerIDs() {
 		c.overdue(c.workers[id])
+	}
+	c.forgetJobs()
+}
+
+// leave notes that a worker of the job is no more.
+func (c *core) leave(job string) {
+	for _, w := range c.workers {
+		if w.start.GetJobId() == job {
+			return
+		}
+	}
+	c.left[job] = c.now
+}
+
+func (c *core) forgetJobs() {
+	for _, job := range slices.Sorted(maps.Keys(c.left)) {
+		if c.now.Sub(c.left[job]) >= c.cfg.jobIdleMax {
+			delete(c.left, job)
+			c.do(cmdForgetJob{job: job})
+		}
 	}
 }
 

@@ -40,6 +40,7 @@ func (s *script) create(t *testing.T, d *datadriven.TestData) {
 	cfg := coreConfig{
 		slots: 4, memoryBytes: 400 << 20, cpus: 2, helloMax: 30 * time.Second, awayMax: 10 * time.Minute,
 		planTimeoutMax: time.Minute, detachGrace: 3 * time.Second, relay: relayLimits{messagesMax: 4, bytesMax: 1 << 20},
+		jobIdleMax: 15 * time.Minute,
 	}
 	d.MaybeScanArgs(t, "slots", &cfg.slots)
 	s.core = newCore(cfg, s.now)
@@ -166,6 +167,8 @@ func format(cmds []command) string {
 			fmt.Fprintf(&b, "deliver to %s: %s\n", c.worker, c.c.GetCancel().GetReason())
 		case cmdForget:
 			fmt.Fprintf(&b, "forget %s\n", c.worker)
+		case cmdForgetJob:
+			fmt.Fprintf(&b, "forget job %s\n", c.job)
 		case cmdPlan:
 			fmt.Fprintf(&b, "plan %s timeout=%s\n", c.req.GetRequestId(), c.timeout)
 		case cmdCancelPlan:

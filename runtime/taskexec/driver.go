@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/leatstream/leat/dataflow"
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
 	"github.com/leatstream/leat/runtime/ctlrpc"
 )
@@ -42,6 +43,10 @@ func (e *Executor) execute(cmd command) event {
 		return e.deliverTo(c)
 	case cmdForget:
 		e.forget(c.worker)
+	case cmdForgetJob:
+		if e.cfg.ForgetJob != nil {
+			e.cfg.ForgetJob(dataflow.JobID(c.job))
+		}
 	case cmdPlan:
 		return e.startPlan(c)
 	case cmdCancelPlan:

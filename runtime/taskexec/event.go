@@ -105,6 +105,8 @@ type (
 	}
 	// cmdForget ends a worker's token and closes its log.
 	cmdForget struct{ worker string }
+	// cmdForgetJob gives up what is kept of a job for its next worker.
+	cmdForgetJob struct{ job string }
 	// cmdPlan runs a plan child: evPlanned follows.
 	cmdPlan struct {
 		req     *controlv1.PlanRequest
@@ -118,6 +120,7 @@ type (
 
 func (cmdSend) isCommand()        {}
 func (cmdDrop) isCommand()        {}
+func (cmdForgetJob) isCommand()   {}
 func (cmdStart) isCommand()       {}
 func (cmdCancelStart) isCommand() {}
 func (cmdSignal) isCommand()      {}

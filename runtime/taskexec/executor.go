@@ -30,7 +30,9 @@ const (
 	eventsMax = 4096
 	// tickEvery is the resolution of deadlines, sampleEvery that of the watch
 	// on memory.
-	tickEvery   = 50 * time.Millisecond
+	tickEvery = 50 * time.Millisecond
+	// jobIdleMax outlasts the pauses between the attempts of a job.
+	jobIdleMax  = 15 * time.Minute
 	sampleEvery = 200 * time.Millisecond
 )
 
@@ -60,6 +62,9 @@ type Config struct {
 	// to attach (default 30 s), how long workers go on without a jobmanager
 	// (default 10 min), and how long a program may take to plan (default 2 min).
 	HelloMax, AwayMax, PlanTimeoutMax time.Duration
+	// ForgetJob is told a job that has had no worker here for a while; it does
+	// not block. nil: nothing is kept of jobs.
+	ForgetJob func(dataflow.JobID)
 }
 
 // EnsureDefaults fills what is not set.
@@ -140,8 +145,8 @@ func New(cfg Config) (*Executor, error) {
 	e.core = newCore(coreConfig{
 		slots: cfg.Slots, memoryBytes: cfg.MemoryBytes, cpus: cfg.CPUs,
 		helloMax: cfg.HelloMax, awayMax: cfg.AwayMax, planTimeoutMax: cfg.PlanTimeoutMax,
-		detachGrace: 3 * time.Second,
-		relay:       relayLimits{messagesMax: 65536, bytesMax: 64 << 20},
+		detachGrace: 3 * time.Second, jobIdleMax: jobIdleMax,
+		relay: relayLimits{messagesMax: 65536, bytesMax: 64 << 20},
 	}, cfg.Clock.Now())
 	return e, nil
 }

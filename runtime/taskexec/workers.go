@@ -80,6 +80,7 @@ func (c *core) start(s *controlv1.StartWorker) {
 	}
 	w := &workerState{start: s, share: c.cfg.memoryBytes * int64(s.GetSlots()) / int64(c.cfg.slots)}
 	c.workers[s.GetWorkerId()] = w
+	delete(c.left, s.GetJobId())
 	cpus := max(1, (c.cfg.cpus*int(s.GetSlots())+c.cfg.slots-1)/c.cfg.slots)
 	c.do(cmdStart{start: s, memory: w.share, cpus: cpus})
 }
@@ -114,6 +115,7 @@ func (c *core) startFailed(e evStartFailed) {
 		return
 	}
 	delete(c.workers, e.worker)
+	c.leave(w.start.GetJobId())
 	c.report(startFailedMessage(w.start, e.err))
 	c.do(cmdForget{worker: e.worker})
 }
@@ -128,6 +130,7 @@ func (c *core) exited(e evExited) {
 func (c *core) gone(w *workerState, exit Exit) {
 	id := w.start.GetWorkerId()
 	delete(c.workers, id)
+	c.leave(w.start.GetJobId())
 	reason := w.reason
 	switch {
 	case reason != "":

@@ -55,7 +55,7 @@ func run(ctx context.Context, cfg *settings.TaskManager, stderr io.Writer) (err 
 		return err
 	}
 	tm := roles.TaskManager{
-		JobManagers: cfg.JobManagers, Store: objects, CacheBytesMax: int64(cfg.BundleCache), PassEnv: cfg.WorkerEnv, StateBackend: cfg.StateBackend,
+		JobManagers: cfg.JobManagers, Store: objects, CacheBytesMax: int64(cfg.BundleCache), CopiesBytesMax: int64(cfg.StateCopies), PassEnv: cfg.WorkerEnv, StateBackend: cfg.StateBackend,
 		Executor: executorConfig(cfg, own), Clock: clock.Real{}, Log: log,
 	}
 	if len(cfg.HA.Endpoints) > 0 {
