@@ -107,7 +107,7 @@ func (r *restorer) all(ctx context.Context, k handleKey) ([][]byte, error) {
 }
 
 func (r *restorer) fetch(ctx context.Context, h *controlv1.StateHandle) (out []byte, err error) {
-	err = r.read(ctx, h, func(rd io.Reader) error {
+	err = r.read(ctx, h, r.open(ctx, h), func(rd io.Reader) error {
 		out = make([]byte, h.GetLength())
 		_, err := io.ReadFull(rd, out)
 		return err
@@ -167,44 +167,99 @@ func (r *restorer) chain(ctx context.Context, files []*controlv1.StateHandle, gr
 	if g, missing := chain.Missing(files, held); missing {
 		return damaged(files[0], files[0].GetObject(), fmt.Sprintf("no file of the chain holds all of key group %d", g))
 	}
-	follows := false
+	a := r.ahead(ctx)
+	defer a.end()
+	var parts []state.RestorePart
 	for i, read := range chain.Read(files, held) {
-		if len(read) == 0 {
-			continue
+		if len(read) > 0 {
+			a.files = append(a.files, files[i])
+			parts = append(parts, state.RestorePart{Follows: len(parts) > 0, Groups: read})
 		}
-		part := state.RestorePart{Follows: follows, Groups: read}
-		follows = true
-		if err := r.read(ctx, files[i], func(rd io.Reader) error { return fn(rd, part) }); err != nil {
+	}
+	for i, part := range parts {
+		if err := r.read(ctx, a.files[i], a.next(), func(rd io.Reader) error { return fn(rd, part) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// opened is what a handle names, being read.
+type opened struct {
+	body io.ReadCloser
+	err  error
+}
+
+func (o opened) close() {
+	if o.body != nil {
+		_ = o.body.Close() // only read
+	}
+}
+
+func (r *restorer) open(ctx context.Context, h *controlv1.StateHandle) opened {
+	if h.GetObject() == "" || h.GetLength() == 0 {
+		return opened{body: io.NopCloser(bytes.NewReader(h.GetInline()))}
+	}
+	body, err := r.objects.Get(ctx, h.GetObject(), h.GetOffset(), h.GetLength())
+	return opened{body: body, err: err}
+}
+
+// aheadMax is how many files of a chain are asked for at a time, so that the
+// answers of a store that is far away overlap. What is asked for and not yet
+// read is no more than the connection buffers.
+const aheadMax = 8
+
+// ahead opens the files of a chain before they are read.
+type ahead struct {
+	r       *restorer
+	ctx     context.Context //nolint:containedctx // of all that is opened
+	cancel  context.CancelFunc
+	files   []*controlv1.StateHandle
+	asked   int // of files
+	waiting []chan opened
+	wg      sync.WaitGroup
+}
+
+func (r *restorer) ahead(ctx context.Context) *ahead {
+	a := &ahead{r: r}
+	a.ctx, a.cancel = context.WithCancel(ctx)
+	return a
+}
+
+// next returns the next file, opened.
+func (a *ahead) next() opened {
+	for ; a.asked < len(a.files) && len(a.waiting) < aheadMax; a.asked++ {
+		file, answer := a.files[a.asked], make(chan opened, 1)
+		a.waiting = append(a.waiting, answer)
+		a.wg.Go(func() { answer <- a.r.open(a.ctx, file) })
+	}
+	o := <-a.waiting[0]
+	a.waiting = a.waiting[1:]
+	return o
+}
+
+// end closes what was opened and not read.
+func (a *ahead) end() {
+	a.cancel()
+	a.wg.Wait()
+	for _, answer := range a.waiting {
+		(<-answer).close()
+	}
+}
+
 // read gives fn the bytes of a handle and checks their length and checksum.
 // Damage is found at the end of what fn reads, so the caller drops what fn
 // made of it when there is an error.
-func (r *restorer) read(ctx context.Context, h *controlv1.StateHandle, fn func(io.Reader) error) error {
-	where := h.GetObject()
-	var src io.Reader
+func (r *restorer) read(ctx context.Context, h *controlv1.StateHandle, o opened, fn func(io.Reader) error) error {
+	where := cmp.Or(h.GetObject(), "the manifest")
 	switch {
-	case where == "":
-		where = "the manifest"
-		src = bytes.NewReader(h.GetInline())
-	case h.GetLength() == 0:
-		src = bytes.NewReader(nil)
-	default:
-		body, err := r.objects.Get(ctx, where, h.GetOffset(), h.GetLength())
-		if errors.Is(err, store.ErrNotFound) {
-			return missing(h, where)
-		}
-		if err != nil {
-			return fmt.Errorf("reading %d bytes at %d of %q: %w", h.GetLength(), h.GetOffset(), where, err)
-		}
-		defer func() { _ = body.Close() }() // only read
-		src = body
+	case errors.Is(o.err, store.ErrNotFound):
+		return missing(h, where)
+	case o.err != nil:
+		return fmt.Errorf("reading %d bytes at %d of %q: %w", h.GetLength(), h.GetOffset(), where, o.err)
 	}
-	sum := &summer{r: io.LimitReader(src, h.GetLength()), table: crc32.MakeTable(crc32.Castagnoli)}
+	defer o.close()
+	sum := &summer{r: io.LimitReader(o.body, h.GetLength()), table: crc32.MakeTable(crc32.Castagnoli)}
 	err := fn(sum)
 	// The rest too when fn gave up: damage is the better explanation.
 	if _, rest := io.Copy(io.Discard, sum); err == nil {
