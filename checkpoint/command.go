@@ -154,7 +154,9 @@ type Summary struct {
 	Operation string
 	Triggered time.Time
 	Ended     time.Time // zero while it runs
-	Bytes     int64
+	// Bytes were written for it, StateBytes are what it consists of, with files
+	// of earlier checkpoints.
+	Bytes, StateBytes int64
 	// Acked of Subtasks have acknowledged.
 	Acked, Subtasks int
 	AlignmentMax    time.Duration

@@ -163,6 +163,7 @@ func (p *pending) addSubtask(s *controlv1.SubtaskSnapshot, prefix string) {
 			h.Object = prefix + h.GetObject()
 		}
 		p.handles = append(p.handles, h)
+		p.stats.StateBytes += h.GetLength()
 	}
 	st := &p.stats
 	st.AlignmentMax = max(st.AlignmentMax, time.Duration(s.GetAlignmentNanos()))

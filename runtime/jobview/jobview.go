@@ -133,12 +133,14 @@ type Checkpoint struct {
 	Status    string // IN_PROGRESS COMPLETED FAILED
 	Triggered time.Time
 	Completed time.Time // zero until it ended
-	Bytes     int64
-	Acked     int
-	Subtasks  int
-	Path      string // URI of the manifest
-	Failure   string
-	Discarded bool
+	// Bytes were written for it, StateBytes are what it consists of, with files
+	// of earlier checkpoints.
+	Bytes, StateBytes int64
+	Acked             int
+	Subtasks          int
+	Path              string // URI of the manifest
+	Failure           string
+	Discarded         bool
 	// AlignmentMax is the longest alignment of a subtask.
 	AlignmentMax time.Duration
 }

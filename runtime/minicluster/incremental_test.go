@@ -118,11 +118,15 @@ func TestChangesAloneAreWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	grown := false // a checkpoint consisted of much more than was written for it
 	for n := range 4 {
 		seen := -1
 		await(t, c, id, func(v jobview.Job) bool {
 			if seen < 0 {
 				seen = v.Checkpoints.Completed
+			}
+			if l := v.Checkpoints.Latest; l != nil {
+				grown = grown || l.StateBytes > 3*l.Bytes
 			}
 			return v.State.Terminal() || v.State == jobview.JobRunning && v.Checkpoints.Completed >= seen+12
 		})
@@ -143,6 +147,9 @@ func TestChangesAloneAreWritten(t *testing.T) {
 			}
 		}
 		t.Errorf("%d results, want %d; %d are missing or not there once", len(got), len(want), wrong)
+	}
+	if !grown {
+		t.Error("no checkpoint consists of much more than was written for it")
 	}
 	objects.report(t)
 }

@@ -48,7 +48,7 @@ func checkpointOf(c jobview.Checkpoint) restapi.Checkpoint {
 	out := restapi.Checkpoint{
 		ClassName: map[string]string{"IN_PROGRESS": "in_progress", "COMPLETED": "completed", "FAILED": "failed"}[c.Status],
 		ID:        int64(c.ID), Status: c.Status, IsSavepoint: c.Savepoint, TriggerTimestamp: c.Triggered.UnixMilli(),
-		CheckpointedSize: c.Bytes, StateSize: c.Bytes, Subtasks: c.Subtasks, Acknowledged: c.Acked,
+		CheckpointedSize: c.Bytes, StateSize: c.StateBytes, Subtasks: c.Subtasks, Acknowledged: c.Acked,
 		Type: "CHECKPOINT", Tasks: map[string]any{}, ExternalPath: c.Path, Discarded: c.Discarded,
 		FailureMessage: c.Failure, LatestAck: -1, AlignmentMax: c.AlignmentMax.Milliseconds(),
 	}
@@ -67,15 +67,15 @@ func checkpointOf(c jobview.Checkpoint) restapi.Checkpoint {
 }
 
 func summary(history []jobview.Checkpoint) restapi.CheckpointsSummary {
-	var sizes, durations []int64
+	var sizes, states, durations []int64
 	for _, c := range history {
 		if c.Status == "COMPLETED" {
 			sizes = append(sizes, c.Bytes)
+			states = append(states, c.StateBytes)
 			durations = append(durations, c.Completed.Sub(c.Triggered).Milliseconds())
 		}
 	}
-	size := statsOf(sizes)
-	return restapi.CheckpointsSummary{Size: size, StateSize: size, Duration: statsOf(durations)}
+	return restapi.CheckpointsSummary{Size: statsOf(sizes), StateSize: statsOf(states), Duration: statsOf(durations)}
 }
 
 func statsOf(v []int64) restapi.Stats {

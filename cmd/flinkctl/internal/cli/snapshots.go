@@ -46,14 +46,14 @@ func (a *app) checkpointsOf(ctx context.Context, job string) (restapi.Checkpoint
 }
 
 func checkpointTable(list []restapi.Checkpoint, empty string) table {
-	t := table{header: []string{"ID", "TYPE", "STATUS", "AGE", "DURATION", "SIZE", "ACKED", "PATH"}, empty: empty}
+	t := table{header: []string{"ID", "TYPE", "STATUS", "AGE", "DURATION", "WRITTEN", "STATE", "ACKED", "PATH"}, empty: empty}
 	for _, cp := range list {
 		where := cp.ExternalPath
 		if cp.FailureMessage != "" {
 			where = cp.FailureMessage
 		}
 		t.rows = append(t.rows, []string{
-			strconv.FormatInt(cp.ID, 10), cp.Type, cp.Status, ago(cp.TriggerTimestamp), span(cp.Duration), size(cp.StateSize),
+			strconv.FormatInt(cp.ID, 10), cp.Type, cp.Status, ago(cp.TriggerTimestamp), span(cp.Duration), size(cp.CheckpointedSize), size(cp.StateSize),
 			fmt.Sprintf("%d/%d", cp.Acknowledged, cp.Subtasks), dash(where),
 		})
 	}
