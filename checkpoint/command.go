@@ -157,6 +157,8 @@ type Summary struct {
 	// Bytes were written for it, StateBytes are what it consists of, with files
 	// of earlier checkpoints.
 	Bytes, StateBytes int64
+	// InFlightBytes of them are rows that barriers overtook.
+	InFlightBytes int64
 	// Acked of Subtasks have acknowledged.
 	Acked, Subtasks int
 	AlignmentMax    time.Duration

@@ -164,6 +164,9 @@ func (p *pending) addSubtask(s *controlv1.SubtaskSnapshot, prefix string) {
 		}
 		p.handles = append(p.handles, h)
 		p.stats.StateBytes += h.GetLength()
+		if h.GetKind() == controlv1.StateKind_STATE_KIND_CHANNEL {
+			p.stats.InFlightBytes += h.GetLength()
+		}
 	}
 	st := &p.stats
 	st.AlignmentMax = max(st.AlignmentMax, time.Duration(s.GetAlignmentNanos()))

@@ -113,6 +113,21 @@ func CheckpointTimeout(d time.Duration) EnvOption {
 	return func(e *Env) { e.graph.Config.CheckpointTimeout = d }
 }
 
+// AlignedTimeout is how long the barrier of a checkpoint waits for the rows
+// before it, at each operator. Then it overtakes them, and they become part of
+// the checkpoint, so that one completes however slow the job is. A negative
+// time makes barriers wait for ever; those of savepoints always do. The default
+// is half a second.
+func AlignedTimeout(d time.Duration) EnvOption {
+	return func(e *Env) {
+		if d == 0 {
+			e.fail(callSite(), "aligned timeout 0: give the time that barriers wait, or a negative one for no limit")
+			return
+		}
+		e.graph.Config.AlignedTimeout = d
+	}
+}
+
 // CheckpointsRetained is the number of completed checkpoints kept.
 func CheckpointsRetained(n int) EnvOption {
 	return func(e *Env) { e.graph.Config.CheckpointsRetained = n }

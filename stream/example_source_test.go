@@ -67,6 +67,7 @@ func ExampleNewEnv() {
 		stream.DefaultParallelism(4),
 		stream.CheckpointInterval(500*time.Millisecond),
 		stream.CheckpointTimeout(2*time.Minute),
+		stream.AlignedTimeout(200*time.Millisecond),
 		stream.RestartExponential(100*time.Millisecond, 10*time.Second))
 	from(env).To(collection.NewCollector(click{}), stream.UID("out"))
 	g, err := env.Graph()

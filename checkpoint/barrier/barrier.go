@@ -26,6 +26,9 @@ const (
 	EventTriggered
 	// EventAborted: checkpoint ID was given up by the coordinator.
 	EventAborted
+	// EventOvertake: the barrier of checkpoint ID has arrived on some channel,
+	// and the task does not wait for the rows before it any longer.
+	EventOvertake
 	// EventReset: the task starts anew; all channels are open again and ids
 	// may begin anywhere.
 	EventReset
@@ -54,6 +57,9 @@ const (
 	// ActionAligned: snapshot for ID now, before anything more is read, and
 	// forward the barrier.
 	ActionAligned
+	// ActionRecord: what comes on Channel up to the barrier of ID is part of
+	// the checkpoint; ActionAligned follows.
+	ActionRecord
 	// ActionAbort: the alignment of ID that had begun is given up.
 	ActionAbort
 )
@@ -61,7 +67,7 @@ const (
 // Action is one output of the aligner.
 type Action struct {
 	Kind    ActionKind
-	Channel int // of block and unblock
+	Channel int // of block, unblock and record
 	ID      dataflow.CheckpointID
 	// Alignment is the time from the first barrier to this action, of
 	// aligned and abort; never negative.
@@ -80,6 +86,9 @@ const AbortedMax = 16
 //	                                │      ▲
 //	                      abort id  │      │ barrier id' > id: abort id, closed = id
 //	                         idle ◀─┘      └─ (aligning id')
+//
+// Overtaking ends an alignment, or one that has not begun, as if the channels
+// that are missing had delivered.
 //
 // Invariants: a channel is blocked only while aligning, and only if it has
 // delivered the barrier that is being aligned and has not ended; every id that
@@ -126,6 +135,8 @@ func (a *Aligner) Step(ev Event) []Action {
 		a.alignEnded(ev.Now)
 	case EventAborted:
 		a.onAborted(ev)
+	case EventOvertake:
+		a.onOvertake(ev)
 	case EventReset:
 		a.onReset()
 	default:
@@ -136,6 +147,10 @@ func (a *Aligner) Step(ev Event) []Action {
 
 // Blocked reports whether a channel must not be read now.
 func (a *Aligner) Blocked(channel int) bool { return a.channels[channel].blocked }
+
+// Settled reports whether a checkpoint was aligned, given up or overtaken by a
+// later one, so that its barriers mean nothing any more.
+func (a *Aligner) Settled(id dataflow.CheckpointID) bool { return id <= a.closed || a.isAborted(id) }
 
 // Aligning returns the checkpoint whose barriers are being awaited, or 0.
 func (a *Aligner) Aligning() dataflow.CheckpointID { return a.pending }
@@ -159,6 +174,24 @@ func (a *Aligner) onBarrier(ev Event) {
 		ch.blocked = true
 		a.act(Action{Kind: ActionBlock, Channel: ev.Channel, ID: ev.ID})
 		return
+	}
+	a.finish(ev.Now)
+}
+
+func (a *Aligner) onOvertake(ev Event) {
+	if ev.ID <= a.closed || ev.ID < a.pending || a.isAborted(ev.ID) {
+		return
+	}
+	if a.pending != 0 && ev.ID > a.pending {
+		a.giveUp(ev.Now)
+	}
+	if a.pending == 0 {
+		a.begin(ev)
+	}
+	for i := range a.channels {
+		if ch := &a.channels[i]; !ch.ended && !ch.delivered {
+			a.act(Action{Kind: ActionRecord, Channel: i, ID: ev.ID})
+		}
 	}
 	a.finish(ev.Now)
 }

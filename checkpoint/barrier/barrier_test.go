@@ -43,7 +43,7 @@ func scriptEvent(t *testing.T, d *datadriven.TestData) Event {
 	}
 	ev.ID, ev.Now = dataflow.CheckpointID(id), time.Duration(now)*time.Millisecond
 	kinds := map[string]EventKind{"barrier": EventBarrier, "end": EventEnd,
-		"triggered": EventTriggered, "aborted": EventAborted, "reset": EventReset}
+		"triggered": EventTriggered, "aborted": EventAborted, "reset": EventReset, "overtake": EventOvertake}
 	kind, ok := kinds[d.Cmd]
 	if !ok {
 		t.Fatalf("unknown command %s", d.Cmd)
@@ -65,6 +65,8 @@ func printActions(actions []Action) string {
 			fmt.Fprintf(&b, "unblock %d\n", x.Channel)
 		case ActionAligned:
 			fmt.Fprintf(&b, "aligned id=%d after=%v\n", x.ID, x.Alignment)
+		case ActionRecord:
+			fmt.Fprintf(&b, "record %d\n", x.Channel)
 		case ActionAbort:
 			fmt.Fprintf(&b, "abort id=%d after=%v\n", x.ID, x.Alignment)
 		}
@@ -109,6 +111,20 @@ func (m *model) blocked(ch int) bool {
 	return cur != 0 && !m.ended[ch] && m.delivered[ch][cur]
 }
 
+// record returns the channels that a checkpoint overtaking now is still to
+// come on.
+func (m *model) record(id dataflow.CheckpointID) (channels []int) {
+	if !m.live(id) || id < m.current() {
+		return nil
+	}
+	for ch := range m.ended {
+		if !m.ended[ch] && !m.delivered[ch][id] {
+			channels = append(channels, ch)
+		}
+	}
+	return channels
+}
+
 // step returns the ids aligned and aborted by the event.
 func (m *model) step(ev Event) (aligned, aborted []dataflow.CheckpointID) {
 	before := m.current()
@@ -134,6 +150,15 @@ func (m *model) step(ev Event) (aligned, aborted []dataflow.CheckpointID) {
 				m.high = max(m.high, before)
 			}
 		}
+	case EventOvertake:
+		if !m.live(ev.ID) || ev.ID < before {
+			return nil, nil
+		}
+		if before != 0 && ev.ID > before {
+			aborted = append(aborted, before)
+		}
+		m.high = ev.ID
+		aligned = append(aligned, ev.ID)
 	case EventReset:
 		*m = *newModel(len(m.ended))
 		return nil, nil
@@ -167,6 +192,8 @@ func eventOf(kind, ch, id byte, channels int) Event {
 	switch k := kind % 32; {
 	case k < 20:
 		ev.Kind = EventBarrier
+	case k < 22:
+		ev.Kind = EventOvertake
 	case k < 24:
 		ev.Kind = EventAborted
 	case k < 28:
@@ -189,6 +216,10 @@ func checkAgainstModel(t *testing.T, channels int, data []byte) {
 		base += dataflow.CheckpointID(data[i+3] % 2)
 		ev.Now, ev.ID = now, ev.ID+base
 		var aligned, aborted []dataflow.CheckpointID
+		var record, wantRecord []int
+		if ev.Kind == EventOvertake {
+			wantRecord = m.record(ev.ID)
+		}
 		for _, x := range a.Step(ev) {
 			if x.Alignment < 0 || x.Alignment > now {
 				t.Fatalf("step %d: alignment of %v", i/4, x.Alignment)
@@ -198,7 +229,16 @@ func checkAgainstModel(t *testing.T, channels int, data []byte) {
 				aligned = append(aligned, x.ID)
 			case ActionAbort:
 				aborted = append(aborted, x.ID)
+			case ActionRecord:
+				if len(aligned) > 0 {
+					t.Fatalf("step %d: channel %d is to be recorded after the snapshot", i/4, x.Channel)
+				}
+				record = append(record, x.Channel)
+			case ActionBlock, ActionUnblock:
 			}
+		}
+		if !slices.Equal(record, wantRecord) {
+			t.Fatalf("step %d %+v: record %v, want %v", i/4, ev, record, wantRecord)
 		}
 		wantAligned, wantAborted := m.step(ev)
 		if !slices.Equal(aligned, wantAligned) || !slices.Equal(aborted, wantAborted) {

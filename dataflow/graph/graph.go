@@ -33,9 +33,12 @@ type JobGraph struct {
 type Config struct {
 	// Parallelism is the default parallelism written in the program; the
 	// submitter's wish goes before it. 0: as many as the submitter says, else 1.
-	Parallelism          int           `json:"parallelism,omitempty"`
-	CheckpointInterval   time.Duration `json:"checkpointInterval"`  // 0: default 1 s; negative: off
-	CheckpointTimeout    time.Duration `json:"checkpointTimeout"`   // default 10 min
+	Parallelism        int           `json:"parallelism,omitempty"`
+	CheckpointInterval time.Duration `json:"checkpointInterval"` // 0: default 1 s; negative: off
+	CheckpointTimeout  time.Duration `json:"checkpointTimeout"`  // default 10 min
+	// AlignedTimeout is how long the barrier of a checkpoint waits for the rows
+	// before it; then it overtakes them. Default 500 ms; negative: for ever.
+	AlignedTimeout       time.Duration `json:"alignedTimeout,omitempty"`
 	CheckpointsRetained  int           `json:"checkpointsRetained"` // default 2
 	BufferTimeout        time.Duration `json:"bufferTimeout"`       // default 10 ms
 	Restart              Restart       `json:"restart"`
@@ -98,6 +101,7 @@ func (c *Config) EnsureDefaults() {
 	setDuration(&c.CheckpointInterval, time.Second)
 	setDuration(&c.CheckpointTimeout, 10*time.Minute)
 	setDuration(&c.BufferTimeout, 10*time.Millisecond)
+	setDuration(&c.AlignedTimeout, 500*time.Millisecond)
 	if c.CheckpointsRetained == 0 {
 		c.CheckpointsRetained = 2
 	}

@@ -22,7 +22,7 @@ func WindowOf(channels int) int {
 // Ledger is the sender's account of one channel: pure arithmetic, used by one
 // goroutine at a time. credit <= window always, and window - credit is what
 // was sent and not yet handed back: at most the window, or half of it plus one
-// batch when a batch is larger than half the window.
+// batch when a batch is larger than half the window, and what Debt says.
 type Ledger struct {
 	window, credit int
 }
@@ -34,6 +34,11 @@ func NewLedger(window int) Ledger { return Ledger{window: window, credit: window
 // half the window needs only that half: the receiver may hold back grants of
 // less than half, so to ask for more could wait for ever.
 func (l *Ledger) Covers(n int) bool { return l.credit >= min(n, (l.window+1)/2) }
+
+// Debt is what was sent beyond the window, 0 when nothing was: what stands
+// before the barrier of a checkpoint is sent whether it is covered or not, so
+// that the receiver has it all when the barrier comes.
+func (l *Ledger) Debt() int { return max(0, -l.credit) }
 
 // Spend books a batch that is sent.
 func (l *Ledger) Spend(n int) { l.credit -= n }

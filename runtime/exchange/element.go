@@ -47,7 +47,14 @@ type Barrier struct {
 	Savepoint       bool
 	// Stop: the job ends after it. Final: all subtasks have reached the end.
 	Stop, Final bool
+	// Overtakes: the sender did not wait for the rows before it, and the
+	// receiver does not either: they are part of the checkpoint.
+	Overtakes bool
 }
+
+// MayOvertake reports whether rows on their way may be part of the checkpoint.
+// Savepoints have none, so that they fit other graphs, and ends have passed all.
+func (b *Barrier) MayOvertake() bool { return !b.Savepoint && !b.Stop && !b.Final }
 
 // Element is one thing on a channel. Which fields are set follows from Kind.
 type Element struct {

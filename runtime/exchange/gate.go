@@ -38,6 +38,15 @@ type Gate struct {
 	cursor  int
 	wire    int64 // bytes decoded
 	err     atomic.Pointer[error]
+	// queued is the newest barrier that arrived, whether it was taken or not.
+	queued atomic.Pointer[Barrier]
+	// replay goes before what the channels hold.
+	replay []replayed
+}
+
+type replayed struct {
+	channel int
+	batch   *columnar.Batch
 }
 
 // NewGate makes a gate. wake is called from any goroutine when an element
@@ -92,6 +101,14 @@ func (g *Gate) Next() (channel int, el Element, ok bool, err error) {
 	if p := g.err.Load(); p != nil {
 		return 0, Element{}, false, *p
 	}
+	if len(g.replay) > 0 {
+		first := g.replay[0]
+		g.replay[0] = replayed{}
+		if g.replay = g.replay[1:]; len(g.replay) == 0 {
+			g.replay = nil
+		}
+		return first.channel, Element{Kind: KindBatch, Batch: first.batch}, true, nil
+	}
 	for {
 		i, found := g.nextReady()
 		if !found {
@@ -117,6 +134,9 @@ func (g *Gate) Next() (channel int, el Element, ok bool, err error) {
 func (g *Gate) NextControl() (channel int, el Element, ok bool, err error) {
 	if p := g.err.Load(); p != nil {
 		return 0, Element{}, false, *p
+	}
+	if len(g.replay) > 0 {
+		return 0, Element{}, false, nil
 	}
 	for w := range g.ready {
 		set := g.ready[w].Load() &^ g.blocked[w]
@@ -184,6 +204,8 @@ type Channel struct {
 	producerWaits atomic.Bool
 	wakeProducer  func()
 	consumed      func(bytes int)
+	// looked is the number of the first element that LookAhead has not seen.
+	looked int64
 }
 
 var _ Sender = (*Channel)(nil)
@@ -211,6 +233,9 @@ func (c *Channel) Fail(err error) { c.gate.Fail(fmt.Errorf("%s: %w", c.spec.ID, 
 // Send implements Sender.
 func (c *Channel) Send(el Element) int {
 	c.ring.push(el)
+	if el.Kind == KindBarrier {
+		c.gate.queued.Store(el.Barrier)
+	}
 	word, bit := &c.gate.ready[c.index/64], uint64(1)<<(c.index%64)
 	if word.Load()&bit == 0 {
 		word.Or(bit)

@@ -82,5 +82,21 @@ func (r *ring) pop() (Element, bool) {
 	return el, true
 }
 
+// each calls fn for the elements that wait, oldest first, from the one of the
+// given number on, until fn says no; it is the consumer's. The first element
+// that was ever pushed has number 0.
+func (r *ring) each(from int64, fn func(el *Element) bool) {
+	n, end := r.popped.Load(), r.pushed.Load()
+	for s, i := r.head, r.headPos; n < end; n++ {
+		if i == segmentLen {
+			s, i = s.next, 0
+		}
+		if n >= from && !fn(&s.elements[i]) {
+			return
+		}
+		i++
+	}
+}
+
 // len is exact for both sides as far as their own work goes.
 func (r *ring) len() int { return int(r.pushed.Load() - r.popped.Load()) }

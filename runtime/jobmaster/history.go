@@ -54,6 +54,7 @@ func (h *history) find(id dataflow.CheckpointID) *jobview.Checkpoint {
 
 func fill(c *jobview.Checkpoint, s checkpoint.Summary) {
 	c.ID, c.Savepoint, c.Triggered, c.Completed = s.ID, s.Kind.Savepoint(), s.Triggered, s.Ended
+	c.InFlightBytes = s.InFlightBytes
 	c.Bytes, c.StateBytes, c.Acked, c.Subtasks, c.AlignmentMax = s.Bytes, s.StateBytes, s.Acked, s.Subtasks, s.AlignmentMax
 }
 

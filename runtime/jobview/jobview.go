@@ -136,11 +136,13 @@ type Checkpoint struct {
 	// Bytes were written for it, StateBytes are what it consists of, with files
 	// of earlier checkpoints.
 	Bytes, StateBytes int64
-	Acked             int
-	Subtasks          int
-	Path              string // URI of the manifest
-	Failure           string
-	Discarded         bool
+	// InFlightBytes of them are rows that barriers overtook.
+	InFlightBytes int64
+	Acked         int
+	Subtasks      int
+	Path          string // URI of the manifest
+	Failure       string
+	Discarded     bool
 	// AlignmentMax is the longest alignment of a subtask.
 	AlignmentMax time.Duration
 }

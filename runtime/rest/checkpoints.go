@@ -48,9 +48,12 @@ func checkpointOf(c jobview.Checkpoint) restapi.Checkpoint {
 	out := restapi.Checkpoint{
 		ClassName: map[string]string{"IN_PROGRESS": "in_progress", "COMPLETED": "completed", "FAILED": "failed"}[c.Status],
 		ID:        int64(c.ID), Status: c.Status, IsSavepoint: c.Savepoint, TriggerTimestamp: c.Triggered.UnixMilli(),
-		CheckpointedSize: c.Bytes, StateSize: c.StateBytes, Subtasks: c.Subtasks, Acknowledged: c.Acked,
+		CheckpointedSize: c.Bytes, StateSize: c.StateBytes, PersistedData: c.InFlightBytes, Subtasks: c.Subtasks, Acknowledged: c.Acked,
 		Type: "CHECKPOINT", Tasks: map[string]any{}, ExternalPath: c.Path, Discarded: c.Discarded,
 		FailureMessage: c.Failure, LatestAck: -1, AlignmentMax: c.AlignmentMax.Milliseconds(),
+	}
+	if c.InFlightBytes > 0 {
+		out.Type = "UNALIGNED_CHECKPOINT"
 	}
 	if c.Savepoint {
 		format := "CANONICAL"
@@ -67,15 +70,16 @@ func checkpointOf(c jobview.Checkpoint) restapi.Checkpoint {
 }
 
 func summary(history []jobview.Checkpoint) restapi.CheckpointsSummary {
-	var sizes, states, durations []int64
+	var sizes, states, inFlight, durations []int64
 	for _, c := range history {
 		if c.Status == "COMPLETED" {
 			sizes = append(sizes, c.Bytes)
 			states = append(states, c.StateBytes)
+			inFlight = append(inFlight, c.InFlightBytes)
 			durations = append(durations, c.Completed.Sub(c.Triggered).Milliseconds())
 		}
 	}
-	return restapi.CheckpointsSummary{Size: statsOf(sizes), StateSize: statsOf(states), Duration: statsOf(durations)}
+	return restapi.CheckpointsSummary{Size: statsOf(sizes), StateSize: statsOf(states), PersistedData: statsOf(inFlight), Duration: statsOf(durations)}
 }
 
 func statsOf(v []int64) restapi.Stats {
@@ -103,6 +107,7 @@ func (h *Handler) checkpointConfig(_ http.ResponseWriter, r *http.Request, c job
 		Mode: "exactly_once", Interval: j.Config.CheckpointInterval.Milliseconds(), Timeout: j.Config.CheckpointTimeout.Milliseconds(),
 		MaxConcurrent: 1, StateBackend: "memory", TolerableFails: j.Config.CheckpointFailureMax,
 		Storage: "the cluster's object store", AfterTasksFinish: true,
+		Unaligned: j.Config.AlignedTimeout > 0, AlignedTimeout: max(0, j.Config.AlignedTimeout.Milliseconds()),
 	}, nil
 }
 

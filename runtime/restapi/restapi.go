@@ -311,7 +311,7 @@ type CheckpointConfig struct {
 	Unaligned      bool   `json:"unaligned_checkpoints"`
 	TolerableFails int    `json:"tolerable_failed_checkpoints"`
 	Storage        string `json:"checkpoint_storage"`
-	// AlignedTimeout is 0: barriers do not overtake yet.
+	// AlignedTimeout is in milliseconds, 0 when barriers never overtake.
 	AlignedTimeout   int64 `json:"aligned_checkpoint_timeout"`
 	AfterTasksFinish bool  `json:"checkpoints_after_tasks_finish"`
 }

@@ -34,10 +34,11 @@ func (t *Task) runTriggers() (progress bool) {
 		t.triggers = t.triggers[:copy(t.triggers, t.triggers[1:])]
 		if t.source == nil {
 			t.remember(tr.Barrier)
+			t.overtake.announced = tr.Barrier
 			t.align(barrier.Event{Kind: barrier.EventTriggered, ID: tr.Barrier.ID})
 			continue
 		}
-		t.checkpoint(tr.Barrier, 0)
+		t.checkpoint(tr.Barrier, 0, nil)
 		t.stopped = t.stopped || tr.Barrier.Stop
 	}
 	return progress
@@ -63,18 +64,21 @@ func (t *Task) barrier(channel int, b *exchange.Barrier) {
 // align tells the aligner and does what it says.
 func (t *Task) align(ev barrier.Event) {
 	ev.Now = t.since()
+	var record []int // channels
 	for _, a := range t.aligner.Step(ev) {
 		switch a.Kind {
 		case barrier.ActionBlock:
 			t.gate.Block(a.Channel)
 		case barrier.ActionUnblock:
 			t.gate.Unblock(a.Channel)
+		case barrier.ActionRecord:
+			record = append(record, a.Channel)
 		case barrier.ActionAligned:
 			b, ok := t.barriers[a.ID]
 			if !ok {
 				b = exchange.Barrier{ID: a.ID}
 			}
-			t.checkpoint(b, a.Alignment)
+			t.checkpoint(b, a.Alignment, record)
 			delete(t.barriers, a.ID)
 		case barrier.ActionAbort:
 			delete(t.barriers, a.ID)
@@ -94,17 +98,22 @@ func (t *Task) abort(id dataflow.CheckpointID) {
 	if t.aligner != nil {
 		t.align(barrier.Event{Kind: barrier.EventAborted, ID: id})
 	}
+	if t.overtake.id == id {
+		t.stopRecording()
+	}
 	for _, n := range t.nodes {
 		n.commits.forget(id)
 	}
 }
 
 // checkpoint takes the snapshot of all operators, forwards the barrier and
-// leaves the slow half to Async.
-func (t *Task) checkpoint(b exchange.Barrier, alignment time.Duration) {
+// leaves the slow half to Async, once the channels are recorded that the
+// barrier is still to come on.
+func (t *Task) checkpoint(b exchange.Barrier, alignment time.Duration, record []int) {
 	if t.err != nil {
 		return
 	}
+	t.stopRecording() // of an earlier one, which this one supersedes
 	start := t.cfg.Clock.Now()
 	s := &Snapshot{ID: b.ID, Finished: t.finished, Alignment: alignment}
 	if b.TimestampMillis > 0 {
@@ -129,6 +138,15 @@ func (t *Task) checkpoint(b exchange.Barrier, alignment time.Duration) {
 		return
 	}
 	s.Sync = t.cfg.Clock.Since(start)
+	if len(record) > 0 {
+		t.startRecording(b.ID, s, frozen, record)
+		return
+	}
+	t.writeOut(s, frozen)
+}
+
+// writeOut leaves the slow half of a snapshot to Async.
+func (t *Task) writeOut(s *Snapshot, frozen []frozenPart) {
 	clk, report := t.cfg.Clock, t.cfg.Reporter.Snapshot
 	t.cfg.Async(func() {
 		began := clk.Now()
@@ -236,15 +254,18 @@ func (s *Snapshot) serialise(frozen []frozenPart, dir string) {
 	table := crc32.MakeTable(crc32.Castagnoli)
 	for i := range frozen {
 		f := &frozen[i]
-		if f.keyed == nil {
+		switch {
+		case f.keyed == nil && f.part.Spool != nil:
+			f.part.CRC32C = f.part.Spool.Sum()
+		case f.keyed == nil:
 			f.part.CRC32C = crc32.Checksum(f.part.Data, table)
-		} else {
-			f.part.Keyed = spool.New(dir)
-			if err := f.writeTo(f.part.Keyed); err != nil && s.Err == nil {
+		default:
+			f.part.Spool = spool.New(dir)
+			if err := f.writeTo(f.part.Spool); err != nil && s.Err == nil {
 				s.Err = fmt.Errorf("writing keyed state of operator %s: %w", f.part.Operator, err)
 			}
 			f.keyed.Release()
-			f.part.CRC32C = f.part.Keyed.Sum()
+			f.part.CRC32C = f.part.Spool.Sum()
 		}
 		s.Parts = append(s.Parts, f.part)
 	}

@@ -137,7 +137,11 @@ func (s *sender) Send(el exchange.Element) int {
 	case exchange.KindStatus:
 		s.log = append(s.log, fmt.Sprintf("idle %v", el.Idle))
 	case exchange.KindBarrier:
-		s.log = append(s.log, fmt.Sprintf("barrier %d", el.Barrier.ID))
+		text := fmt.Sprintf("barrier %d", el.Barrier.ID)
+		if el.Barrier.Overtakes {
+			text += " overtakes"
+		}
+		s.log = append(s.log, text)
 	case exchange.KindEnd:
 		s.log = append(s.log, "end")
 	}
@@ -185,6 +189,9 @@ type rig struct {
 	cfg   task.Config
 }
 
+// inStream is the stream on which the rows come.
+const inStream = 2
+
 // chain makes a rig of the operators, one behind the other; channels is 0 for
 // a source. The first operator also has a side output "late" with a stream of
 // its own.
@@ -221,6 +228,10 @@ func restoredChain(t *testing.T, restored task.Restored, channels int, chained .
 		{Index: 0, Edge: edge(last, "next", "")}, {Index: 1, Edge: edge("op0", "late", "late")},
 	}}
 	v.Outputs = []int{0, 1}
+	if channels > 0 {
+		plan.Streams = append(plan.Streams, &graph.Stream{Index: inStream, Edge: edge("before", "op0", "")})
+		v.Inputs = []int{inStream}
+	}
 	r := &rig{t: t, reports: &reports{}, out: &sender{}, side: &sender{}, clock: clock.NewManual(time.UnixMilli(1000))}
 	box := mailbox.New()
 	r.cfg = task.Config{
@@ -232,7 +243,7 @@ func restoredChain(t *testing.T, restored task.Restored, channels int, chained .
 	if channels > 0 {
 		specs := make([]exchange.ChannelSpec, channels)
 		for i := range specs {
-			specs[i] = exchange.ChannelSpec{ID: exchange.ChannelID{From: i}, Type: rt, Input: i % 2}
+			specs[i] = exchange.ChannelSpec{ID: exchange.ChannelID{Stream: inStream, From: i}, Type: rt, Input: i % 2}
 		}
 		r.gate = exchange.NewGate(specs, box.Wake)
 		r.cfg.Gate = r.gate
@@ -253,11 +264,18 @@ func restoredChain(t *testing.T, restored task.Restored, channels int, chained .
 // begin opens the task and runs it until it waits.
 func (r *rig) begin() *rig {
 	r.t.Helper()
+	r.open()
+	r.run()
+	return r
+}
+
+// open opens the task.
+func (r *rig) open() *rig {
+	r.t.Helper()
 	if err := r.task.Open(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
 	r.task.Begin()
-	r.run()
 	return r
 }
 
@@ -313,6 +331,7 @@ func emit(ctx *operators.Context, rows ...int64) {
 // oldState is a checkpoint for a restore.
 type oldState struct {
 	tasks    [][]byte
+	channels [][]byte
 	finished map[dataflow.OperatorID]bool
 }
 
@@ -323,8 +342,11 @@ func (o oldState) Chain(dataflow.OperatorID, dataflow.KeyGroupRange) []*controlv
 	return nil
 }
 func (o oldState) Operator(context.Context, dataflow.OperatorID) ([][]byte, error) { return nil, nil }
-func (o oldState) Task(context.Context, dataflow.OperatorID) ([][]byte, error)     { return o.tasks, nil }
-func (o oldState) Finished(op dataflow.OperatorID) bool                            { return o.finished[op] }
+func (o oldState) Channels(context.Context, dataflow.OperatorID) ([][]byte, error) {
+	return o.channels, nil
+}
+func (o oldState) Task(context.Context, dataflow.OperatorID) ([][]byte, error) { return o.tasks, nil }
+func (o oldState) Finished(op dataflow.OperatorID) bool                        { return o.finished[op] }
 
 // taskPart returns the task-level state of a snapshot.
 func taskPart(t *testing.T, s *task.Snapshot) []byte {

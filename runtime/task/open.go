@@ -36,6 +36,11 @@ func (t *Task) Open(ctx context.Context) (err error) {
 		}
 	}
 	t.current = nil
+	if t.err == nil {
+		if err := t.restoreChannels(ctx); err != nil {
+			t.fail(nil, err)
+		}
+	}
 	return t.err
 }
 
@@ -229,6 +234,7 @@ func (t *Task) event(payload []byte) error {
 // they return is logged when the task has not failed already.
 func (t *Task) Close() {
 	t.cfg.Mailbox.Close()
+	t.stopRecording()
 	for _, n := range t.nodes {
 		if n.opened {
 			t.closeNode(n)

@@ -33,6 +33,7 @@ func (t *Task) Step() (w Wait) {
 	}()
 	now := t.cfg.Clock.Now()
 	t.account(now)
+	t.slicing.measure(now)
 	progress, class := t.step(now)
 	if t.anyStateFailed() || t.err != nil {
 		return Wait{Done: true}
@@ -74,6 +75,9 @@ func (t *Task) step(now time.Time) (progress bool, c class) {
 		return t.afterEnd(progress)
 	case progress, t.stopped:
 		return progress, classIdle
+	}
+	if t.overtakes(now) {
+		return true, classBusy
 	}
 	if !t.outputsReady() {
 		return false, classBackPressured
@@ -158,10 +162,11 @@ func (t *Task) wakeTime() time.Time {
 	if len(t.waves) > 0 && t.class == classIdle {
 		return t.now.Add(stallPause)
 	}
-	if millis, ok := t.timers.next(); ok {
+	due := t.overtake.due
+	if millis, ok := t.timers.next(); ok && (due.IsZero() || time.UnixMilli(millis).Before(due)) {
 		return time.UnixMilli(millis)
 	}
-	return time.Time{}
+	return due
 }
 
 // flush sends all rows that the outputs gather: the input is dry.
@@ -264,6 +269,12 @@ func (t *Task) input() (progress bool, c class) {
 	}
 	if !ok {
 		return false, idle
+	}
+	if t.overtake.id != 0 {
+		t.recordTaken(channel, el)
+	}
+	if el.Kind == exchange.KindBatch {
+		el.Batch = t.slice(channel, el.Batch)
 	}
 	t.element(channel, el)
 	return true, classBusy

@@ -79,6 +79,9 @@ type Restored interface {
 	Chain(op dataflow.OperatorID, groups dataflow.KeyGroupRange) []*controlv1.StateHandle
 	// Operator returns the operator's snapshots of all old subtasks, in order.
 	Operator(ctx context.Context, op dataflow.OperatorID) ([][]byte, error)
+	// Channels returns what was recorded of rows on their way to the old
+	// subtasks of the vertex whose head is op.
+	Channels(ctx context.Context, op dataflow.OperatorID) ([][]byte, error)
 	// Task returns the task-level state of all old subtasks, in order.
 	Task(ctx context.Context, vertex dataflow.OperatorID) ([][]byte, error)
 	// Finished reports whether all old subtasks of the operator had reached
@@ -119,9 +122,10 @@ type Part struct {
 	Operator dataflow.OperatorID
 	Kind     controlv1.StateKind
 	Groups   dataflow.KeyGroupRange // of keyed state
-	// Data is what was written, unless it is keyed state and was spooled.
+	// Data is what was written, unless it is much, as keyed state and rows on
+	// their way: then it was spooled.
 	Data   []byte
-	Keyed  *spool.Spool
+	Spool  *spool.Spool
 	CRC32C uint32 // of either
 
 	// Chain is that of keyed state which is written in part, nil of all else;
@@ -133,25 +137,25 @@ type Part struct {
 
 // Size is how many bytes were written.
 func (p *Part) Size() int64 {
-	if p.Keyed != nil {
-		return p.Keyed.Size()
+	if p.Spool != nil {
+		return p.Spool.Size()
 	}
 	return int64(len(p.Data))
 }
 
 // Bytes returns what was written when that is in memory.
 func (p *Part) Bytes() []byte {
-	if p.Keyed != nil {
-		return p.Keyed.Bytes()
+	if p.Spool != nil {
+		return p.Spool.Bytes()
 	}
 	return p.Data
 }
 
-// Reader reads what was written. Of keyed state it is an io.Closer, to be
-// closed when nothing reads it any more.
+// Reader reads what was written. If it is an io.Closer it is to be closed when
+// nothing reads it any more.
 func (p *Part) Reader() io.ReaderAt {
-	if p.Keyed != nil {
-		return p.Keyed
+	if p.Spool != nil {
+		return p.Spool
 	}
 	return bytes.NewReader(p.Data)
 }
@@ -190,6 +194,8 @@ type Task struct {
 	stalls    int   // calls of the first wave in a row that did nothing
 	triggers  []Trigger
 	barriers  map[dataflow.CheckpointID]exchange.Barrier
+	overtake  overtake
+	slicing   slicing
 	idle      bool // the output is idle
 	abstains  bool // the source's output stays idle whatever it emits
 	finished  bool
@@ -223,7 +229,11 @@ func New(cfg Config) (*Task, error) {
 		t.aligner = barrier.New(t.gate.Len())
 		t.merger = newMerger(t.gate.Len())
 	}
-	return t, t.buildChain()
+	if err := t.buildChain(); err != nil {
+		return t, err
+	}
+	t.setUpOvertake()
+	return t, nil
 }
 
 // deliver queues a control message as mail; safe from any goroutine. A task

@@ -103,7 +103,7 @@ func TestWatermarkIsResumed(t *testing.T) {
 	}
 	r.out.full = false
 	r.run()
-	r.expect("[3]", "[2 1]", "wm 5", "barrier 1")
+	r.expect("[3]", "[2 1]", "wm 5", "barrier 1 overtakes") // it waited for a second
 	if want := []string{"wm 5", "wm 5", "wm 5", "wm 5", "timer", "rows"}; !slices.Equal(calls, want) {
 		t.Errorf("calls %v, want %v", calls, want)
 	}

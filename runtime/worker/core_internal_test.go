@@ -207,8 +207,8 @@ func TestLayOut(t *testing.T) {
 				{Operator: "a", Data: data, CRC32C: uint32(i)}, {Operator: "b", Data: nil},
 			}}
 			if i == 0 { // keyed state is spooled
-				snap.Parts[0].Data, snap.Parts[0].Keyed = nil, spool.New("")
-				_, _ = snap.Parts[0].Keyed.Write(data)
+				snap.Parts[0].Data, snap.Parts[0].Spool = nil, spool.New("")
+				_, _ = snap.Parts[0].Spool.Write(data)
 			}
 			for _, a := range s.c.step(event{task: &taskEvent{task: i, snapshot: snap}}) {
 				up = a.upload

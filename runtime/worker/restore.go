@@ -115,6 +115,11 @@ func (r *restorer) fetch(ctx context.Context, h *controlv1.StateHandle) (out []b
 	return out, err
 }
 
+// Channels implements task.Restored.
+func (r *restorer) Channels(ctx context.Context, op dataflow.OperatorID) ([][]byte, error) {
+	return r.all(ctx, handleKey{operator: op, kind: controlv1.StateKind_STATE_KIND_CHANNEL})
+}
+
 // Keyed implements task.Restored.
 func (r *restorer) Keyed(ctx context.Context, op dataflow.OperatorID, groups dataflow.KeyGroupRange, fn func(io.Reader, state.RestorePart) error) error {
 	for files := range r.chains(op) {

@@ -33,6 +33,7 @@ const (
 	StateKind_STATE_KIND_KEYED       StateKind = 1 // state.Snapshot of one subtask
 	StateKind_STATE_KIND_OPERATOR    StateKind = 2 // operators.Snapshotter's bytes
 	StateKind_STATE_KIND_TASK        StateKind = 3 // the task's own: watermarks of its inputs
+	StateKind_STATE_KIND_CHANNEL     StateKind = 4 // rows on their way to a subtask, docs/formats/inflight.md
 )
 
 // Enum value maps for StateKind.
@@ -42,12 +43,14 @@ var (
 		1: "STATE_KIND_KEYED",
 		2: "STATE_KIND_OPERATOR",
 		3: "STATE_KIND_TASK",
+		4: "STATE_KIND_CHANNEL",
 	}
 	StateKind_value = map[string]int32{
 		"STATE_KIND_UNSPECIFIED": 0,
 		"STATE_KIND_KEYED":       1,
 		"STATE_KIND_OPERATOR":    2,
 		"STATE_KIND_TASK":        3,
+		"STATE_KIND_CHANNEL":     4,
 	}
 )
 
@@ -5543,12 +5546,13 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\tnamespace\x18\x02 \x01(\x03R\tnamespace\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\fR\x03key\x12\x10\n" +
 	"\x03sub\x18\x04 \x01(\fR\x03sub\x12\x14\n" +
-	"\x05value\x18\x05 \x01(\fR\x05value*k\n" +
+	"\x05value\x18\x05 \x01(\fR\x05value*\x83\x01\n" +
 	"\tStateKind\x12\x1a\n" +
 	"\x16STATE_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10STATE_KIND_KEYED\x10\x01\x12\x17\n" +
 	"\x13STATE_KIND_OPERATOR\x10\x02\x12\x13\n" +
-	"\x0fSTATE_KIND_TASK\x10\x03*\xa5\x01\n" +
+	"\x0fSTATE_KIND_TASK\x10\x03\x12\x16\n" +
+	"\x12STATE_KIND_CHANNEL\x10\x04*\xa5\x01\n" +
 	"\tTaskState\x12\x1a\n" +
 	"\x16TASK_STATE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17TASK_STATE_INITIALIZING\x10\x01\x12\x16\n" +

@@ -395,3 +395,63 @@ func TestDialEndsWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+// TestABarrierNeedsNoCredit: the consumer takes nothing, so that the producer
+// has no credit left; the barrier and all before it arrive nevertheless, within
+// a bound however many barriers there are, and the producer has room again once
+// enough was taken.
+func TestABarrierNeedsNoCredit(t *testing.T) {
+	t.Parallel()
+	eachNetwork(t, func(t *testing.T, n exchange.Network) {
+		p := connectPair(t, n, 1)
+		s, arrived := p.senders[0], func(id dataflow.CheckpointID) bool { b := p.gate.Queued(); return b != nil && b.ID == id }
+		sent := 0
+		for id := dataflow.CheckpointID(1); id <= 20; id++ {
+			for s.Ready() {
+				s.Send(exchange.Element{Kind: exchange.KindBatch, Batch: columnar.NewBatch([]row{{Seq: int64(sent), Text: strings.Repeat("x", 60_000)}}, nil)})
+				sent++
+			}
+			s.Send(exchange.Element{Kind: exchange.KindBarrier, Barrier: &exchange.Barrier{ID: id}})
+			p.await(t, fmt.Sprintf("barrier %d", id), func() bool { return arrived(id) })
+		}
+		if most := 3 * exchange.WindowMax / 60_000; sent > most {
+			t.Errorf("%d batches were sent to a consumer that takes none, at most %d are expected", sent, most)
+		}
+		for seq, barriers := 0, 0; seq < sent || barriers < 20; {
+			_, el, err := p.next(t)
+			switch {
+			case err != nil:
+				t.Fatal(err)
+			case el.Kind == exchange.KindBarrier:
+				barriers++
+			case columnar.Rows[row](el.Batch)[0].Seq != int64(seq):
+				t.Fatalf("row %d, want %d", columnar.Rows[row](el.Batch)[0].Seq, seq)
+			default:
+				seq++
+			}
+		}
+		waitReady(s, p.boxes[0])
+		s.Send(exchange.Element{Kind: exchange.KindEnd})
+		if _, el, err := p.next(t); err != nil || el.Kind != exchange.KindEnd {
+			t.Fatal(el, err)
+		}
+	})
+}
+
+// await waits until something is so that the consumer is woken for.
+func (p *pair) await(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	timeout := time.NewTimer(20 * time.Second)
+	defer timeout.Stop()
+	for !so() {
+		p.box.Arm()
+		if so() {
+			return
+		}
+		select {
+		case <-p.box.C():
+		case <-timeout.C:
+			t.Fatalf("%s did not come", what)
+		}
+	}
+}

@@ -156,6 +156,7 @@ const (
 	barrierSavepoint = 1 << iota
 	barrierStop
 	barrierFinal
+	barrierOvertakes
 )
 
 // appendControl appends the payload of an element other than a batch.
@@ -168,7 +169,7 @@ func appendControl(b []byte, el exchange.Element) []byte {
 	case exchange.KindBarrier:
 		b = binary.AppendUvarint(b, uint64(el.Barrier.ID))
 		b = binary.AppendVarint(b, el.Barrier.TimestampMillis)
-		b = append(b, flag(el.Barrier.Savepoint, barrierSavepoint)|flag(el.Barrier.Stop, barrierStop)|flag(el.Barrier.Final, barrierFinal))
+		b = append(b, flag(el.Barrier.Savepoint, barrierSavepoint)|flag(el.Barrier.Stop, barrierStop)|flag(el.Barrier.Final, barrierFinal)|flag(el.Barrier.Overtakes, barrierOvertakes))
 	case exchange.KindBatch, exchange.KindEnd:
 	}
 	return b
@@ -205,6 +206,7 @@ func parseElement(kind exchange.Kind, payload []byte) (exchange.Element, error) 
 		el.Barrier = &exchange.Barrier{
 			ID: dataflow.CheckpointID(id), TimestampMillis: ts,
 			Savepoint: f&barrierSavepoint != 0, Stop: f&barrierStop != 0, Final: f&barrierFinal != 0,
+			Overtakes: f&barrierOvertakes != 0,
 		}
 	case exchange.KindEnd:
 	default:

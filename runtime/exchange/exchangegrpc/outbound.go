@@ -55,6 +55,8 @@ type outChannel struct {
 	head   int             // first element of queue; guarded by conn.mu
 	ledger exchange.Ledger // guarded by conn.mu
 	queued atomic.Int64    // bytes in queue; written under conn.mu
+	free   int             // elements of the queue that need no credit; guarded by conn.mu
+	debt   atomic.Int64    // the ledger's; written under conn.mu
 	inTurn bool            // in conn.turns; guarded by conn.mu
 	waits  bool            // the producer found no room; guarded by conn.mu
 	ended  bool            // the end is on the stream; guarded by conn.mu
@@ -138,7 +140,7 @@ func (c *outChannel) Send(el exchange.Element) (wireBytes int) {
 	}
 	data := c.conn.pool.Get(0)
 	*data = appendControl(*data, el)
-	c.put(outElement{kind: el.Kind, length: len(*data), data: data})
+	c.put(outElement{kind: el.Kind, length: len(*data), data: data}, el.Kind == exchange.KindBarrier && el.Barrier.MayOvertake())
 	return 0
 }
 
@@ -168,7 +170,7 @@ func (c *outChannel) sendBatch(b *columnar.Batch) (wireBytes int) {
 			c.conn.pool.Put(data) // rows are larger than the last ones: cut again
 			continue
 		}
-		c.put(outElement{kind: exchange.KindBatch, length: size, data: data})
+		c.put(outElement{kind: exchange.KindBatch, length: size, data: data}, false)
 		wireBytes += size
 		from += n
 	}
@@ -184,8 +186,10 @@ func slice(rt columnar.RowType, b *columnar.Batch, from, to int) *columnar.Batch
 }
 
 // put queues an element; after the connection was lost it is dropped, since
-// the task has been told.
-func (c *outChannel) put(el outElement) {
+// the task has been told. With free the queue up to the element goes on the
+// way at once: no more than a window, which counts as queued until the receiver
+// has taken as much.
+func (c *outChannel) put(el outElement, free bool) {
 	conn := c.conn
 	conn.mu.Lock()
 	if conn.lost != nil {
@@ -194,6 +198,9 @@ func (c *outChannel) put(el outElement) {
 	}
 	c.queue = append(c.queue, el)
 	c.queued.Add(int64(el.length))
+	if free {
+		c.free = len(c.queue) - c.head
+	}
 	signal := c.takeTurn()
 	conn.mu.Unlock()
 	if signal {
@@ -204,16 +211,28 @@ func (c *outChannel) put(el outElement) {
 // Ready implements exchange.Sender: what waits here is at most another window.
 func (c *outChannel) Ready() bool {
 	window := int64(c.conn.window)
-	if c.queued.Load() < window {
+	if c.unsent() < window {
 		return true
 	}
 	c.conn.mu.Lock()
 	defer c.conn.mu.Unlock()
-	if c.queued.Load() < window || c.conn.lost != nil {
+	if c.unsent() < window || c.conn.lost != nil {
 		return true
 	}
 	c.waits = true
 	return false
+}
+
+// unsent are the bytes that are queued, or were sent without credit.
+func (c *outChannel) unsent() int64 { return c.queued.Load() + c.debt.Load() }
+
+// room reports, once, that a producer which waits has room. conn.mu is held.
+func (c *outChannel) room() bool {
+	if !c.waits || c.unsent() > int64(c.conn.window/2) {
+		return false
+	}
+	c.waits = false
+	return true
 }
 
 // takeTurn puts the channel in line if it may send. conn.mu is held.
@@ -232,7 +251,7 @@ func (c *outChannel) maySend() bool {
 		return false
 	}
 	el := &c.queue[c.head]
-	return el.kind != exchange.KindBatch || c.ledger.Covers(el.length)
+	return el.kind != exchange.KindBatch || c.free > 0 || c.ledger.Covers(el.length)
 }
 
 func (c *outbound) wake() {
@@ -276,9 +295,11 @@ func (c *outChannel) gather(f *frame) {
 		el := c.queue[c.head]
 		c.queue[c.head] = outElement{}
 		c.head++
+		c.free = max(0, c.free-1)
 		switch el.kind {
 		case exchange.KindBatch:
 			c.ledger.Spend(el.length)
+			c.debt.Store(int64(c.ledger.Debt()))
 		case exchange.KindEnd:
 			c.ended = true
 			c.conn.open--
@@ -297,8 +318,7 @@ func (c *outChannel) gather(f *frame) {
 		c.queue = c.queue[:copy(c.queue, c.queue[c.head:])]
 		c.head = 0
 	}
-	if c.waits && c.queued.Load() <= int64(c.conn.window/2) {
-		c.waits = false
+	if c.room() {
 		f.wakes = append(f.wakes, c.spec.Wake)
 	}
 }
@@ -363,10 +383,15 @@ func (c *outbound) granted(g grant) error {
 	ch := c.channels[g.channel]
 	c.mu.Lock()
 	err := ch.ledger.Grant(g.bytes)
+	ch.debt.Store(int64(ch.ledger.Debt()))
 	signal := err == nil && ch.takeTurn()
+	room := ch.room()
 	c.mu.Unlock()
 	if signal {
 		c.wake()
+	}
+	if room {
+		ch.spec.Wake()
 	}
 	return err
 }
