@@ -97,14 +97,21 @@ func tallied() map[string]int {
 
 // TestChangesAloneAreWritten: large state is written once, and then what
 // changes and a slice; workers that are killed restore chains of files, and
-// the result is exact.
+// the result is exact. With each backend.
 func TestChangesAloneAreWritten(t *testing.T) {
 	t.Parallel()
+	for name, backend := range map[string]stream.EnvOption{"memory": stream.StateBackend(stream.MemoryState), "pebble": stream.StateBackend(stream.Pebble)} {
+		t.Run(name, func(t *testing.T) { changesAlone(t, backend) })
+	}
+}
+
+func changesAlone(t *testing.T, backend stream.EnvOption) {
+	t.Helper()
 	objects := &watched{Store: memstore.New(clock.Real{}), seen: make(map[string]bool), last: make(map[int32]int64)}
 	c := startCluster(t, minicluster.Config{TaskManagers: 2, Slots: 2, Objects: objects})
 	out := collection.NewCollector("")
 	sha := c.AddProgram("cards", func(_ []string, properties map[string]string) (*graph.JobGraph, error) {
-		env := stream.NewEnv(stream.Properties(properties), stream.JobName("cards"), stream.CheckpointInterval(60*time.Millisecond))
+		env := stream.NewEnv(stream.Properties(properties), stream.JobName("cards"), stream.CheckpointInterval(60*time.Millisecond), backend, stream.StateMemory(1<<20))
 		rows := stream.From(env, datagen.New(datagen.Config{Count: cardRows, PerSecond: 15_000, Splits: 1}, useOf), stream.UID("uses"))
 		keyed := stream.KeyBy(rows, func(u use) int64 { return u.Card })
 		stream.Process(keyed, &tally{}, stream.UID("tally"), stream.Parallelism(3)).To(out, stream.UID("out"))

@@ -2,6 +2,7 @@ package pebblestate
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -45,6 +46,11 @@ type Backend struct {
 	values *groupvalue.Set
 	chains statefile.Chains // what was restored
 
+	// epoch numbers the spans between snapshots. It is read by those who write
+	// table files.
+	epoch atomic.Uint32
+	past  past
+
 	batch  *pebble.Batch
 	point  *pebble.Iterator // for reads of keys since the last write; nil: none yet
 	key    []byte
@@ -60,9 +66,10 @@ type Backend struct {
 }
 
 var (
-	_ state.Backend = (*Backend)(nil)
-	_ state.Failer  = (*Backend)(nil)
-	_ state.OnDisk  = (*Backend)(nil)
+	_ state.Backend     = (*Backend)(nil)
+	_ state.Failer      = (*Backend)(nil)
+	_ state.OnDisk      = (*Backend)(nil)
+	_ state.Incremental = (*Backend)(nil)
 )
 
 func newBackend(s *Store, dir string, groups dataflow.KeyGroupRange, maxParallelism int) *Backend {
@@ -73,6 +80,7 @@ func newBackend(s *Store, dir string, groups dataflow.KeyGroupRange, maxParallel
 	if s.cfg.blindAbove > 0 {
 		b.blindMin = s.cfg.blindAbove
 	}
+	b.epoch.Store(firstEpoch)
 	return b
 }
 
@@ -224,7 +232,7 @@ func (b *Backend) load(t *table, e *entry, withValue bool) {
 		}
 		return
 	}
-	val, err := it.ValueAndErr()
+	val, err := valueAt(it)
 	if err != nil {
 		b.fail("read", err)
 		return
@@ -278,7 +286,11 @@ func (t *table) flush() {
 			}
 			e.stored = true
 		case e.stored:
-			t.b.delete(t.dbKey(e))
+			key := t.dbKey(e)
+			t.b.delete(key)
+			if !e.noted && e.kind != kindHead {
+				t.b.note(key)
+			}
 			e.stored = false
 			if !e.unsure {
 				e.ns.stored--
@@ -287,7 +299,7 @@ func (t *table) flush() {
 				empty = append(empty, e.ns)
 			}
 		}
-		e.unsure = false
+		e.unsure, e.noted = false, false
 	}
 	t.b.apply()
 	t.cache.marked = t.cache.marked[:0]
@@ -304,8 +316,12 @@ func (b *Backend) writes() *pebble.Batch {
 	return b.batch
 }
 
+// set writes a value with its epoch.
 func (b *Backend) set(key, val []byte) {
-	if err := b.writes().Set(key, val, nil); err != nil {
+	op := b.writes().SetDeferred(len(key), len(val)+epochBytes)
+	copy(op.Key, key)
+	binary.LittleEndian.PutUint32(op.Value[copy(op.Value, val):], b.epoch.Load())
+	if err := op.Finish(); err != nil {
 		b.fail("write", err)
 	}
 	b.applyLarge()

@@ -32,6 +32,7 @@ type entry struct {
 	stored bool // the database has the key, or may have it if unsure
 	unsure bool // put without a look: whether the key is new is not known
 	dirty  bool // the database is to be told
+	noted  bool // that it was deleted is in the log already
 	listed bool // the slot is in cache.marked
 	recent bool // used since the hand last passed
 
@@ -198,7 +199,7 @@ func (c *cache) remove(i int32) {
 	if cap(e.val) > keepBytes {
 		e.val = nil
 	}
-	e.live, e.dirty, e.unsure, e.ns = false, false, false, nil
+	e.live, e.dirty, e.unsure, e.noted, e.ns = false, false, false, false, nil
 	e.next, c.free = c.free, i
 }
 

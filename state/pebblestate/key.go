@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"math"
 
 	"github.com/leatstream/leat/dataflow"
 )
@@ -24,7 +25,18 @@ const (
 	subMark    = 0x01 // before a subkey; what ends without it is the head
 )
 
-var errKey = errors.New("malformed key")
+var (
+	errKey   = errors.New("malformed key")
+	errValue = errors.New("malformed value")
+)
+
+// logTable is the number of no table: under it lies the log of what was deleted.
+const logTable = math.MaxUint16
+
+// appendLog appends the key of a piece of the log.
+func appendLog(dst []byte, epoch, piece uint32) []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(appendTable(dst, logTable), epoch), piece)
+}
 
 func appendTable(dst []byte, table uint16) []byte { return binary.BigEndian.AppendUint16(dst, table) }
 

@@ -80,3 +80,8 @@ func TestAgainstMemoryOnDisk(t *testing.T) {
 	t.Parallel()
 	statetest.Compare(t, factory(t, nil), memory, 50, 3000)
 }
+
+func TestTTL(t *testing.T) {
+	t.Parallel()
+	statetest.RunTTL(t, factory(t, vfs.NewMem()))
+}

@@ -14,9 +14,12 @@ import (
 // Restore implements state.Backend. After an error the backend holds part of
 // the state and must be closed.
 func (b *Backend) Restore(r io.Reader, part state.RestorePart) error {
-	if len(b.opened) > 0 {
-		return errors.New("restore of state after a table was opened: restore first")
+	if len(b.opened) > 0 || b.epoch.Load() > firstEpoch {
+		return errors.New("restore of state after a table was opened or a snapshot was taken: restore first")
 	}
+	b.past = past{}
+	b.epoch.Store(restoreEpoch)
+	defer b.restored()
 	err := b.chains.Load(r, part, b.groups, b.maxParallelism, &restorer{b: b, follows: part.Follows})
 	b.apply()
 	if err == nil {
@@ -26,6 +29,22 @@ func (b *Backend) Restore(r io.Reader, part state.RestorePart) error {
 		return fmt.Errorf("restore key groups %d to %d: %w", b.groups.First, b.groups.Last, err)
 	}
 	return nil
+}
+
+// restored begins the epoch after that of what was restored, which is a base
+// if it is a checkpoint of the same key groups.
+func (b *Backend) restored() {
+	for _, t := range b.tables {
+		t.flush() // it is of the epoch that ends
+	}
+	values := b.values.Epoch()
+	b.values.Freeze()
+	cp, ok := b.chains.Single(b.groups)
+	b.past = past{logging: ok}
+	if ok {
+		b.past.base = taken{cp: cp, epoch: restoreEpoch, values: values}
+	}
+	b.epoch.Store(firstEpoch)
 }
 
 // restorer writes what the first file of a chain holds to the database, past

@@ -47,7 +47,7 @@ func (t *table) Scan(ns int64, fn func(key, val []byte) bool) {
 		if err != nil {
 			return false, err
 		}
-		val, err := it.ValueAndErr()
+		val, err := valueAt(it)
 		return err == nil && fn(key, val), err
 	})
 }
@@ -128,7 +128,7 @@ func (t *table) scanSub(n *namespace, k state.Key, fn func(sub, val []byte) bool
 	t.flush()
 	from, to := t.subRange(n.ns, k)
 	t.b.scan(from, to, func(it *pebble.Iterator) (bool, error) {
-		val, err := it.ValueAndErr()
+		val, err := valueAt(it)
 		return err == nil && fn(it.Key()[len(from):], val), err
 	})
 }

@@ -176,6 +176,7 @@ func (s *Store) options(b *Backend) *pebble.Options {
 		LBaseMaxBytes:               min(max(2*l0Tables*memTable, baseLevelMin), baseLevelMax),
 		Logger:                      b.disk,
 		EventListener:               b.disk.listener(),
+		BlockPropertyCollectors:     []func() pebble.BlockPropertyCollector{b.collector},
 	}
 	o.TargetFileSizes[0] = min(max(memTable/2, tableFileMin), tableFileMax)
 	for i := range o.Levels {

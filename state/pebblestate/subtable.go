@@ -134,9 +134,13 @@ func (t *table) ClearSub(ns int64, k state.Key) {
 	}
 	head := t.head(n, k)
 	count := t.headCount(head)
-	switch {
-	case count == 0:
+	if count == 0 {
 		return
+	}
+	if t.cache.entries[head].stored { // else no snapshot has it
+		t.b.note(t.dbKey(&t.cache.entries[head]))
+	}
+	switch {
 	case count > clearOneByOneMax:
 		t.clearRange(n, k, count)
 	default:
@@ -154,7 +158,9 @@ func (t *table) clearOneByOne(n *namespace, k state.Key) {
 		return true
 	})
 	for _, sub := range subs {
-		t.absent(t.sub(n, k, sub, false))
+		i := t.sub(n, k, sub, false)
+		t.absent(i)
+		t.cache.entries[i].noted = true // with its key
 	}
 }
 

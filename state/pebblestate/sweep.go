@@ -70,7 +70,7 @@ func (w *sweep) look(it *pebble.Iterator) error {
 		}
 		key, sub, k = w.key, sub[1:], kindSub
 	}
-	val, err := it.ValueAndErr()
+	val, err := valueAt(it)
 	if err != nil {
 		return err
 	}
@@ -147,6 +147,7 @@ func (b *Backend) Migrate(d state.Descriptor, rewrite state.Rewrite) error {
 			return err
 		}
 		b.tables[i] = now
+		b.startAnew()
 		return b.Err()
 	}
 	return nil
@@ -160,7 +161,7 @@ func (t *table) take(old *table, rewrite state.Rewrite) (err error) {
 	var key, scratch []byte
 	t.b.scan(from, to, func(it *pebble.Iterator) (bool, error) {
 		var val []byte
-		if val, err = it.ValueAndErr(); err != nil {
+		if val, err = valueAt(it); err != nil {
 			return false, err
 		}
 		key = append(appendTable(key[:0], t.id), it.Key()[tableBytes:]...)

@@ -428,6 +428,7 @@ func (t *table) DropNamespace(ns int64) {
 		t.cache.remove(n.first)
 	}
 	if n.stored > 0 {
+		t.b.noteDrop(t.id, ns)
 		from := appendNamespace(nil, t.id, ns)
 		t.b.deleteRange(from, appendAfter(nil, from), n.stored)
 	}
