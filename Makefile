@@ -83,6 +83,7 @@ bench-memory: ## what 10 million keys in memory take, between and during snapsho
 .PHONY: bench-deltas
 bench-deltas: ## checkpoints of 1 GB of state of which 1 % changes, and a restore from 64 files (writes bench/results)
 	{ $(GO) run ./bench/cmd/machinebench && $(GO) test -run '^$$' -bench Deltas -benchtime 1x -timeout 60m ./state/memstate -args -delta-keys 10000000; } | tee bench/results/state-deltas.txt
+	{ $(GO) run ./bench/cmd/machinebench && GOMEMLIMIT=256MiB $(GO) test -run '^$$' -bench Deltas -benchtime 1x -timeout 60m ./state/pebblestate -args -delta-keys 10000000; } | tee bench/results/pebble-deltas.txt
 
 .PHONY: bench-once
 bench-once: ## run each benchmark once, so that none rots

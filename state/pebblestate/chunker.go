@@ -19,6 +19,8 @@ type chunker struct {
 	w       *statefile.Writer
 	bodies  [][]byte // of the chunk, by key group from the first
 	bytes   int      // in bodies
+	spare   [][]byte // bodies of earlier chunks, of other key groups
+	spared  int      // bytes of spare
 	begun   bool     // group values are written
 	entries int64
 	read    uint64 // bytes of blocks, cached or not
@@ -164,6 +166,10 @@ func (c *chunker) endRun() {
 		return
 	}
 	body := &c.bodies[c.at.group-c.header.Groups.First]
+	if last := len(c.spare) - 1; last >= 0 && *body == nil {
+		*body, c.spare = c.spare[last], c.spare[:last]
+		c.spared -= cap(*body)
+	}
 	was := len(*body)
 	switch c.kind {
 	case runEntries:
@@ -206,8 +212,22 @@ func (c *chunker) flush() error {
 		if len(body) > 0 {
 			sections = append(sections, statefile.Section{Group: c.header.Groups.First + dataflow.KeyGroup(i), Body: body})
 		}
-		c.bodies[i] = c.bodies[i][:0]
+		c.bodies[i] = nil
 	}
 	c.begun, c.bytes = true, 0
-	return c.w.Chunk(sections)
+	err := c.w.Chunk(sections)
+	for i := range sections {
+		c.reuse(sections[i].Body)
+	}
+	return err
+}
+
+// reuse keeps a body for another section. Key groups come one after the other,
+// so that a body kept for each would in the end be as large as the state.
+func (c *chunker) reuse(body []byte) {
+	if c.spared+cap(body) > 2*statefile.ChunkBytesMax {
+		return
+	}
+	c.spared += cap(body)
+	c.spare = append(c.spare, body[:0])
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/state"
 	"github.com/leatstream/leat/state/memstate"
+	"github.com/leatstream/leat/state/statefile"
 )
 
 const (
@@ -110,6 +111,31 @@ func TestDeltaReadsAndWritesLittle(t *testing.T) {
 	}
 	if read == 0 || read > rounds*fullRead/2 {
 		t.Errorf("for %d deltas %d bytes of blocks were read, for everything %d", rounds, read, fullRead)
+	}
+}
+
+// What writing a file takes does not grow with the state.
+func TestWritingTakesLittleMemory(t *testing.T) {
+	t.Parallel()
+	b, tab := openDeltas(t, state.Descriptor{Name: "values", Schema: "x", Fixed: 4 << 10})
+	for i := range uint64(10 << 10) {
+		scramble(tab.(state.Overwriter).Overwrite(0, state.KeyOf(fmt.Append(nil, i))), i)
+	}
+	s := freeze(t, b, 1)
+	defer s.Release()
+	c, err := newChunker(s, io.Discard, s.header)
+	if err == nil {
+		err = c.write((*chunker).all)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := cap(c.run)
+	for _, body := range append(c.bodies, c.spare...) {
+		held += cap(body)
+	}
+	if c.w.Bytes() < 40<<20 || held > 3*statefile.ChunkBytesMax {
+		t.Errorf("%d bytes are held after a file of %d", held, c.w.Bytes())
 	}
 }
 

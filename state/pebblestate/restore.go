@@ -20,7 +20,7 @@ func (b *Backend) Restore(r io.Reader, part state.RestorePart) error {
 	b.past = past{}
 	b.epoch.Store(restoreEpoch)
 	defer b.restored()
-	err := b.chains.Load(r, part, b.groups, b.maxParallelism, &restorer{b: b, follows: part.Follows})
+	err := b.chains.Load(r, part, b.groups, b.maxParallelism, &restorer{b: b})
 	b.apply()
 	if err == nil {
 		err = b.Err()
@@ -47,16 +47,17 @@ func (b *Backend) restored() {
 	b.epoch.Store(firstEpoch)
 }
 
-// restorer writes what the first file of a chain holds to the database, past
-// the caches: it holds each entry once, and no other chain has any of its key
-// groups, so nothing need be read before. Only the heads of maps, which a
-// writer may cut in two, are looked up. What later files of the chain change
-// goes the way of all changes.
+// restorer writes to the database, past the caches, what the first file of a
+// chain holds, and a later one of key groups of which it has all: each entry is
+// there once, and nothing else that is restored has any of its key group, so
+// nothing need be read before. Only the heads of maps, which a writer may cut in
+// two, are looked up. What later files of the chain change goes the way of all
+// changes.
 type restorer struct {
-	b       *Backend
-	follows bool
-	tables  []*table
-	group   dataflow.KeyGroup
+	b      *Backend
+	tables []*table
+	group  dataflow.KeyGroup
+	fresh  bool // nothing of the key group is there
 
 	// The map that entries are counted of.
 	table *table
@@ -73,7 +74,7 @@ func (v *restorer) Table(d state.Descriptor) (state.Table, error) {
 }
 
 // Begin implements statefile.Loader.
-func (v *restorer) Begin(g dataflow.KeyGroup) { v.group = g }
+func (v *restorer) Begin(g dataflow.KeyGroup) { v.group, v.fresh = g, v.b.chains.Fresh(g) }
 
 // End implements statefile.Loader.
 func (v *restorer) End() error {
@@ -88,7 +89,7 @@ func (v *restorer) Entry(table int, ns int64, key, val []byte) error {
 		return err
 	}
 	t := v.tables[table]
-	if v.follows {
+	if !v.fresh {
 		t.Put(ns, k, val)
 		return nil
 	}
@@ -104,7 +105,7 @@ func (v *restorer) Entry(table int, ns int64, key, val []byte) error {
 // SubEntry implements statefile.Visitor.
 func (v *restorer) SubEntry(table int, ns int64, key, sub, val []byte) error {
 	t := v.tables[table]
-	if v.follows {
+	if !v.fresh {
 		k, err := statefile.KeyIn(key, v.group, v.b.maxParallelism)
 		if err == nil {
 			t.PutSub(ns, k, sub, val)

@@ -29,6 +29,7 @@ type Loader interface {
 type Chains struct {
 	begun int
 	last  Header // of the file loaded last
+	first bool   // it begins a chain
 	// held are the namespaces, by table, in which there was something before
 	// the chain began: what it drops there must not go with that.
 	held map[string]map[int64]bool
@@ -60,7 +61,7 @@ func (c *Chains) Load(r io.Reader, part state.RestorePart, groups dataflow.KeyGr
 	if !part.Follows {
 		c.begin(h, ld.tables)
 	}
-	c.last = h
+	c.last, c.first = h, !part.Follows
 	if len(want) > 0 && part.Follows {
 		c.drop(&ld)
 	}
@@ -71,6 +72,13 @@ func (c *Chains) Load(r io.Reader, part state.RestorePart, groups dataflow.KeyGr
 // false when there were none or several, or when it was of other key groups.
 func (c *Chains) Single(groups dataflow.KeyGroupRange) (cp dataflow.CheckpointID, ok bool) {
 	return c.last.Checkpoint, c.begun == 1 && c.last.Groups == groups
+}
+
+// Fresh says of a key group of the file that is being loaded whether nothing of
+// it was loaded from others: the file is the first of its chain, or has all of
+// the key group.
+func (c *Chains) Fresh(g dataflow.KeyGroup) bool {
+	return c.last.Base == 0 || c.first || c.last.Whole.Contains(g)
 }
 
 // wanted returns the key groups to read, as ranges that are not empty.
