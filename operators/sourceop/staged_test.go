@@ -214,22 +214,28 @@ func TestARestoreWithinAStage(t *testing.T) {
 	expectOf(t, h, 0, "w=9")
 }
 
+// alone is the context of a coordinator without subtasks, which notes what it
+// sends and how often it wants a checkpoint.
+func alone(t *testing.T, sent *[]string, wishes *int) *operators.CoordinatorContext {
+	return &operators.CoordinatorContext{
+		Parallelism: 1, Async: func(fn func() error, done func(error) error) {
+			if err := done(fn()); err != nil {
+				t.Error(err)
+			}
+		},
+		Send:           func(_ int, payload []byte) { *sent = append(*sent, string(payload)) },
+		After:          func(int64, func() error) {},
+		WantCheckpoint: func() { *wishes++ },
+	}
+}
+
 // TestALaterStageIsInACheckpointFirst drives the coordinator alone.
 func TestALaterStageIsInACheckpointFirst(t *testing.T) {
 	t.Parallel()
 	src := stagedSource([]string{"s0"}, []string{"s1"})
 	var sent []string
 	wishes := 0
-	ctx := &operators.CoordinatorContext{
-		Parallelism: 1, Async: func(fn func() error, done func(error) error) {
-			if err := done(fn()); err != nil {
-				t.Error(err)
-			}
-		},
-		Send:           func(_ int, payload []byte) { sent = append(sent, string(payload)) },
-		After:          func(int64, func() error) {},
-		WantCheckpoint: func() { wishes++ },
-	}
+	ctx := alone(t, &sent, &wishes)
 	c, err := sourceop.New(sourceop.Config{Source: src}).NewCoordinator(ctx)
 	if err != nil {
 		t.Fatal(err)
