@@ -28,7 +28,7 @@ import (
 // The cards of the job: most are seen once at first, then a few each moment.
 const (
 	cards    = 24_000
-	cardRows = 90_000
+	cardRows = 135_000
 )
 
 type use struct{ N, Card int64 }
