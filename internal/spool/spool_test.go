@@ -2,6 +2,7 @@ package spool_test
 
 import (
 	"bytes"
+	"errors"
 	"hash/crc32"
 	"io"
 	"math/rand/v2"
@@ -43,7 +44,7 @@ func TestSpool(t *testing.T) {
 				t.Errorf("%d bytes: read %d, %v", size, len(got), err)
 			}
 			if size > 0 {
-				if n, err := s.ReadAt(make([]byte, 2), s.Size()-1); n != 1 || err != io.EOF {
+				if n, err := s.ReadAt(make([]byte, 2), s.Size()-1); n != 1 || !errors.Is(err, io.EOF) {
 					t.Errorf("%d bytes: past the end: %d, %v", size, n, err)
 				}
 			}
