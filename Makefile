@@ -34,7 +34,7 @@ matrix: ## every test that uses streamtest.Check, every way it can run (LEAT_SEE
 
 .PHONY: race
 race: ## the tests of the engine with the race detector, those of operators and state with memory poisoned that was given up; programs and proofs run without it, in make test
-	CGO_ENABLED=1 $(GO) test -json -race -short ./runtime/... ./state/... ./checkpoint/... ./operators/... ./connectors/... ./internal/... ./stream/... ./columnar/... ./launch/... | $(SUMMARY)
+	CGO_ENABLED=1 $(GO) test -json -race -short -timeout 30m ./runtime/... ./state/... ./checkpoint/... ./operators/... ./connectors/... ./internal/... ./stream/... ./columnar/... ./launch/... | $(SUMMARY)
 	$(GO) test -json -tags invariants -short ./columnar/... ./state/... ./operators/... | $(SUMMARY)
 
 .PHONY: lint

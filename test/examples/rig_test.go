@@ -285,6 +285,18 @@ func (c *cluster) kill(t *testing.T, job string) {
 	if err := json.Unmarshal([]byte(c.must(t, "job", "get", job, "-o", "json")), &j); err != nil {
 		t.Fatal(err)
 	}
+	before := 0
+	// A job that runs may be between two attempts: then it has no worker yet.
+	await(t, "worker of "+job, func(context.Context) (bool, error) {
+		before = c.restarts(t, job)
+		return c.killWorkers(t, j.Jid) > 0, nil
+	})
+	await(t, "restart of "+job, func(context.Context) (bool, error) { return c.restarts(t, job) > before, nil })
+}
+
+// killWorkers kills the workers of a job and returns how many there were.
+func (c *cluster) killWorkers(t *testing.T, id string) (killed int) {
+	t.Helper()
 	var tms struct {
 		TaskManagers []struct {
 			Workers []struct {
@@ -294,21 +306,18 @@ func (c *cluster) kill(t *testing.T, job string) {
 		}
 	}
 	c.get(t, "/v1/taskmanagers", &tms)
-	before, killed := c.restarts(t, job), 0
 	for _, tm := range tms.TaskManagers {
 		for _, w := range tm.Workers {
-			if w.Job == j.Jid {
-				if err := syscall.Kill(w.PID, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-					t.Fatal(err)
-				}
-				killed++
+			if w.Job != id {
+				continue
 			}
+			if err := syscall.Kill(w.PID, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+				t.Fatal(err)
+			}
+			killed++
 		}
 	}
-	if killed == 0 {
-		t.Fatalf("job %s (%s) has no worker: %+v", job, j.Jid, tms)
-	}
-	await(t, "restart of "+job, func(context.Context) (bool, error) { return c.restarts(t, job) > before, nil })
+	return killed
 }
 
 func (c *cluster) get(t *testing.T, path string, out any) {
