@@ -80,6 +80,9 @@ func gather(t *testing.T, s *snapshot, whole dataflow.KeyGroupRange) (size int64
 // Of state of which one per cent changes at a time that much is written and
 // one slice, and only a part of the files is read for it.
 func TestDeltaReadsAndWritesLittle(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it measures, which the race detector distorts")
+	}
 	t.Parallel()
 	const keys, rounds = 200_000, 12
 	b, tab := openDeltas(t, state.Descriptor{Name: "values", Schema: "x", Fixed: 64})
@@ -116,6 +119,9 @@ func TestDeltaReadsAndWritesLittle(t *testing.T) {
 
 // What writing a file takes does not grow with the state.
 func TestWritingTakesLittleMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it measures, which the race detector distorts")
+	}
 	t.Parallel()
 	b, tab := openDeltas(t, state.Descriptor{Name: "values", Schema: "x", Fixed: 4 << 10})
 	for i := range uint64(10 << 10) {
