@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/leatstream/leat/columnar"
+	"github.com/leatstream/leat/dataflow/graph"
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
 	"github.com/leatstream/leat/runtime/exchange"
 	"github.com/leatstream/leat/runtime/task"
@@ -295,5 +296,35 @@ func TestRowsOfAnEdgeThatIsGone(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, err, f)
 		}
 		r.task.Close()
+	}
+}
+
+// TestBroadcastInputsWait: subtasks may have gone further in what each of them
+// has a copy of, so rows on their way to one are not those of another. So do
+// tasks of a job that wants no overtaking.
+func TestBroadcastInputsWait(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*graph.Plan){
+		"broadcast": func(p *graph.Plan) { p.Streams[inStream].Edge.Partitioning = graph.Broadcast },
+		"never":     func(p *graph.Plan) { p.Graph.Config.AlignedTimeout = -1 },
+	} {
+		r := chain(t, 2, &op{})
+		change(r.cfg.Plan)
+		var err error
+		if r.task, err = task.New(r.cfg); err != nil {
+			t.Fatal(err)
+		}
+		r.begin()
+		drain := full(r)
+		r.rows(0, 1)
+		r.barrier(0, 1)
+		r.barrier(1, 1)
+		r.run()
+		r.clock.Advance(time.Hour)
+		if r.run(); len(r.snapshots) > 0 || len(r.out.log) > 0 {
+			t.Errorf("%s: %d snapshots, sent %v", name, len(r.snapshots), r.out.log)
+		}
+		drain()
+		r.expect("[1]", "barrier 1")
 	}
 }
