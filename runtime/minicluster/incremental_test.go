@@ -155,7 +155,7 @@ func changesAlone(t *testing.T, backend stream.EnvOption) {
 		}
 		t.Errorf("%d results, want %d; %d are missing or not there once", len(got), len(want), wrong)
 	}
-	if !grown {
+	if !grown && !testing.Short() {
 		t.Error("no checkpoint consists of much more than was written for it")
 	}
 	objects.report(t)
@@ -206,6 +206,9 @@ func (w *watched) report(t *testing.T) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	t.Logf("%d handles of files that add to others, the longest chain has %d; the smallest has %d bytes, the largest full file %d; %d times an attempt went on with a chain", w.parts, w.longest, w.least, w.full, w.resumed)
+	if testing.Short() {
+		return // with the race detector there are few checkpoints
+	}
 	if w.resumed == 0 {
 		t.Error("after a restore no checkpoint added to what had been restored")
 	}

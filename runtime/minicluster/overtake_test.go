@@ -19,7 +19,7 @@ import (
 
 const (
 	guestIDs  = 300
-	guestRows = 24_000
+	guestRows = 40_000
 )
 
 // guest is the Nth row of all, and its visitor's Count-th.
@@ -116,7 +116,7 @@ func TestBarriersOvertake(t *testing.T) {
 		})
 	}
 	for n := range 3 {
-		if v := inFlight(3); v.State.Terminal() {
+		if v := inFlight(2); v.State.Terminal() {
 			t.Fatal("the job ended before checkpoints held rows on their way")
 		}
 		if ws := c.Workers(); len(ws) > 0 {
