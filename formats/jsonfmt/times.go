@@ -127,7 +127,7 @@ func (r *run) fraction(i int) (nanos, next int) {
 		return 0, -1
 	}
 	if i-from < 9 {
-		nanos *= int(scalar.PowerOfTen(9-(i-from)))
+		nanos *= int(scalar.PowerOfTen(9 - (i - from)))
 	}
 	return nanos, i
 }
