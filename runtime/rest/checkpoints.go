@@ -1,11 +1,13 @@
 package rest
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/leatstream/leat/dataflow/graph"
 	"github.com/leatstream/leat/runtime/jobview"
 	"github.com/leatstream/leat/runtime/restapi"
 )
@@ -105,7 +107,7 @@ func (h *Handler) checkpointConfig(_ http.ResponseWriter, r *http.Request, c job
 	}
 	return restapi.CheckpointConfig{
 		Mode: "exactly_once", Interval: j.Config.CheckpointInterval.Milliseconds(), Timeout: j.Config.CheckpointTimeout.Milliseconds(),
-		MaxConcurrent: 1, StateBackend: "memory", TolerableFails: j.Config.CheckpointFailureMax,
+		MaxConcurrent: 1, StateBackend: string(cmp.Or(j.Config.StateBackend, graph.StateInMemory)), TolerableFails: j.Config.CheckpointFailureMax,
 		Storage: "the cluster's object store", AfterTasksFinish: true,
 		Unaligned: j.Config.AlignedTimeout > 0, AlignedTimeout: max(0, j.Config.AlignedTimeout.Milliseconds()),
 	}, nil
