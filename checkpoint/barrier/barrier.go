@@ -26,6 +26,9 @@ const (
 	EventTriggered
 	// EventAborted: checkpoint ID was given up by the coordinator.
 	EventAborted
+	// EventVoided: every checkpoint up to ID was given up, whether it is known
+	// here or not; later ids are larger.
+	EventVoided
 	// EventOvertake: the barrier of checkpoint ID has arrived on some channel,
 	// and the task does not wait for the rows before it any longer.
 	EventOvertake
@@ -135,6 +138,8 @@ func (a *Aligner) Step(ev Event) []Action {
 		a.alignEnded(ev.Now)
 	case EventAborted:
 		a.onAborted(ev)
+	case EventVoided:
+		a.onVoided(ev)
 	case EventOvertake:
 		a.onOvertake(ev)
 	case EventReset:
@@ -229,6 +234,13 @@ func (a *Aligner) onAborted(ev Event) {
 		a.aborted = append(a.aborted[:0], a.aborted[1:]...)
 	}
 	a.aborted = append(a.aborted, ev.ID)
+}
+
+func (a *Aligner) onVoided(ev Event) {
+	if a.pending != 0 && a.pending <= ev.ID {
+		a.giveUp(ev.Now)
+	}
+	a.settle(ev.ID)
 }
 
 func (a *Aligner) onReset() {

@@ -43,7 +43,7 @@ func scriptEvent(t *testing.T, d *datadriven.TestData) Event {
 	}
 	ev.ID, ev.Now = dataflow.CheckpointID(id), time.Duration(now)*time.Millisecond
 	kinds := map[string]EventKind{"barrier": EventBarrier, "end": EventEnd,
-		"triggered": EventTriggered, "aborted": EventAborted, "reset": EventReset, "overtake": EventOvertake}
+		"triggered": EventTriggered, "aborted": EventAborted, "voided": EventVoided, "reset": EventReset, "overtake": EventOvertake}
 	kind, ok := kinds[d.Cmd]
 	if !ok {
 		t.Fatalf("unknown command %s", d.Cmd)
@@ -150,6 +150,11 @@ func (m *model) step(ev Event) (aligned, aborted []dataflow.CheckpointID) {
 				m.high = max(m.high, before)
 			}
 		}
+	case EventVoided:
+		if before != 0 && before <= ev.ID {
+			aborted = append(aborted, before)
+		}
+		m.high = max(m.high, ev.ID)
 	case EventOvertake:
 		if !m.live(ev.ID) || ev.ID < before {
 			return nil, nil
@@ -194,8 +199,10 @@ func eventOf(kind, ch, id byte, channels int) Event {
 		ev.Kind = EventBarrier
 	case k < 22:
 		ev.Kind = EventOvertake
-	case k < 24:
+	case k < 23:
 		ev.Kind = EventAborted
+	case k < 24:
+		ev.Kind = EventVoided
 	case k < 28:
 		ev.Kind = EventTriggered
 	case k < 31:

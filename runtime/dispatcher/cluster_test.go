@@ -187,6 +187,7 @@ type fakeWorker struct {
 	fingerprint string
 	committed   []int64
 	triggered   []int64
+	adopted     []*controlv1.Adopt
 }
 
 // fakeSession queues what the leader sends; a goroutine of the taskmanager
@@ -388,6 +389,13 @@ func (w *fakeWorker) command(cmd *controlv1.WorkerCommand) []*controlv1.WorkerEv
 			out = append(out, w.status(controlv1.TaskState_TASK_STATE_FINISHED)...)
 		}
 		return out
+	case *controlv1.WorkerCommand_Adopt:
+		w.adopted = append(w.adopted, b.Adopt)
+		st := &controlv1.Standing{Epoch: b.Adopt.Epoch, Running: true}
+		for _, ev := range w.status(controlv1.TaskState_TASK_STATE_RUNNING) {
+			st.Tasks = append(st.Tasks, ev.GetTaskStatus())
+		}
+		return []*controlv1.WorkerEvent{{Body: &controlv1.WorkerEvent_Standing{Standing: st}}}
 	case *controlv1.WorkerCommand_TriggerCheckpoint:
 		w.triggered = append(w.triggered, b.TriggerCheckpoint.Id)
 		return w.snapshot(b.TriggerCheckpoint)
@@ -434,7 +442,7 @@ func (tm *fakeTM) running(id dataflow.JobID) []*fakeWorker {
 	for _, w := range tm.workerIDs() {
 		if tm.workers[w].start.JobId == string(id) {
 			c := *tm.workers[w]
-			c.committed, c.triggered = slices.Clone(c.committed), slices.Clone(c.triggered)
+			c.committed, c.triggered, c.adopted = slices.Clone(c.committed), slices.Clone(c.triggered), slices.Clone(c.adopted)
 			out = append(out, &c)
 		}
 	}

@@ -158,6 +158,7 @@ func TestLeaderChange(t *testing.T) {
 		seconds(3)
 		old := tm.running(id)[0]
 		last := old.committed[len(old.committed)-1]
+		triggered, told := len(old.triggered), len(old.committed)
 		c.halt()
 		synctest.Wait()
 		if got := tm.running(id); len(got) != 1 {
@@ -165,8 +166,8 @@ func TestLeaderChange(t *testing.T) {
 		}
 		c.lead()
 		synctest.Wait()
-		if j := c.job(id); j.State != jobview.JobRestarting {
-			t.Fatalf("job is %s under the new leader, want RESTARTING", j.State)
+		if j := c.job(id); j.State != jobview.JobReconciling {
+			t.Fatalf("job is %s under the new leader, want RECONCILING", j.State)
 		}
 		if again := c.submit(jobview.Submission{RequestID: "r1"}); again != id {
 			t.Fatalf("the repeated submission made job %s", again)
@@ -174,15 +175,51 @@ func TestLeaderChange(t *testing.T) {
 		c.join("tm-1", 1)
 		j := c.until(id, jobview.JobRunning)
 		w := tm.running(id)
-		if len(w) != 1 || w[0].start.WorkerId == old.start.WorkerId || j.Attempt != 2 || int64(j.RestoredFrom) != last {
-			t.Fatalf("%d workers, attempt %d from %d; want 1, 2, %d", len(w), j.Attempt, j.RestoredFrom, last)
+		if len(w) != 1 || w[0].start.WorkerId != old.start.WorkerId || j.Attempt != 1 {
+			t.Fatalf("%d workers, attempt %d; want the one that ran and the first attempt", len(w), j.Attempt)
+		}
+		if a := w[0].adopted; len(a) != 1 || a[0].Committed != last || a[0].VoidThrough < last {
+			t.Fatalf("the worker was taken over by %v, committed is %d", a, last)
 		}
 		seconds(2)
-		if w = tm.running(id); w[0].triggered[0] <= last {
-			t.Fatalf("checkpoint id %d is used again after %d", w[0].triggered[0], last)
+		w = tm.running(id)
+		if got := w[0].committed[told]; got != last {
+			t.Fatalf("the new leader tells that %d is committed, want %d again", got, last)
+		}
+		if got := w[0].triggered[triggered]; got <= w[0].adopted[0].VoidThrough {
+			t.Fatalf("checkpoint id %d is used, although all up to %d are void", got, w[0].adopted[0].VoidThrough)
+		}
+		if free := c.d.TaskManagers()[0].SlotsFree; free != 0 {
+			t.Fatalf("%d slots are free on a taskmanager whose only slot is used", free)
 		}
 		if j := c.job(id); j.Name != "wordcount" || j.Checkpoints.Latest == nil {
 			t.Fatalf("name %q, latest checkpoint %v", j.Name, j.Checkpoints.Latest)
+		}
+	})
+}
+
+// A worker that runs while nobody leads, of a job that is cancelled under the
+// next leader before its taskmanager is back, is ended.
+func TestCancelWhileAWorkerIsLookedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		tm := c.join("tm-1", 1)
+		id := c.submit(jobview.Submission{})
+		c.until(id, jobview.JobRunning)
+		c.halt()
+		synctest.Wait()
+		c.lead()
+		synctest.Wait()
+		if err := c.d.Cancel(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		seconds(1)
+		c.join("tm-1", 1)
+		c.until(id, jobview.JobCanceled)
+		seconds(1)
+		if w := tm.running(id); len(w) != 0 {
+			t.Fatalf("%d workers of a cancelled job run", len(w))
 		}
 	})
 }

@@ -35,6 +35,15 @@ func (d *Dispatcher) ReleaseSlots(job dataflow.JobID) {
 	d.grantLocked()
 }
 
+// Disown implements jobmaster.Cluster.
+func (d *Dispatcher) Disown(job dataflow.JobID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if j := d.jobs[job]; j != nil {
+		j.attachable = nil
+	}
+}
+
 func (d *Dispatcher) forgetWaiterLocked(job dataflow.JobID) {
 	d.waiting = slices.DeleteFunc(d.waiting, func(w waiter) bool { return w.job == job })
 }

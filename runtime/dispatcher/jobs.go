@@ -24,6 +24,9 @@ type job struct {
 	driver *jobmaster.Driver // nil while it is recovered, and for archived ones
 	reason string            // why there is no driver yet
 	ended  bool
+	// attachable are the workers of a former leader's attempt that may go on,
+	// with their slots; nil once they are no longer looked for.
+	attachable map[string]int
 	// archived is what is shown of a job that ended under a former leader.
 	archived *jobview.Job
 }
@@ -66,7 +69,9 @@ func (d *Dispatcher) startLocked(j *job, rec checkpoint.Recovered, graph []byte)
 	}
 	j.driver, j.reason = driver, ""
 	for _, tm := range d.tms {
-		driver.Post(tm.joined(j.id))
+		if tm.judged {
+			driver.Post(tm.joined(j.id))
+		}
 	}
 	ctx := d.ctx
 	d.wg.Go(func() {
@@ -149,6 +154,9 @@ func (d *Dispatcher) view(j *job, full bool) jobview.Job {
 	v := jobmaster.ViewRecord(&rec)
 	if v.State == "" {
 		v.State, v.StateReason = jobview.JobRestarting, reason
+		if len(rec.Attachable()) > 0 {
+			v.State = jobview.JobReconciling
+		}
 	}
 	return v
 }

@@ -51,13 +51,16 @@ func (d *Dispatcher) recover(ctx context.Context) error {
 		d.recoverLocked(ctx, rec, stored[jobmaster.PointerKey(id)])
 	}
 	close(d.ready)
+	for _, id := range slices.Sorted(maps.Keys(d.tms)) {
+		d.judgeLocked(d.tms[id])
+	}
 	d.cfg.Log.Info("leads", "epoch", d.cfg.Leadership.Epoch(), "jobs", len(d.jobs))
 	return nil
 }
 
 // recoverLocked enters one job; what takes time happens on its goroutine.
 func (d *Dispatcher) recoverLocked(ctx context.Context, rec *jobmaster.Record, pointer []byte) {
-	j := &job{id: rec.ID, record: *rec, ended: rec.State.Terminal(), reason: "a new leader reads its state"}
+	j := &job{id: rec.ID, record: *rec, ended: rec.State.Terminal(), reason: "a new leader reads its state", attachable: rec.Attachable()}
 	d.jobs[rec.ID] = j
 	if rec.RequestID != "" {
 		s := &submission{done: make(chan struct{}), id: rec.ID}
@@ -133,6 +136,14 @@ func (d *Dispatcher) cancelUnrecovered(ctx context.Context, j *job) error {
 	if err := d.commitUntilKnown(ctx, &rec); err != nil {
 		return err
 	}
+	for _, stop := range d.endUnrecovered(j, rec) {
+		stop()
+	}
+	return nil
+}
+
+// endUnrecovered enters the end, and returns the orders to end what runs.
+func (d *Dispatcher) endUnrecovered(j *job, rec jobmaster.Record) (stops []func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if j.driver != nil {
@@ -140,8 +151,11 @@ func (d *Dispatcher) cancelUnrecovered(ctx context.Context, j *job) error {
 		j.driver.Post(jobmaster.CancelJob{})
 		return nil
 	}
-	j.record, j.ended = rec, true
-	return nil
+	j.record, j.ended, j.attachable = rec, true, nil
+	for _, id := range slices.Sorted(maps.Keys(d.tms)) {
+		stops = append(stops, d.disinheritLocked(d.tms[id], j.id)...)
+	}
+	return stops
 }
 
 // readPointer reads the manifests of what the pointer names; one that cannot

@@ -18,7 +18,7 @@ func TestJobThatCannotBeRecoveredWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		c.join("tm-1", 2)
+		tm := c.join("tm-1", 2)
 		lost, healed := c.submit(jobview.Submission{}), c.submit(jobview.Submission{})
 		c.until(lost, jobview.JobRunning)
 		c.until(healed, jobview.JobRunning)
@@ -38,11 +38,17 @@ func TestJobThatCannotBeRecoveredWaits(t *testing.T) {
 		c.lead()
 		<-c.d.Ready()
 		seconds(3)
-		if j := c.job(lost); j.State != jobview.JobRestarting || !strings.Contains(j.StateReason, "graph.json") {
+		if j := c.job(lost); j.State != jobview.JobReconciling || !strings.Contains(j.StateReason, "graph.json") {
 			t.Fatalf("job is %s: %q", j.State, j.StateReason)
 		}
 		if _, err := c.d.Checkpoint(t.Context(), lost); !hasCode(err, "LEAT0501") {
 			t.Fatalf("checkpoint of a job that is recovered: %v", err)
+		}
+		c.join("tm-1", 2)
+		seconds(1)
+		ran := tm.running(healed)
+		if len(tm.running(lost)) != 1 || len(ran) != 1 {
+			t.Fatal("workers of jobs that are being recovered do not go on")
 		}
 		if err := c.d.Cancel(t.Context(), lost); err != nil {
 			t.Fatal(err)
@@ -55,8 +61,15 @@ func TestJobThatCannotBeRecoveredWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 		seconds(6)
-		c.join("tm-1", 2)
-		c.until(healed, jobview.JobRunning)
+		if j := c.until(healed, jobview.JobRunning); j.Attempt != 1 || tm.running(healed)[0].start.WorkerId != ran[0].start.WorkerId {
+			t.Fatalf("the recovered job runs in attempt %d", j.Attempt)
+		}
+		if n := len(tm.running(lost)); n != 0 {
+			t.Fatalf("%d workers of the cancelled job run", n)
+		}
+		if free := c.d.TaskManagers()[0].SlotsFree; free != 1 {
+			t.Fatalf("%d slots are free, want that of the cancelled job", free)
+		}
 	})
 }
 

@@ -36,7 +36,11 @@ type taskManager struct {
 	workers    map[string]jobview.WorkerInfo
 	// stale workers belong to attempts that are over; the slots are offered
 	// once they have ended.
-	stale     map[string]*controlv1.RunningWorker
+	stale map[string]*controlv1.RunningWorker
+	// kept workers run since a former leader, for jobs that may take them over.
+	kept      map[string]*controlv1.RunningWorker
+	judged    bool // stale and kept are told apart
+	offered   bool // the slots are in the pool
 	stopAgain time.Time
 }
 
@@ -79,39 +83,90 @@ func (d *Dispatcher) admitLocked(reg *controlv1.Register, s Session) *taskManage
 	now := d.cfg.Clock.Now()
 	tm := &taskManager{
 		reg: reg, session: s, registered: now, heard: now,
-		workers: make(map[string]jobview.WorkerInfo), stale: make(map[string]*controlv1.RunningWorker),
+		workers: make(map[string]jobview.WorkerInfo), stale: make(map[string]*controlv1.RunningWorker), kept: make(map[string]*controlv1.RunningWorker),
 	}
 	for _, w := range reg.GetWorkers() {
-		tm.stale[w.GetWorkerId()] = w
 		tm.workers[w.GetWorkerId()] = jobview.WorkerInfo{ID: w.GetWorkerId(), Job: dataflow.JobID(w.GetJobId()), Attempt: dataflow.Attempt(w.GetAttempt()), PID: w.GetPid()}
 	}
 	d.tms[reg.GetId()] = tm
 	d.beats.Add(reg.GetId(), d.elapsed())
+	if d.isReady() {
+		d.judgeLocked(tm)
+	}
+	d.askPlansLocked()
+	return tm
+}
+
+// judgeLocked tells the workers that run on a taskmanager apart, once the jobs
+// are known: those that their job may take over go on, the others are to end.
+func (d *Dispatcher) judgeLocked(tm *taskManager) {
+	tm.judged = true
+	for _, w := range tm.reg.GetWorkers() {
+		j := d.jobs[dataflow.JobID(w.GetJobId())]
+		if j != nil && j.attachable[w.GetWorkerId()] > 0 && int64(j.record.Attempt) == w.GetAttempt() {
+			tm.kept[w.GetWorkerId()] = w
+		} else {
+			tm.stale[w.GetWorkerId()] = w
+		}
+	}
 	for _, j := range d.liveLocked() {
 		j.driver.Post(tm.joined(j.id))
 	}
 	d.offerLocked(tm)
-	d.askPlansLocked()
-	return tm
 }
 
 // joined tells a job which of its workers the taskmanager runs.
 func (tm *taskManager) joined(id dataflow.JobID) jobmaster.TaskManagerJoined {
 	ev := jobmaster.TaskManagerJoined{TaskManager: tm.reg.GetId(), Host: tm.reg.GetHost()}
-	for _, w := range slices.Sorted(maps.Keys(tm.stale)) {
-		if tm.stale[w].GetJobId() == string(id) {
-			ev.Workers = append(ev.Workers, w)
+	for _, running := range []map[string]*controlv1.RunningWorker{tm.stale, tm.kept} {
+		for _, w := range slices.Sorted(maps.Keys(running)) {
+			if running[w].GetJobId() == string(id) {
+				ev.Workers = append(ev.Workers, w)
+			}
 		}
 	}
 	return ev
 }
 
-// offerLocked puts the slots into the pool once no old worker uses them.
+// offerLocked puts the slots into the pool once no old worker uses them. Those
+// of workers that go on stay with their jobs.
 func (d *Dispatcher) offerLocked(tm *taskManager) {
-	if len(tm.stale) == 0 {
+	if len(tm.stale) == 0 && !tm.offered {
+		tm.offered = true
 		d.pool.Add(tm.reg.GetId(), int(tm.reg.GetSlots()))
+		for _, w := range tm.kept {
+			job := dataflow.JobID(w.GetJobId())
+			d.pool.Hold(job, tm.reg.GetId(), workerSlots(d.jobs[job], w.GetWorkerId()))
+		}
 	}
 	d.grantLocked()
+}
+
+// disinheritLocked returns the orders to end the workers that were kept for a
+// job which has ended instead of taking them over. The job holds their slots
+// until they have ended.
+func (d *Dispatcher) disinheritLocked(tm *taskManager, id dataflow.JobID) []func() {
+	found := false
+	for worker, w := range tm.kept {
+		if w.GetJobId() == string(id) {
+			delete(tm.kept, worker)
+			tm.stale[worker] = w
+			found = true
+		}
+	}
+	if !found {
+		return nil
+	}
+	return d.stopStaleLocked(tm)
+}
+
+func workerSlots(j *job, worker string) int {
+	for _, w := range j.record.Workers {
+		if w.ID == worker {
+			return w.Slots
+		}
+	}
+	return 0
 }
 
 // stopStaleLocked returns the orders to end the workers of old attempts.
@@ -206,11 +261,17 @@ func (d *Dispatcher) forJobLocked(id string) reaction {
 
 func (d *Dispatcher) workerGoneLocked(tm *taskManager, worker string) {
 	delete(tm.workers, worker)
-	if _, ok := tm.stale[worker]; ok {
-		delete(tm.stale, worker)
-		if len(tm.stale) == 0 {
-			d.offerLocked(tm)
-		}
+	delete(tm.kept, worker)
+	w, ok := tm.stale[worker]
+	if !ok {
+		return
+	}
+	delete(tm.stale, worker)
+	if tm.offered { // it was kept for a job that did not take it over
+		d.pool.Release(dataflow.JobID(w.GetJobId()))
+	}
+	if len(tm.stale) == 0 {
+		d.offerLocked(tm)
 	}
 }
 

@@ -27,6 +27,10 @@ func (c *Core) schedulerCommand(cmd scheduler.Command) {
 		c.deploy(cmd.Worker)
 	case scheduler.Start:
 		c.toWorker(cmd.Worker, &controlv1.WorkerCommand{Body: &controlv1.WorkerCommand_Start{Start: &controlv1.Start{}}})
+	case scheduler.Attach:
+		c.adopt(cmd.Worker)
+	case scheduler.Disown:
+		c.emit(Disown{})
 	case scheduler.StopWorker:
 		c.stopWorker(cmd)
 	case scheduler.DropTaskManager:
@@ -76,6 +80,27 @@ func (c *Core) deploy(w scheduler.Worker) {
 		d.Pools = append(d.Pools, &controlv1.TxnPool{OperatorId: string(id), Size: int32(c.rec.Pools[id])})
 	}
 	c.toWorker(w, &controlv1.WorkerCommand{Body: &controlv1.WorkerCommand_Deploy{Deploy: d}})
+}
+
+// adopt asks a worker of a former leader's attempt where it stands. Whatever
+// checkpoint that leader had under way is void: what it committed is known,
+// since nobody else writes the pointer any more.
+func (c *Core) adopt(w scheduler.Worker) {
+	a := &controlv1.Adopt{Epoch: int64(c.cfg.Epoch), Committed: int64(c.prep.own), VoidThrough: int64(c.cfg.Recovered.Pointer.Reserved)}
+	c.toWorker(w, &controlv1.WorkerCommand{Body: &controlv1.WorkerCommand_Adopt{Adopt: a}})
+}
+
+// recoverAttempt keeps what is known of the attempt that a former leader left,
+// in case that it can be taken over.
+func (c *Core) recoverAttempt() {
+	if c.coord == nil || len(c.rec.Workers) == 0 {
+		return
+	}
+	c.attempt = liveAttempt{number: c.rec.Attempt}
+	c.prep = preparation{stage: prepDone, attempt: c.rec.Attempt}
+	if l := c.coord.Latest(); l != nil {
+		c.prep.own, c.effects.latest = l.ID, l.ID
+	}
 }
 
 // stopWorker lets the worker of a job that ends close in order; after a

@@ -113,6 +113,7 @@ func NewCore(cfg CoreConfig, now time.Time) (*Core, error) {
 	}
 	c.effects.told = sc.Effects
 	c.sched = scheduler.New(sc, now)
+	c.recoverAttempt()
 	return c, nil
 }
 

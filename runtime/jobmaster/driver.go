@@ -32,6 +32,8 @@ type Cluster interface {
 	// SlotsGranted later.
 	AcquireSlots(job dataflow.JobID, n int)
 	ReleaseSlots(job dataflow.JobID)
+	// Disown ends the search for workers of a former leader's attempt.
+	Disown(job dataflow.JobID)
 	// RequestPlan is answered by PlanReady or PlanFailed, after any PlanWaits.
 	RequestPlan(job dataflow.JobID, r Record)
 	// JobEnded tells that the job has ended for good.
@@ -187,6 +189,8 @@ func (d *Driver) perform(cmd Command) {
 		d.cfg.Cluster.AcquireSlots(job, cmd.N)
 	case ReleaseSlots:
 		d.cfg.Cluster.ReleaseSlots(job)
+	case Disown:
+		d.cfg.Cluster.Disown(job)
 	case RequestPlan:
 		d.cfg.Cluster.RequestPlan(job, d.cfg.Core.Record)
 	case Ended:

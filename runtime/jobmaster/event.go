@@ -136,6 +136,9 @@ type (
 	// AcquireSlots asks for slots, ReleaseSlots gives all back.
 	AcquireSlots struct{ N int }
 	ReleaseSlots struct{}
+	// Disown says that no more workers of a former leader's attempt are looked
+	// for: those of taskmanagers that register from now on are to be ended.
+	Disown struct{}
 	// Send sends a message to a taskmanager; one that is gone is no error.
 	Send struct {
 		TaskManager string
@@ -196,6 +199,7 @@ type ObjectCopy struct{ From, To string }
 func (RequestPlan) command()     {}
 func (AcquireSlots) command()    {}
 func (ReleaseSlots) command()    {}
+func (Disown) command()          {}
 func (Send) command()            {}
 func (DropTaskManager) command() {}
 func (Ended) command()           {}

@@ -70,6 +70,19 @@ type Inputs struct {
 	Environment map[string]string `json:"environment,omitempty"`
 }
 
+// Attachable returns the workers that a new leader may find running and take
+// over, with their slots: those of the last attempt of a job that is to run.
+func (r *Record) Attachable() map[string]int {
+	if r.Graph == "" || r.Goal.goal() != scheduler.GoalRun || r.State.Terminal() {
+		return nil
+	}
+	out := make(map[string]int, len(r.Workers))
+	for _, w := range r.Workers {
+		out[w.ID] = w.Slots
+	}
+	return out
+}
+
 // Goal is the stored form of scheduler.Goal.
 type Goal string
 

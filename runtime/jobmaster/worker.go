@@ -46,6 +46,10 @@ func (c *Core) fromWorker(n dataflow.Attempt, worker string, ev *controlv1.Worke
 		c.push(scheduler.WorkerDeployed{Attempt: n, Worker: worker})
 	case *controlv1.WorkerEvent_TaskStatus:
 		c.push(scheduler.TaskChanged{Attempt: n, Worker: worker, Status: b.TaskStatus})
+	case *controlv1.WorkerEvent_Standing:
+		if b.Standing.GetEpoch() == int64(c.cfg.Epoch) { // else it answers another leader
+			c.push(scheduler.WorkerStanding{Attempt: n, Worker: worker, Standing: b.Standing})
+		}
 	case *controlv1.WorkerEvent_Failed:
 		c.push(scheduler.WorkerFailed{Attempt: n, Worker: worker, Failure: b.Failed.GetFailure()})
 	case *controlv1.WorkerEvent_OperatorEvent:

@@ -30,6 +30,7 @@ func TestRandomLives(t *testing.T) {
 	if testing.Short() {
 		seeds = 50
 	}
+	attached := 0
 	for seed := range seeds {
 		w := newWorld(t, seed)
 		for range 2000 {
@@ -39,6 +40,10 @@ func TestRandomLives(t *testing.T) {
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
+		attached += w.attached
+	}
+	if attached < int(seeds)/2 {
+		t.Errorf("attempts were taken over %d times in %d lives: too few to prove anything", attached, seeds)
 	}
 }
 
@@ -66,8 +71,10 @@ type world struct {
 	records []jobmaster.Command // waiting for the coordination service
 	objects []any               // waiting for the store
 
+	attachable  map[string]int // workers that the leader may take over
 	faults      bool
 	leaders     int
+	attached    int // attempts taken over from a former leader
 	triggerMax  int64
 	ended       jobview.JobState
 	cancelled   bool
@@ -86,6 +93,10 @@ type simWorker struct {
 	tm     string
 	deploy *controlv1.Deploy
 	owed   int64 // checkpoint whose effects are not confirmed yet
+
+	running, ending bool
+	status          map[[2]int32]*controlv1.TaskStatus
+	epoch           int64 // of the leader it has told where it stands
 }
 
 var simTMs = []string{"tm-1", "tm-2", "tm-3"}
@@ -154,13 +165,13 @@ func (w *world) lead() {
 		g = w.graph
 	}
 	core, err := jobmaster.NewCore(jobmaster.CoreConfig{
-		Record: w.record, Graph: g, Recovered: rec, Random: rand.New(rand.NewPCG(w.seed, 1)),
+		Record: w.record, Graph: g, Recovered: rec, Epoch: dataflow.Epoch(w.leaders), Random: rand.New(rand.NewPCG(w.seed, 1)),
 		NewToken: func() string { return "token" }, URI: func(k string) string { return "sim:" + k },
 	}, w.now)
 	if err != nil {
 		w.errorf("new leader: %v", err)
 	}
-	w.core = core
+	w.core, w.attachable = core, w.record.Attachable()
 	w.note("leader %d", w.leaders)
 	w.step(jobmaster.Begin{})
 }
@@ -195,6 +206,11 @@ func (w *world) command(cmd jobmaster.Command) {
 	case jobmaster.ReleaseSlots:
 		w.wanted = 0
 		w.pool.Release(w.record.ID)
+	case jobmaster.Disown:
+		if w.core.State() == jobview.JobRunning && w.attachable != nil {
+			w.attached++
+		}
+		w.attachable = nil
 	case jobmaster.Send:
 		w.check(cmd)
 		if w.tms[cmd.TaskManager] {
@@ -285,7 +301,15 @@ func (w *world) checkCommand(e *controlv1.WorkerCommandEnvelope) {
 				w.errorf("pool %s of %d is used, recorded is %v", p.OperatorId, p.Size, w.record.Pools)
 			}
 		}
+	case *controlv1.WorkerCommand_Adopt:
+		if c.Adopt.Committed != w.latest() || c.Adopt.VoidThrough < w.triggerMax {
+			w.errorf("worker %s is told that %d is committed and all up to %d void; stored is %d, triggered was %d",
+				e.WorkerId, c.Adopt.Committed, c.Adopt.VoidThrough, w.latest(), w.triggerMax)
+		}
 	case *controlv1.WorkerCommand_TriggerCheckpoint:
+		if x := w.workers[e.WorkerId]; x != nil && max(x.start.Epoch, x.epoch) != int64(w.leaders) {
+			w.errorf("leader %d triggers checkpoints of worker %s, which it has not asked where it stands", w.leaders, e.WorkerId)
+		}
 		id := c.TriggerCheckpoint.Id
 		w.note("trigger %d to %s", id, e.WorkerId)
 		if id < w.triggerMax || w.pointer == nil || id > int64(w.pointer.Reserved) {

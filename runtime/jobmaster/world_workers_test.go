@@ -12,7 +12,8 @@ import (
 )
 
 // join registers a taskmanager with the present leader: it ends what it still
-// runs, and offers its slots then, as the dispatcher has it do.
+// runs and no job may take over, and offers its slots then, as the dispatcher
+// has it do.
 func (w *world) join(tm string) {
 	if w.tms[tm] {
 		return
@@ -27,10 +28,14 @@ func (w *world) join(tm string) {
 	}
 	slices.Sort(ev.Workers)
 	w.step(ev)
-	for _, id := range ev.Workers {
-		w.exit(w.workers[id], "stopped")
-	}
 	w.pool.Add(tm, 2)
+	for _, id := range ev.Workers {
+		if n := w.attachable[id]; n > 0 {
+			w.pool.Hold(w.record.ID, tm, n)
+		} else if x := w.workers[id]; x != nil {
+			w.exit(x, "stopped")
+		}
+	}
 	w.grant()
 }
 
@@ -113,7 +118,10 @@ func (w *world) obey(x *simWorker, cmd *controlv1.WorkerCommand) {
 		x.deploy = b.Deploy
 		w.confirm(x, b.Deploy.GetRestore().GetCheckpointId()) // restoring commits again
 		w.event(x, &controlv1.WorkerEvent{Body: &controlv1.WorkerEvent_Deployed{Deployed: &controlv1.Deployed{}}})
+	case *controlv1.WorkerCommand_Adopt:
+		w.stand(x, b.Adopt)
 	case *controlv1.WorkerCommand_Start:
+		x.running = true
 		w.tasks(x, controlv1.TaskState_TASK_STATE_RUNNING)
 	case *controlv1.WorkerCommand_TriggerCheckpoint:
 		w.snapshot(x, b.TriggerCheckpoint)
@@ -151,8 +159,27 @@ func (w *world) tasks(x *simWorker, s controlv1.TaskState) {
 		if w.faults && w.rng.IntN(40) == 0 {
 			st.State, st.Failure = controlv1.TaskState_TASK_STATE_FAILED, &controlv1.Failure{Error: &controlv1.ErrorInfo{What: "boom"}}
 		}
+		if x.status == nil {
+			x.status = make(map[[2]int32]*controlv1.TaskStatus)
+		}
+		x.status[[2]int32{p.Subtask.GetVertex(), p.Subtask.GetSubtask()}] = st
 		w.event(x, &controlv1.WorkerEvent{Body: &controlv1.WorkerEvent_TaskStatus{TaskStatus: st}})
 	}
+}
+
+// stand tells a new leader where a worker stands.
+func (w *world) stand(x *simWorker, a *controlv1.Adopt) {
+	w.note("adopt %s", x.start.WorkerId)
+	x.epoch = a.Epoch
+	st := &controlv1.Standing{Epoch: a.Epoch, Running: x.running, Ending: x.ending}
+	if x.deploy != nil {
+		for _, p := range x.deploy.Placements {
+			if t := x.status[[2]int32{p.Subtask.GetVertex(), p.Subtask.GetSubtask()}]; t != nil && p.WorkerId == x.start.WorkerId {
+				st.Tasks = append(st.Tasks, t)
+			}
+		}
+	}
+	w.event(x, &controlv1.WorkerEvent{Body: &controlv1.WorkerEvent_Standing{Standing: st}})
 }
 
 func (w *world) snapshot(x *simWorker, tr *controlv1.TriggerCheckpoint) {
@@ -160,6 +187,7 @@ func (w *world) snapshot(x *simWorker, tr *controlv1.TriggerCheckpoint) {
 		w.event(x, &controlv1.WorkerEvent{Body: &controlv1.WorkerEvent_CheckpointDecline{CheckpointDecline: &controlv1.CheckpointDecline{Id: tr.Id, Reason: "not now"}}})
 		return
 	}
+	x.ending = x.ending || tr.Stop
 	if tr.Drain {
 		w.tasks(x, controlv1.TaskState_TASK_STATE_FINISHED)
 	}

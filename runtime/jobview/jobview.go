@@ -17,16 +17,18 @@ import (
 type JobState string
 
 // States of a job. CREATED → (plan) → RUNNING ⇄ RESTARTING → FINISHED |
-// FAILED | CANCELED; CANCELLING and FAILING settle side effects first.
+// FAILED | CANCELED; CANCELLING and FAILING settle side effects first. Under a
+// new leader a job that ran is RECONCILING until its workers are found.
 const (
-	JobCreated    JobState = "CREATED" // waits for its plan or for slots
-	JobRunning    JobState = "RUNNING"
-	JobRestarting JobState = "RESTARTING"
-	JobFailing    JobState = "FAILING"
-	JobCancelling JobState = "CANCELLING"
-	JobFinished   JobState = "FINISHED"
-	JobFailed     JobState = "FAILED"
-	JobCanceled   JobState = "CANCELED"
+	JobCreated     JobState = "CREATED" // waits for its plan or for slots
+	JobRunning     JobState = "RUNNING"
+	JobRestarting  JobState = "RESTARTING"
+	JobReconciling JobState = "RECONCILING"
+	JobFailing     JobState = "FAILING"
+	JobCancelling  JobState = "CANCELLING"
+	JobFinished    JobState = "FINISHED"
+	JobFailed      JobState = "FAILED"
+	JobCanceled    JobState = "CANCELED"
 )
 
 // Terminal reports whether the state is final.

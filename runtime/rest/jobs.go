@@ -168,14 +168,14 @@ func timestamps(j jobview.Job) map[string]int64 {
 	m := make(map[string]int64)
 	for _, s := range []jobview.JobState{
 		jobview.JobCreated, jobview.JobRunning, jobview.JobRestarting, jobview.JobFailing,
-		jobview.JobCancelling, jobview.JobFinished, jobview.JobFailed, jobview.JobCanceled,
+		jobview.JobReconciling, jobview.JobCancelling, jobview.JobFinished, jobview.JobFailed, jobview.JobCanceled,
 	} {
 		m[string(s)] = 0
 		if at, ok := j.StateSince[s]; ok {
 			m[string(s)] = at.UnixMilli()
 		}
 	}
-	m["INITIALIZING"], m["RECONCILING"], m["SUSPENDED"] = j.Started.UnixMilli(), 0, 0
+	m["INITIALIZING"], m["SUSPENDED"] = j.Started.UnixMilli(), 0
 	return m
 }
 

@@ -42,6 +42,7 @@ type worker struct {
 	waits time.Time // when it said last that it waits for something outside
 	// unseen workers are recovered ones whose taskmanager has not registered.
 	unseen bool
+	stands bool // it has answered Attach
 }
 
 // Subtask is where and how one subtask runs.
@@ -60,6 +61,10 @@ type attempt struct {
 	finished bool        // TasksFinished was sent
 	since    time.Time   // when all tasks ran
 	culprit  string      // worker whose failure ended it
+
+	recovered bool   // a former leader's, until it is attached or over
+	asked     bool   // Attach was sent to all
+	unfit     string // why it cannot be attached
 }
 
 // newAttempt places the plan: slot i of the k of a slot-sharing group holds, of
@@ -67,11 +72,29 @@ type attempt struct {
 // shares, so that a rescale edge stays inside a worker where it can.
 func newAttempt(job dataflow.JobID, n dataflow.Attempt, plan *graph.Plan, shares []slots.Share) attempt {
 	a := attempt{number: n}
-	var slotWorker []int
 	for i, sh := range shares {
 		w := Worker{ID: WorkerID(job, n, i), TaskManager: sh.TaskManager, Attempt: n, Slots: sh.Slots, Coordinator: i == 0}
 		a.workers = append(a.workers, &worker{Worker: w})
-		for range sh.Slots {
+	}
+	a.place(plan)
+	return a
+}
+
+// slots is the number of slots that its workers hold.
+func (a *attempt) slots() int {
+	n := 0
+	for _, w := range a.workers {
+		n += w.Slots
+	}
+	return n
+}
+
+// place gives each subtask its worker; the same plan and workers give the same
+// places. The workers hold as many slots as the plan needs.
+func (a *attempt) place(plan *graph.Plan) {
+	var slotWorker []int
+	for i, w := range a.workers {
+		for range w.Slots {
 			slotWorker = append(slotWorker, i)
 		}
 	}
@@ -87,13 +110,12 @@ func newAttempt(job dataflow.JobID, n dataflow.Attempt, plan *graph.Plan, shares
 		}
 		a.subtasks = append(a.subtasks, sub)
 	}
-	return a
 }
 
 // recovered is the attempt of a former leader, of which only the workers are
 // known.
 func recovered(n dataflow.Attempt, workers []Worker) attempt {
-	a := attempt{number: n}
+	a := attempt{number: n, recovered: true}
 	for _, w := range workers {
 		a.workers = append(a.workers, &worker{Worker: w, unseen: true})
 	}

@@ -44,6 +44,10 @@ func (s *Scheduler) applyCluster(now time.Time, ev Event) {
 		if w := s.worker(ev.Attempt, ev.Worker); w != nil && s.live() {
 			s.attemptFailed(now, s.failureOf(ev.Failure, w, ""))
 		}
+	case WorkerStanding:
+		if w := s.worker(ev.Attempt, ev.Worker); w != nil {
+			s.standing(now, w, ev.Standing)
+		}
 	case TaskChanged:
 		if w := s.worker(ev.Attempt, ev.Worker); w != nil && s.live() {
 			s.taskChanged(now, w, ev.Status)
@@ -65,7 +69,7 @@ func (s *Scheduler) worker(n dataflow.Attempt, id string) *worker {
 
 // live reports whether worker processes of the attempt are wanted.
 func (s *Scheduler) live() bool {
-	return s.state == Starting || s.state == Deploying || s.state == Running
+	return s.state == Starting || s.state == Deploying || s.state == Running || s.state == Attaching
 }
 
 func (s *Scheduler) progress(format string, p workerPhase) string {
@@ -214,7 +218,7 @@ func (s *Scheduler) lost(now time.Time, ev TaskManagerLost) {
 
 // joined looks for workers of a former leader's attempt.
 func (s *Scheduler) joined(now time.Time, ev TaskManagerJoined) {
-	if s.state != Stopping {
+	if s.state != Stopping && s.state != Attaching {
 		return
 	}
 	for _, w := range s.attempt.workers {
@@ -224,12 +228,17 @@ func (s *Scheduler) joined(now time.Time, ev TaskManagerJoined) {
 		w.unseen = false
 		if !slices.Contains(ev.Workers, w.ID) {
 			w.phase = workerGone
+			s.unfit(fmt.Sprintf("worker %s has ended", w.ID))
+			continue
+		}
+		if s.state == Attaching {
 			continue
 		}
 		s.emit(StopWorker{Worker: w.Worker, Grace: s.cfg.FailureGrace, Reason: "the leader has changed"})
 		s.stopAgain = now.Add(s.cfg.StopRepeat)
 		s.stopBy = now.Add(s.cfg.StopTimeout)
 	}
+	s.attach(now)
 	s.stopped(now)
 }
 

@@ -94,6 +94,12 @@ type (
 		Worker  string
 		Failure *controlv1.Failure
 	}
+	// WorkerStanding answers Attach.
+	WorkerStanding struct {
+		Attempt  dataflow.Attempt
+		Worker   string
+		Standing *controlv1.Standing
+	}
 	// TaskChanged tells the new state of a subtask.
 	TaskChanged struct {
 		Attempt dataflow.Attempt
@@ -120,6 +126,7 @@ func (WorkerDeployed) event()    {}
 func (WorkerExited) event()      {}
 func (WorkerNotStarted) event()  {}
 func (WorkerFailed) event()      {}
+func (WorkerStanding) event()    {}
 func (TaskChanged) event()       {}
 
 // Failure is why an attempt, or the job, fails.
@@ -149,6 +156,12 @@ type (
 	StartWorker struct{ Worker Worker }
 	Deploy      struct{ Worker Worker }
 	Start       struct{ Worker Worker }
+	// Attach asks a worker of a former leader's attempt where it stands;
+	// answered by WorkerStanding.
+	Attach struct{ Worker Worker }
+	// Disown says that no more workers of a former leader are looked for: they
+	// are attached, or those that were found have ended.
+	Disown struct{}
 	// StopWorker ends a worker; the driver reports its exit.
 	StopWorker struct {
 		Worker Worker
@@ -177,6 +190,8 @@ func (Prepare) command()         {}
 func (StartWorker) command()     {}
 func (Deploy) command()          {}
 func (Start) command()           {}
+func (Attach) command()          {}
+func (Disown) command()          {}
 func (StopWorker) command()      {}
 func (DropTaskManager) command() {}
 func (TasksRunning) command()    {}

@@ -34,8 +34,9 @@ type Config struct {
 	LastAttempt dataflow.Attempt
 	// Restarts is the recorded number of restarts after failures.
 	Restarts int
-	// Recovered are the workers recorded for LastAttempt: they are ended
-	// before the first attempt of this scheduler.
+	// Recovered are the workers recorded for LastAttempt. While the goal is to
+	// run they are attached; else, and when that does not succeed, they are
+	// ended before the first attempt of this scheduler.
 	Recovered []Worker
 	// Goal is the recorded goal.
 	Goal Goal
@@ -57,7 +58,8 @@ type Config struct {
 	// StopRepeat is the time between two orders to stop.
 	StopRepeat time.Duration // default 5 s
 	// TakeoverGrace is how long recovered workers of a taskmanager that does
-	// not register are taken to be alive.
+	// not register are taken to be alive, and how long those that are asked
+	// where they stand may take to answer.
 	TakeoverGrace time.Duration // default 10 s
 	// SettleTimeout bounds the time a cancelled or failed job waits for side
 	// effects to be confirmed.
@@ -115,6 +117,8 @@ type Scheduler struct {
 	wakeAt    time.Time     // Backoff: when the next attempt begins
 	stopAgain time.Time     // Stopping: when to repeat the order
 	stopBy    time.Time     // Stopping: when to cut taskmanagers off
+	takeover  time.Time     // when unseen workers are taken for lost
+	attachBy  time.Time     // Attaching: when all must have answered
 	out       []Command
 }
 
@@ -130,10 +134,12 @@ func New(cfg Config, now time.Time) *Scheduler {
 		s.settleBy = now.Add(cfg.SettleTimeout)
 	}
 	if len(cfg.Recovered) > 0 {
-		s.state = Stopping
 		s.attempt = recovered(cfg.LastAttempt, cfg.Recovered)
-		s.stopBy = now.Add(cfg.TakeoverGrace)
-		s.reason = fmt.Sprintf("a new leader ends the workers of attempt %d", cfg.LastAttempt)
+		s.takeover = now.Add(cfg.TakeoverGrace)
+		s.state, s.reason = Stopping, fmt.Sprintf("a new leader ends the workers of attempt %d", cfg.LastAttempt)
+		if s.goal == GoalRun {
+			s.state, s.reason = Attaching, fmt.Sprintf("a new leader looks for the workers of attempt %d", cfg.LastAttempt)
+		}
 	}
 	s.stateSince[s.View()] = now
 	return s
@@ -201,8 +207,11 @@ func (s *Scheduler) planned(now time.Time, ev Planned) {
 	}
 	s.plan, s.fingerprint, s.cfg.Name = ev.Plan, ev.Fingerprint, cmp.Or(ev.Name, s.cfg.Name)
 	s.restart.cfg = ev.Plan.Graph.Config.Restart
-	if s.state == Created {
+	switch s.state {
+	case Created:
 		s.proceed(now)
+	case Attaching:
+		s.attach(now)
 	}
 }
 
@@ -310,6 +319,10 @@ func (s *Scheduler) towardsEnd(now time.Time) {
 			s.stop(now, s.cfg.StopGrace)
 		}
 		s.attempt.settling = true
+	case Attaching:
+		if !s.mustSettle() {
+			s.stop(now, s.cfg.StopGrace)
+		}
 	case Running:
 		if !s.mustConfirm() {
 			s.stop(now, s.cfg.StopGrace)
@@ -388,6 +401,8 @@ func (s *Scheduler) tick(now time.Time) {
 		if w := s.slowest(); !now.Before(s.deployBy(w)) {
 			s.deployTimedOut(now, w)
 		}
+	case Attaching:
+		s.attachTick(now)
 	case Stopping:
 		s.stopTick(now)
 	}
@@ -411,7 +426,11 @@ func (s *Scheduler) Next() time.Time {
 		at(s.since.Add(s.cfg.StartTimeout))
 	case Deploying:
 		at(s.deployBy(s.slowest()))
+	case Attaching:
+		at(s.takeover)
+		at(s.attachBy)
 	case Stopping:
+		at(s.takeover)
 		at(s.stopAgain)
 		at(s.stopBy)
 	}

@@ -92,7 +92,7 @@ func (sc *script) reset(d *datadriven.TestData) string {
 	for i, tm := range d.CmdArgs {
 		if strings.HasPrefix(tm.Key, "tm-") {
 			cfg.Recovered = append(cfg.Recovered, scheduler.Worker{
-				ID: scheduler.WorkerID(cfg.Job, cfg.LastAttempt, i), TaskManager: tm.Key, Attempt: cfg.LastAttempt,
+				ID: scheduler.WorkerID(cfg.Job, cfg.LastAttempt, i), TaskManager: tm.Key, Attempt: cfg.LastAttempt, Slots: 1,
 			})
 		}
 	}
@@ -194,6 +194,8 @@ func (sc *script) workerEvent(d *datadriven.TestData, n dataflow.Attempt, id str
 		return []scheduler.Event{scheduler.WorkerFailed{Attempt: n, Worker: id}}
 	case "tasks":
 		return sc.taskEvents(d, n, id)
+	case "stands":
+		return sc.standing(d, n, id)
 	}
 	sc.t.Fatalf("unknown command %q", d.Cmd)
 	return nil
@@ -214,6 +216,18 @@ func (sc *script) taskEvents(d *datadriven.TestData, n dataflow.Attempt, id stri
 		}
 	}
 	return out
+}
+
+// standing tells where a worker stands, its tasks being in one state.
+func (sc *script) standing(d *datadriven.TestData, n dataflow.Attempt, id string) []scheduler.Event {
+	st := &controlv1.Standing{Running: !d.HasArg("not-running"), Ending: d.HasArg("ending")}
+	if d.HasArg("broken") {
+		st.Failure = &controlv1.Failure{Error: &controlv1.ErrorInfo{What: "the coordinator failed"}}
+	}
+	for _, ev := range sc.taskEvents(d, n, id) {
+		st.Tasks = append(st.Tasks, ev.(scheduler.TaskChanged).Status)
+	}
+	return []scheduler.Event{scheduler.WorkerStanding{Attempt: n, Worker: id, Standing: st}}
 }
 
 func (sc *script) int(d *datadriven.TestData, key string, def int) int {
@@ -243,6 +257,10 @@ func describe(c scheduler.Command) string {
 		return "start " + c.Worker.ID
 	case scheduler.StopWorker:
 		return fmt.Sprintf("stop-worker %s on %s grace=%s", c.Worker.ID, c.Worker.TaskManager, c.Grace)
+	case scheduler.Attach:
+		return "attach " + c.Worker.ID
+	case scheduler.Disown:
+		return "disown"
 	case scheduler.DropTaskManager:
 		return fmt.Sprintf("drop %s: %s", c.TaskManager, c.Reason)
 	case scheduler.TasksRunning:

@@ -19,6 +19,7 @@ const (
 	Running                // tasks run
 	Stopping               // workers of the attempt end
 	Backoff                // waits before the next attempt
+	Attaching              // tasks run since a former leader; their workers are asked where they stand
 	Finished
 	Failed
 	Canceled
@@ -27,7 +28,8 @@ const (
 var stateNames = [...]string{
 	Created: "CREATED", Waiting: "WAITING", Preparing: "PREPARING", Starting: "STARTING",
 	Deploying: "DEPLOYING", Running: "RUNNING", Stopping: "STOPPING", Backoff: "BACKOFF",
-	Finished: "FINISHED", Failed: "FAILED", Canceled: "CANCELED",
+	Attaching: "ATTACHING",
+	Finished:  "FINISHED", Failed: "FAILED", Canceled: "CANCELED",
 }
 
 // String returns the state's name.
@@ -46,6 +48,7 @@ var transitions = [...][]State{
 	Running:   {Stopping},
 	Stopping:  {Created, Waiting, Backoff, Finished, Failed, Canceled},
 	Backoff:   {Waiting, Finished, Failed, Canceled},
+	Attaching: {Running, Stopping},
 	Finished:  {},
 	Failed:    {},
 	Canceled:  {},
@@ -100,6 +103,8 @@ func (s *Scheduler) View() jobview.JobState {
 		return jobview.JobCancelling
 	case s.goal == GoalFail:
 		return jobview.JobFailing
+	case s.state == Attaching:
+		return jobview.JobReconciling
 	case s.state == Running, s.state == Stopping && s.goal == GoalFinish:
 		return jobview.JobRunning
 	case s.cfg.LastAttempt > 0 || s.restarts > 0:

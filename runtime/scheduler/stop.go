@@ -143,6 +143,9 @@ func (s *Scheduler) stop(now time.Time, grace time.Duration) {
 }
 
 func (s *Scheduler) stoppingReason() string {
+	if s.attempt.unfit != "" {
+		return fmt.Sprintf("attempt %d cannot be taken over from the former leader (%s); its workers are being ended", s.attempt.number, s.attempt.unfit)
+	}
 	if s.goal == GoalRun && len(s.exceptions) > 0 {
 		return s.exceptions[0].Error.What + "; its workers are being ended"
 	}
@@ -162,16 +165,21 @@ func (s *Scheduler) orderStop(now time.Time, grace time.Duration) {
 // taskmanagers that do not obey: with the session gone they count as lost,
 // and register again without the slots of workers that still live.
 func (s *Scheduler) stopTick(now time.Time) {
-	if !now.Before(s.stopBy) {
+	s.loseUnseen(now)
+	if s.state != Stopping {
+		return
+	}
+	if !s.stopBy.IsZero() && !now.Before(s.stopBy) {
 		for _, w := range s.attempt.workers {
 			if w.phase == workerGone {
 				continue
 			}
-			w.phase = workerGone
 			if !w.unseen {
+				w.phase = workerGone
 				s.emit(DropTaskManager{TaskManager: w.TaskManager, Reason: fmt.Sprintf("worker %s did not end within %s", w.ID, s.cfg.StopTimeout)})
 			}
 		}
+		s.stopBy = time.Time{}
 		s.stopped(now)
 		return
 	}
@@ -186,6 +194,7 @@ func (s *Scheduler) stopped(now time.Time) {
 		return
 	}
 	s.stopAgain, s.stopBy = time.Time{}, time.Time{}
+	s.disown()
 	s.proceed(now)
 	s.delay = 0
 }

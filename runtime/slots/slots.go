@@ -78,6 +78,14 @@ func (p *Pool) Add(id string, n int) {
 	p.tms[id] = &offer{id: id, slots: max(0, n), held: make(map[dataflow.JobID]int)}
 }
 
+// Hold gives a job n more slots of one taskmanager: those that its workers use
+// already. It holds fewer when there are not as many.
+func (p *Pool) Hold(job dataflow.JobID, id string, n int) {
+	if o := p.tms[id]; o != nil {
+		o.held[job] += min(max(0, n), o.free())
+	}
+}
+
 // Remove takes a taskmanager out of the pool and returns the jobs that held
 // slots on it, in order of their ids.
 func (p *Pool) Remove(id string) []dataflow.JobID {

@@ -106,6 +106,27 @@ func (t *Task) abort(id dataflow.CheckpointID) {
 	}
 }
 
+// void gives up all checkpoints beyond the committed one up to through, of
+// which the task may know some and others not.
+func (t *Task) void(committed, through dataflow.CheckpointID) {
+	kept := t.triggers[:0]
+	for _, tr := range t.triggers {
+		if tr.Barrier.ID > through {
+			kept = append(kept, tr)
+		}
+	}
+	t.triggers = kept
+	if t.aligner != nil {
+		t.align(barrier.Event{Kind: barrier.EventVoided, ID: through})
+	}
+	if t.overtake.id != 0 && t.overtake.id <= through {
+		t.stopRecording()
+	}
+	for _, n := range t.nodes {
+		n.commits.forgetBetween(committed, through)
+	}
+}
+
 // checkpoint takes the snapshot of all operators, forwards the barrier and
 // leaves the slow half to Async, once the channels are recorded that the
 // barrier is still to come on.
@@ -377,10 +398,13 @@ func (l *commitLog) after(c operators.Committer, id dataflow.CheckpointID) int64
 	return now
 }
 
-func (l *commitLog) forget(id dataflow.CheckpointID) {
+func (l *commitLog) forget(id dataflow.CheckpointID) { l.forgetBetween(id-1, id) }
+
+// forgetBetween forgets the checkpoints after one id up to another.
+func (l *commitLog) forgetBetween(after, through dataflow.CheckpointID) {
 	kept := l.marks[:0]
 	for _, m := range l.marks {
-		if m.id != id {
+		if m.id <= after || m.id > through {
 			kept = append(kept, m)
 		}
 	}

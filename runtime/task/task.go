@@ -260,6 +260,16 @@ func (t *Task) Abort(id dataflow.CheckpointID) {
 	})
 }
 
+// Void gives up every checkpoint after the committed one up to through, as
+// Abort does, whether the task knows of it or not: a leader that has gone may
+// have told some and not others. Safe from any goroutine.
+func (t *Task) Void(committed, through dataflow.CheckpointID) {
+	t.deliver(func() error {
+		t.void(committed, through)
+		return nil
+	})
+}
+
 // Commit says that a checkpoint was committed; safe from any goroutine.
 func (t *Task) Commit(id dataflow.CheckpointID) {
 	t.deliver(func() error { return t.committed(id) })

@@ -272,6 +272,30 @@ func TestAbortUnblocks(t *testing.T) {
 	}
 }
 
+// Checkpoints that nobody leads any more hold nothing up, known or not.
+func TestVoidUnblocks(t *testing.T) {
+	t.Parallel()
+	r := chain(t, 2, &op{}).begin()
+	r.barrier(0, 4)
+	r.rows(0, 10)
+	r.expect()
+	r.task.Void(3, 32)
+	r.expect("[10]")
+	r.barrier(1, 4) // late
+	r.barrier(1, 5) // of a checkpoint that the task had not heard of
+	r.rows(1, 11)
+	r.expect("[10]", "[11]")
+	if len(r.snapshots) != 0 {
+		t.Error("a void checkpoint was taken")
+	}
+	r.barrier(0, 33)
+	r.barrier(1, 33)
+	r.run()
+	if len(r.snapshots) != 1 || r.snapshots[0].ID != 33 {
+		t.Errorf("the next checkpoint: snapshots %v", r.snapshots)
+	}
+}
+
 // A declined checkpoint takes no snapshot, fails nothing, and its barrier goes
 // on so that others are not held up.
 func TestDecline(t *testing.T) {

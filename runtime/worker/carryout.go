@@ -51,6 +51,8 @@ func (w *driver) carryOutCheckpoint(a action) {
 			cancel()
 			delete(w.uploads, a.abort)
 		}
+	case a.void != nil:
+		w.void(*a.void)
 	case a.commit != 0:
 		delete(w.uploads, a.commit)
 		w.eachTask(func(t *task.Task) { t.Commit(a.commit) })
@@ -59,12 +61,27 @@ func (w *driver) carryOutCheckpoint(a action) {
 		if w.deployment != nil {
 			w.deployment.operatorEvent(a.operator)
 		}
+	case a.resend:
+		if w.deployment != nil {
+			w.deployment.lines.resend()
+		}
 	case a.upload != nil:
 		w.upload(a.upload)
 	case a.report:
 		w.reportMetrics()
 	case a.read != nil:
 		w.readState(a.read)
+	}
+}
+
+// void gives up checkpoints that a former leader may have had under way.
+func (w *driver) void(v voided) {
+	w.eachTask(func(t *task.Task) { t.Void(v.after, v.through) })
+	for id, cancel := range w.uploads {
+		if v.has(id) {
+			cancel()
+			delete(w.uploads, id)
+		}
 	}
 }
 

@@ -78,7 +78,14 @@ type action struct {
 	err       error                 // with over
 	snapshots dataflow.CheckpointID // of the coordinators
 	read      *controlv1.StateQuery
+	void      *voided
+	resend    bool // of what operators said
 }
+
+// voided are the checkpoints after one id up to another.
+type voided struct{ after, through dataflow.CheckpointID }
+
+func (v voided) has(id dataflow.CheckpointID) bool { return id > v.after && id <= v.through }
 
 // core decides what a worker does. It does no I/O and never blocks.
 type core struct {
@@ -90,6 +97,9 @@ type core struct {
 	closed      int
 	gathers     map[dataflow.CheckpointID]*gathered
 	settled     []dataflow.CheckpointID // acknowledged, declined or aborted
+	voided      voided                  // given up when a new leader took over
+	ending      bool                    // sources were told to stop
+	failure     *controlv1.Failure      // the first that was sent
 	commits     map[dataflow.CheckpointID]map[int]bool
 	actions     []action
 }
@@ -97,6 +107,7 @@ type core struct {
 type taskView struct {
 	ref      *controlv1.SubtaskRef
 	finished bool
+	status   *controlv1.TaskStatus // the last that was sent
 }
 
 const (
@@ -143,6 +154,9 @@ func (c *core) fail(f *controlv1.Failure) {
 	if c.phase == phaseCancelling {
 		return
 	}
+	if c.failure == nil {
+		c.failure = f
+	}
 	c.send(&controlv1.WorkerEvent{Body: &controlv1.WorkerEvent_Failed{Failed: &controlv1.WorkerFailed{Failure: f}}})
 }
 
@@ -164,6 +178,8 @@ func (c *core) onCommand(cmd *controlv1.WorkerCommand) {
 		id := dataflow.CheckpointID(b.CheckpointAborted.GetId())
 		c.settle(id)
 		c.act(action{abort: id})
+	case *controlv1.WorkerCommand_Adopt:
+		c.onAdopt(b.Adopt)
 	case *controlv1.WorkerCommand_Cancel:
 		c.onCancel()
 	case *controlv1.WorkerCommand_OperatorEvent:
@@ -214,6 +230,7 @@ func (c *core) onTrigger(tr *controlv1.TriggerCheckpoint) {
 		c.decline(id, nil, "the worker is not running")
 		return
 	}
+	c.ending = c.ending || tr.GetStop()
 	if c.coordinator {
 		c.act(action{snapshots: id})
 	}
@@ -289,9 +306,28 @@ func (c *core) statusAll(s controlv1.TaskState) {
 }
 
 func (c *core) status(i int, s controlv1.TaskState, f *controlv1.Failure) {
-	c.send(&controlv1.WorkerEvent{Body: &controlv1.WorkerEvent_TaskStatus{TaskStatus: &controlv1.TaskStatus{
-		Subtask: c.tasks[i].ref, State: s, Failure: f,
-	}}})
+	c.tasks[i].status = &controlv1.TaskStatus{Subtask: c.tasks[i].ref, State: s, Failure: f}
+	c.send(&controlv1.WorkerEvent{Body: &controlv1.WorkerEvent_TaskStatus{TaskStatus: c.tasks[i].status}})
+}
+
+// onAdopt goes on under a new leader: what the former one had under way is
+// void, and the new one is told all that it may not know.
+func (c *core) onAdopt(a *controlv1.Adopt) {
+	c.voided = voided{after: dataflow.CheckpointID(a.GetCommitted()), through: dataflow.CheckpointID(a.GetVoidThrough())}
+	for id := range c.gathers {
+		if c.voided.has(id) {
+			delete(c.gathers, id)
+		}
+	}
+	c.act(action{void: &c.voided})
+	c.act(action{resend: true})
+	st := &controlv1.Standing{Epoch: a.GetEpoch(), Running: c.phase == phaseRunning, Ending: c.ending, Failure: c.failure}
+	for _, t := range c.tasks {
+		if t.status != nil {
+			st.Tasks = append(st.Tasks, t.status)
+		}
+	}
+	c.send(&controlv1.WorkerEvent{Body: &controlv1.WorkerEvent_Standing{Standing: st}})
 }
 
 // onCommitted tells the tasks and awaits their confirmations.

@@ -41,6 +41,10 @@ func say(actions []action) string {
 			out = append(out, fmt.Sprintf("upload %d", a.upload.id))
 		case a.snapshots != 0:
 			out = append(out, fmt.Sprintf("coordinators %d", a.snapshots))
+		case a.void != nil:
+			out = append(out, fmt.Sprintf("void %d to %d", a.void.after+1, a.void.through))
+		case a.resend:
+			out = append(out, "resend")
 		case a.cancel:
 			out = append(out, "cancel")
 		case a.report:
@@ -67,6 +71,13 @@ func sent(ev *controlv1.WorkerEvent) string {
 		return fmt.Sprintf("done %d", b.CommitDone.GetId())
 	case *controlv1.WorkerEvent_Failed:
 		return "failed"
+	case *controlv1.WorkerEvent_Standing:
+		st := b.Standing
+		out := fmt.Sprintf("stands %d running=%v ending=%v failed=%v", st.GetEpoch(), st.GetRunning(), st.GetEnding(), st.GetFailure() != nil)
+		for _, x := range st.GetTasks() {
+			out += " " + strings.ToLower(strings.TrimPrefix(x.GetState().String(), "TASK_STATE_"))
+		}
+		return out
 	}
 	return fmt.Sprintf("%T", ev.GetBody())
 }
@@ -99,6 +110,8 @@ func command(body any) event {
 		c.Body = &controlv1.WorkerCommand_CheckpointAborted{CheckpointAborted: b}
 	case *controlv1.Cancel:
 		c.Body = &controlv1.WorkerCommand_Cancel{Cancel: b}
+	case *controlv1.Adopt:
+		c.Body = &controlv1.WorkerCommand_Adopt{Adopt: b}
 	}
 	return event{command: c}
 }
@@ -181,6 +194,35 @@ func TestCoreDeclineAndAbort(t *testing.T) {
 	s.do(snapshot(1, 3), "upload 3")
 	s.do(event{uploaded: &uploaded{id: 3, err: errors.New("no")}}, "decline 3")
 	s.do(event{task: &taskEvent{task: 0, snapshot: &task.Snapshot{ID: 4, Err: errors.New("no")}}}, "decline 4")
+}
+
+// A new leader takes over: what the former one may have had under way is void,
+// known here or not, and what comes of it late is ignored.
+func TestCoreAdopt(t *testing.T) {
+	t.Parallel()
+	s := running(t)
+	s.do(command(&controlv1.TriggerCheckpoint{Id: 4}), "coordinators 4, trigger 4")
+	s.do(snapshot(0, 4), "")
+	s.do(snapshot(1, 4), "upload 4")
+	s.do(event{task: &taskEvent{task: 1, finished: true}}, "report, 1 finished")
+	s.do(command(&controlv1.Adopt{Epoch: 2, Committed: 3, VoidThrough: 32}), "void 4 to 32, resend, stands 2 running=true ending=false failed=false running finished")
+	s.do(event{uploaded: &uploaded{id: 4}}, "")
+	s.do(snapshot(0, 5), "") // of a barrier that was on its way
+	s.do(event{task: &taskEvent{task: 1, declined: 6, reason: "full"}}, "")
+	s.do(command(&controlv1.CheckpointCommitted{Id: 3}), "commit 3")
+	s.do(command(&controlv1.TriggerCheckpoint{Id: 33}), "coordinators 33, trigger 33")
+	s.do(snapshot(0, 33), "")
+	s.do(snapshot(1, 33), "upload 33")
+	s.do(event{uploaded: &uploaded{id: 33}}, "ack 33")
+	s.do(command(&controlv1.TriggerCheckpoint{Id: 34, Stop: true}), "coordinators 34, trigger 34")
+	s.do(event{failed: &controlv1.Failure{}}, "failed")
+	s.do(command(&controlv1.Adopt{Epoch: 3, Committed: 33, VoidThrough: 64}), "void 34 to 64, resend, stands 3 running=true ending=true failed=true running finished")
+}
+
+func TestCoreAdoptBeforeItRuns(t *testing.T) {
+	t.Parallel()
+	s := &script{t: t, c: newCore("print")}
+	s.do(command(&controlv1.Adopt{Epoch: 2}), "void 1 to 0, resend, stands 2 running=false ending=false failed=false")
 }
 
 func TestCoreRefuses(t *testing.T) {

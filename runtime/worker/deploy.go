@@ -41,6 +41,7 @@ type deployment struct {
 	mu    sync.Mutex
 	tasks []*task.Task               // guarded by mu
 	early []*controlv1.OperatorEvent // guarded by mu
+	lines *lines
 }
 
 // local is a subtask that runs here.
@@ -58,6 +59,10 @@ func (w *driver) newDeployment(cmd *controlv1.Deploy) *deployment {
 	d := &deployment{
 		w: w, cmd: cmd, started: make(chan struct{}),
 		at: make(map[place]*local), owner: make(map[place]string),
+		lines: newLines(func(ev *controlv1.OperatorEvent) {
+			// A link that is gone is seen by the receiver.
+			_ = w.cfg.Link.Send(&controlv1.WorkerEvent{Body: &controlv1.WorkerEvent_OperatorEvent{OperatorEvent: ev}})
+		}),
 	}
 	d.ctx, d.cancel = context.WithCancel(w.life)
 	return d
@@ -376,6 +381,9 @@ func (d *deployment) committedCoordinators(id dataflow.CheckpointID) {
 // operatorEvent delivers what came over the link; what comes before the tasks
 // are made waits for them.
 func (d *deployment) operatorEvent(ev *controlv1.OperatorEvent) {
+	if !d.lines.received(ev) {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
@@ -416,12 +424,7 @@ func (d *deployment) toSubtask(op dataflow.OperatorID, subtask int, payload []by
 		l.task.Event(payload)
 		return
 	}
-	d.sendOperatorEvent(&controlv1.OperatorEvent{OperatorId: string(op), Subtask: int32(subtask), Payload: payload})
-}
-
-func (d *deployment) sendOperatorEvent(ev *controlv1.OperatorEvent) {
-	// A link that is gone is seen by the receiver.
-	_ = d.w.cfg.Link.Send(&controlv1.WorkerEvent{Body: &controlv1.WorkerEvent_OperatorEvent{OperatorEvent: ev}})
+	d.lines.say(&controlv1.OperatorEvent{OperatorId: string(op), Subtask: int32(subtask), Payload: payload})
 }
 
 // reporter tells the worker's loop what its task says.
@@ -458,7 +461,7 @@ func (r *reporter) Event(op dataflow.OperatorID, payload []byte) {
 		d.coordinator.event(op, r.l.place.subtask, payload)
 		return
 	}
-	d.sendOperatorEvent(&controlv1.OperatorEvent{
+	d.lines.say(&controlv1.OperatorEvent{
 		OperatorId: string(op), Subtask: int32(r.l.place.subtask), ToCoordinator: true, Payload: payload,
 	})
 }

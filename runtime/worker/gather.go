@@ -30,7 +30,7 @@ type gathered struct {
 
 // gather returns the checkpoint's account, nil when it is settled.
 func (c *core) gather(id dataflow.CheckpointID) *gathered {
-	if slices.Contains(c.settled, id) {
+	if c.isSettled(id) {
 		return nil
 	}
 	g := c.gathers[id]
@@ -152,13 +152,18 @@ func (c *core) onUploaded(u *uploaded) {
 
 // decline gives up a checkpoint, once.
 func (c *core) decline(id dataflow.CheckpointID, ref *controlv1.SubtaskRef, reason string) {
-	if slices.Contains(c.settled, id) {
+	if c.isSettled(id) {
 		return
 	}
 	c.settle(id)
 	c.send(&controlv1.WorkerEvent{Body: &controlv1.WorkerEvent_CheckpointDecline{CheckpointDecline: &controlv1.CheckpointDecline{
 		Id: int64(id), Subtask: ref, Reason: reason,
 	}}})
+}
+
+// isSettled reports whether nothing more is to be said of a checkpoint.
+func (c *core) isSettled(id dataflow.CheckpointID) bool {
+	return c.voided.has(id) || slices.Contains(c.settled, id)
 }
 
 // settle forgets a checkpoint and ignores what still comes of it.

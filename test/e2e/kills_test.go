@@ -94,6 +94,15 @@ func (k *kill) run(ctx context.Context, r *rig.Rig, name string, rng *rand.Rand)
 	if k.restarts, err = x.finish(ctx); err != nil {
 		return err
 	}
+	if k.target == rig.JobManager {
+		j, err := r.Job(ctx, x.id)
+		if err != nil {
+			return err
+		}
+		if j.Attempt != 1 || k.restarts != 0 {
+			return fmt.Errorf("the leader was killed, and the job ended in attempt %d after %d restarts: its workers were not taken over", j.Attempt, k.restarts)
+		}
+	}
 	if (k.target == rig.Worker || k.target == rig.TaskManager) && k.restarts == 0 {
 		return fmt.Errorf("%s was killed, but the job has not restarted", k.victim)
 	}

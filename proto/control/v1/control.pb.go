@@ -2506,6 +2506,7 @@ type WorkerEvent struct {
 	//	*WorkerEvent_CoordinatorSnapshot
 	//	*WorkerEvent_CheckpointWanted
 	//	*WorkerEvent_StateAnswer
+	//	*WorkerEvent_Standing
 	Body          isWorkerEvent_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2656,6 +2657,15 @@ func (x *WorkerEvent) GetStateAnswer() *StateAnswer {
 	return nil
 }
 
+func (x *WorkerEvent) GetStanding() *Standing {
+	if x != nil {
+		if x, ok := x.Body.(*WorkerEvent_Standing); ok {
+			return x.Standing
+		}
+	}
+	return nil
+}
+
 type isWorkerEvent_Body interface {
 	isWorkerEvent_Body()
 }
@@ -2708,6 +2718,10 @@ type WorkerEvent_StateAnswer struct {
 	StateAnswer *StateAnswer `protobuf:"bytes,12,opt,name=state_answer,json=stateAnswer,proto3,oneof"`
 }
 
+type WorkerEvent_Standing struct {
+	Standing *Standing `protobuf:"bytes,13,opt,name=standing,proto3,oneof"`
+}
+
 func (*WorkerEvent_Ready) isWorkerEvent_Body() {}
 
 func (*WorkerEvent_Deployed) isWorkerEvent_Body() {}
@@ -2732,6 +2746,8 @@ func (*WorkerEvent_CheckpointWanted) isWorkerEvent_Body() {}
 
 func (*WorkerEvent_StateAnswer) isWorkerEvent_Body() {}
 
+func (*WorkerEvent_Standing) isWorkerEvent_Body() {}
+
 type WorkerCommand struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Body:
@@ -2744,6 +2760,7 @@ type WorkerCommand struct {
 	//	*WorkerCommand_Cancel
 	//	*WorkerCommand_OperatorEvent
 	//	*WorkerCommand_StateQuery
+	//	*WorkerCommand_Adopt
 	Body          isWorkerCommand_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2858,6 +2875,15 @@ func (x *WorkerCommand) GetStateQuery() *StateQuery {
 	return nil
 }
 
+func (x *WorkerCommand) GetAdopt() *Adopt {
+	if x != nil {
+		if x, ok := x.Body.(*WorkerCommand_Adopt); ok {
+			return x.Adopt
+		}
+	}
+	return nil
+}
+
 type isWorkerCommand_Body interface {
 	isWorkerCommand_Body()
 }
@@ -2894,6 +2920,10 @@ type WorkerCommand_StateQuery struct {
 	StateQuery *StateQuery `protobuf:"bytes,8,opt,name=state_query,json=stateQuery,proto3,oneof"`
 }
 
+type WorkerCommand_Adopt struct {
+	Adopt *Adopt `protobuf:"bytes,9,opt,name=adopt,proto3,oneof"`
+}
+
 func (*WorkerCommand_Deploy) isWorkerCommand_Body() {}
 
 func (*WorkerCommand_Start) isWorkerCommand_Body() {}
@@ -2909,6 +2939,8 @@ func (*WorkerCommand_Cancel) isWorkerCommand_Body() {}
 func (*WorkerCommand_OperatorEvent) isWorkerCommand_Body() {}
 
 func (*WorkerCommand_StateQuery) isWorkerCommand_Body() {}
+
+func (*WorkerCommand_Adopt) isWorkerCommand_Body() {}
 
 // Ready: the graph was built again and the exchange listens.
 type Ready struct {
@@ -4258,20 +4290,165 @@ func (x *Cancel) GetReason() string {
 	return ""
 }
 
-// OperatorEvent travels between a source's coordinator and its subtasks.
+// Adopt: a new leader takes the attempt over as it runs (docs/rfcs/0009). The
+// worker gives up the checkpoints beyond committed up to void_through, sends
+// again what operators said and nobody confirmed, and answers with Standing.
+type Adopt struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         int64                  `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Committed     int64                  `protobuf:"varint,2,opt,name=committed,proto3" json:"committed,omitempty"`                        // the latest committed checkpoint; 0: none
+	VoidThrough   int64                  `protobuf:"varint,3,opt,name=void_through,json=voidThrough,proto3" json:"void_through,omitempty"` // every id that a former leader may have used
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Adopt) Reset() {
+	*x = Adopt{}
+	mi := &file_control_v1_control_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Adopt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Adopt) ProtoMessage() {}
+
+func (x *Adopt) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_control_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Adopt.ProtoReflect.Descriptor instead.
+func (*Adopt) Descriptor() ([]byte, []int) {
+	return file_control_v1_control_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *Adopt) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Adopt) GetCommitted() int64 {
+	if x != nil {
+		return x.Committed
+	}
+	return 0
+}
+
+func (x *Adopt) GetVoidThrough() int64 {
+	if x != nil {
+		return x.VoidThrough
+	}
+	return 0
+}
+
+// Standing tells a new leader all that a worker has told a former one of its
+// tasks.
+type Standing struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         int64                  `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`     // of the Adopt that it answers
+	Running       bool                   `protobuf:"varint,2,opt,name=running,proto3" json:"running,omitempty"` // its tasks were started
+	Ending        bool                   `protobuf:"varint,3,opt,name=ending,proto3" json:"ending,omitempty"`   // its sources were stopped for a savepoint
+	Tasks         []*TaskStatus          `protobuf:"bytes,4,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	Failure       *Failure               `protobuf:"bytes,5,opt,name=failure,proto3" json:"failure,omitempty"` // of the coordinator task or the worker itself
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Standing) Reset() {
+	*x = Standing{}
+	mi := &file_control_v1_control_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Standing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Standing) ProtoMessage() {}
+
+func (x *Standing) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_control_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Standing.ProtoReflect.Descriptor instead.
+func (*Standing) Descriptor() ([]byte, []int) {
+	return file_control_v1_control_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *Standing) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Standing) GetRunning() bool {
+	if x != nil {
+		return x.Running
+	}
+	return false
+}
+
+func (x *Standing) GetEnding() bool {
+	if x != nil {
+		return x.Ending
+	}
+	return false
+}
+
+func (x *Standing) GetTasks() []*TaskStatus {
+	if x != nil {
+		return x.Tasks
+	}
+	return nil
+}
+
+func (x *Standing) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
+// OperatorEvent travels between a source's coordinator and its subtasks. Each
+// subtask and direction is a line of its own, whose events are numbered from
+// 1; the other end confirms them, so that none is lost with a leader.
 type OperatorEvent struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	OperatorId    string                 `protobuf:"bytes,1,opt,name=operator_id,json=operatorId,proto3" json:"operator_id,omitempty"`
 	Subtask       int32                  `protobuf:"varint,2,opt,name=subtask,proto3" json:"subtask,omitempty"`
 	ToCoordinator bool                   `protobuf:"varint,3,opt,name=to_coordinator,json=toCoordinator,proto3" json:"to_coordinator,omitempty"`
 	Payload       []byte                 `protobuf:"bytes,4,opt,name=payload,proto3" json:"payload,omitempty"`
+	Sequence      int64                  `protobuf:"varint,5,opt,name=sequence,proto3" json:"sequence,omitempty"`   // 0: it is a confirmation
+	Confirmed     int64                  `protobuf:"varint,6,opt,name=confirmed,proto3" json:"confirmed,omitempty"` // of the line in the other direction: all up to this
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *OperatorEvent) Reset() {
 	*x = OperatorEvent{}
-	mi := &file_control_v1_control_proto_msgTypes[52]
+	mi := &file_control_v1_control_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4283,7 +4460,7 @@ func (x *OperatorEvent) String() string {
 func (*OperatorEvent) ProtoMessage() {}
 
 func (x *OperatorEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[52]
+	mi := &file_control_v1_control_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4296,7 +4473,7 @@ func (x *OperatorEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorEvent.ProtoReflect.Descriptor instead.
 func (*OperatorEvent) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{52}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *OperatorEvent) GetOperatorId() string {
@@ -4327,6 +4504,20 @@ func (x *OperatorEvent) GetPayload() []byte {
 	return nil
 }
 
+func (x *OperatorEvent) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *OperatorEvent) GetConfirmed() int64 {
+	if x != nil {
+		return x.Confirmed
+	}
+	return 0
+}
+
 type TaskStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Subtask       *SubtaskRef            `protobuf:"bytes,1,opt,name=subtask,proto3" json:"subtask,omitempty"`
@@ -4338,7 +4529,7 @@ type TaskStatus struct {
 
 func (x *TaskStatus) Reset() {
 	*x = TaskStatus{}
-	mi := &file_control_v1_control_proto_msgTypes[53]
+	mi := &file_control_v1_control_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4350,7 +4541,7 @@ func (x *TaskStatus) String() string {
 func (*TaskStatus) ProtoMessage() {}
 
 func (x *TaskStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[53]
+	mi := &file_control_v1_control_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4363,7 +4554,7 @@ func (x *TaskStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskStatus.ProtoReflect.Descriptor instead.
 func (*TaskStatus) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{53}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *TaskStatus) GetSubtask() *SubtaskRef {
@@ -4402,7 +4593,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_control_v1_control_proto_msgTypes[54]
+	mi := &file_control_v1_control_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4414,7 +4605,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[54]
+	mi := &file_control_v1_control_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4427,7 +4618,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{54}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Failure) GetError() *ErrorInfo {
@@ -4488,7 +4679,7 @@ type WorkerFailed struct {
 
 func (x *WorkerFailed) Reset() {
 	*x = WorkerFailed{}
-	mi := &file_control_v1_control_proto_msgTypes[55]
+	mi := &file_control_v1_control_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4500,7 +4691,7 @@ func (x *WorkerFailed) String() string {
 func (*WorkerFailed) ProtoMessage() {}
 
 func (x *WorkerFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[55]
+	mi := &file_control_v1_control_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4513,7 +4704,7 @@ func (x *WorkerFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerFailed.ProtoReflect.Descriptor instead.
 func (*WorkerFailed) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{55}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *WorkerFailed) GetFailure() *Failure {
@@ -4535,7 +4726,7 @@ type MetricsReport struct {
 
 func (x *MetricsReport) Reset() {
 	*x = MetricsReport{}
-	mi := &file_control_v1_control_proto_msgTypes[56]
+	mi := &file_control_v1_control_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4547,7 +4738,7 @@ func (x *MetricsReport) String() string {
 func (*MetricsReport) ProtoMessage() {}
 
 func (x *MetricsReport) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[56]
+	mi := &file_control_v1_control_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4560,7 +4751,7 @@ func (x *MetricsReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricsReport.ProtoReflect.Descriptor instead.
 func (*MetricsReport) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{56}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *MetricsReport) GetSubtasks() []*SubtaskMetrics {
@@ -4603,7 +4794,7 @@ type Trouble struct {
 
 func (x *Trouble) Reset() {
 	*x = Trouble{}
-	mi := &file_control_v1_control_proto_msgTypes[57]
+	mi := &file_control_v1_control_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4615,7 +4806,7 @@ func (x *Trouble) String() string {
 func (*Trouble) ProtoMessage() {}
 
 func (x *Trouble) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[57]
+	mi := &file_control_v1_control_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4628,7 +4819,7 @@ func (x *Trouble) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trouble.ProtoReflect.Descriptor instead.
 func (*Trouble) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{57}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Trouble) GetOperator() string {
@@ -4671,7 +4862,7 @@ type SubtaskMetrics struct {
 
 func (x *SubtaskMetrics) Reset() {
 	*x = SubtaskMetrics{}
-	mi := &file_control_v1_control_proto_msgTypes[58]
+	mi := &file_control_v1_control_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4683,7 +4874,7 @@ func (x *SubtaskMetrics) String() string {
 func (*SubtaskMetrics) ProtoMessage() {}
 
 func (x *SubtaskMetrics) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[58]
+	mi := &file_control_v1_control_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4696,7 +4887,7 @@ func (x *SubtaskMetrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskMetrics.ProtoReflect.Descriptor instead.
 func (*SubtaskMetrics) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{58}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *SubtaskMetrics) GetSubtask() *SubtaskRef {
@@ -4798,7 +4989,7 @@ type StateQuery struct {
 
 func (x *StateQuery) Reset() {
 	*x = StateQuery{}
-	mi := &file_control_v1_control_proto_msgTypes[59]
+	mi := &file_control_v1_control_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4810,7 +5001,7 @@ func (x *StateQuery) String() string {
 func (*StateQuery) ProtoMessage() {}
 
 func (x *StateQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[59]
+	mi := &file_control_v1_control_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4823,7 +5014,7 @@ func (x *StateQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateQuery.ProtoReflect.Descriptor instead.
 func (*StateQuery) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{59}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *StateQuery) GetRequestId() string {
@@ -4924,7 +5115,7 @@ type StateAnswer struct {
 
 func (x *StateAnswer) Reset() {
 	*x = StateAnswer{}
-	mi := &file_control_v1_control_proto_msgTypes[60]
+	mi := &file_control_v1_control_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4936,7 +5127,7 @@ func (x *StateAnswer) String() string {
 func (*StateAnswer) ProtoMessage() {}
 
 func (x *StateAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[60]
+	mi := &file_control_v1_control_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4949,7 +5140,7 @@ func (x *StateAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateAnswer.ProtoReflect.Descriptor instead.
 func (*StateAnswer) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{60}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *StateAnswer) GetRequestId() string {
@@ -4998,7 +5189,7 @@ type StateTable struct {
 
 func (x *StateTable) Reset() {
 	*x = StateTable{}
-	mi := &file_control_v1_control_proto_msgTypes[61]
+	mi := &file_control_v1_control_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5010,7 +5201,7 @@ func (x *StateTable) String() string {
 func (*StateTable) ProtoMessage() {}
 
 func (x *StateTable) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[61]
+	mi := &file_control_v1_control_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5023,7 +5214,7 @@ func (x *StateTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateTable.ProtoReflect.Descriptor instead.
 func (*StateTable) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{61}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *StateTable) GetName() string {
@@ -5060,7 +5251,7 @@ type StateEntry struct {
 
 func (x *StateEntry) Reset() {
 	*x = StateEntry{}
-	mi := &file_control_v1_control_proto_msgTypes[62]
+	mi := &file_control_v1_control_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5072,7 +5263,7 @@ func (x *StateEntry) String() string {
 func (*StateEntry) ProtoMessage() {}
 
 func (x *StateEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[62]
+	mi := &file_control_v1_control_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5085,7 +5276,7 @@ func (x *StateEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateEntry.ProtoReflect.Descriptor instead.
 func (*StateEntry) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{62}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *StateEntry) GetTable() int32 {
@@ -5317,7 +5508,7 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"SubtaskRef\x12\x16\n" +
 	"\x06vertex\x18\x01 \x01(\x05R\x06vertex\x12\x18\n" +
-	"\asubtask\x18\x02 \x01(\x05R\asubtask\"\xca\x06\n" +
+	"\asubtask\x18\x02 \x01(\x05R\asubtask\"\x83\a\n" +
 	"\vWorkerEvent\x12.\n" +
 	"\x05ready\x18\x01 \x01(\v2\x16.leat.control.v1.ReadyH\x00R\x05ready\x127\n" +
 	"\bdeployed\x18\x02 \x01(\v2\x19.leat.control.v1.DeployedH\x00R\bdeployed\x12>\n" +
@@ -5333,8 +5524,9 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\x14coordinator_snapshot\x18\n" +
 	" \x01(\v2$.leat.control.v1.CoordinatorSnapshotH\x00R\x13coordinatorSnapshot\x12P\n" +
 	"\x11checkpoint_wanted\x18\v \x01(\v2!.leat.control.v1.CheckpointWantedH\x00R\x10checkpointWanted\x12A\n" +
-	"\fstate_answer\x18\f \x01(\v2\x1c.leat.control.v1.StateAnswerH\x00R\vstateAnswerB\x06\n" +
-	"\x04body\"\xbb\x04\n" +
+	"\fstate_answer\x18\f \x01(\v2\x1c.leat.control.v1.StateAnswerH\x00R\vstateAnswer\x127\n" +
+	"\bstanding\x18\r \x01(\v2\x19.leat.control.v1.StandingH\x00R\bstandingB\x06\n" +
+	"\x04body\"\xeb\x04\n" +
 	"\rWorkerCommand\x121\n" +
 	"\x06deploy\x18\x01 \x01(\v2\x17.leat.control.v1.DeployH\x00R\x06deploy\x12.\n" +
 	"\x05start\x18\x02 \x01(\v2\x16.leat.control.v1.StartH\x00R\x05start\x12S\n" +
@@ -5344,7 +5536,8 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\x06cancel\x18\x06 \x01(\v2\x17.leat.control.v1.CancelH\x00R\x06cancel\x12G\n" +
 	"\x0eoperator_event\x18\a \x01(\v2\x1e.leat.control.v1.OperatorEventH\x00R\roperatorEvent\x12>\n" +
 	"\vstate_query\x18\b \x01(\v2\x1b.leat.control.v1.StateQueryH\x00R\n" +
-	"stateQueryB\x06\n" +
+	"stateQuery\x12.\n" +
+	"\x05adopt\x18\t \x01(\v2\x16.leat.control.v1.AdoptH\x00R\x05adoptB\x06\n" +
 	"\x04body\"\x86\x01\n" +
 	"\x05Ready\x12 \n" +
 	"\vfingerprint\x18\x01 \x01(\tR\vfingerprint\x12\x1f\n" +
@@ -5458,13 +5651,25 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x127\n" +
 	"\bsubtasks\x18\x02 \x03(\v2\x1b.leat.control.v1.SubtaskRefR\bsubtasks\" \n" +
 	"\x06Cancel\x12\x16\n" +
-	"\x06reason\x18\x01 \x01(\tR\x06reason\"\x8b\x01\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"^\n" +
+	"\x05Adopt\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\x12\x1c\n" +
+	"\tcommitted\x18\x02 \x01(\x03R\tcommitted\x12!\n" +
+	"\fvoid_through\x18\x03 \x01(\x03R\vvoidThrough\"\xb9\x01\n" +
+	"\bStanding\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\x12\x18\n" +
+	"\arunning\x18\x02 \x01(\bR\arunning\x12\x16\n" +
+	"\x06ending\x18\x03 \x01(\bR\x06ending\x121\n" +
+	"\x05tasks\x18\x04 \x03(\v2\x1b.leat.control.v1.TaskStatusR\x05tasks\x122\n" +
+	"\afailure\x18\x05 \x01(\v2\x18.leat.control.v1.FailureR\afailure\"\xc5\x01\n" +
 	"\rOperatorEvent\x12\x1f\n" +
 	"\voperator_id\x18\x01 \x01(\tR\n" +
 	"operatorId\x12\x18\n" +
 	"\asubtask\x18\x02 \x01(\x05R\asubtask\x12%\n" +
 	"\x0eto_coordinator\x18\x03 \x01(\bR\rtoCoordinator\x12\x18\n" +
-	"\apayload\x18\x04 \x01(\fR\apayload\"\xa9\x01\n" +
+	"\apayload\x18\x04 \x01(\fR\apayload\x12\x1a\n" +
+	"\bsequence\x18\x05 \x01(\x03R\bsequence\x12\x1c\n" +
+	"\tconfirmed\x18\x06 \x01(\x03R\tconfirmed\"\xa9\x01\n" +
 	"\n" +
 	"TaskStatus\x125\n" +
 	"\asubtask\x18\x01 \x01(\v2\x1b.leat.control.v1.SubtaskRefR\asubtask\x120\n" +
@@ -5581,7 +5786,7 @@ func file_control_v1_control_proto_rawDescGZIP() []byte {
 }
 
 var file_control_v1_control_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 66)
+var file_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
 var file_control_v1_control_proto_goTypes = []any{
 	(StateKind)(0),                // 0: leat.control.v1.StateKind
 	(TaskState)(0),                // 1: leat.control.v1.TaskState
@@ -5637,20 +5842,22 @@ var file_control_v1_control_proto_goTypes = []any{
 	(*CheckpointAborted)(nil),     // 51: leat.control.v1.CheckpointAborted
 	(*CommitDone)(nil),            // 52: leat.control.v1.CommitDone
 	(*Cancel)(nil),                // 53: leat.control.v1.Cancel
-	(*OperatorEvent)(nil),         // 54: leat.control.v1.OperatorEvent
-	(*TaskStatus)(nil),            // 55: leat.control.v1.TaskStatus
-	(*Failure)(nil),               // 56: leat.control.v1.Failure
-	(*WorkerFailed)(nil),          // 57: leat.control.v1.WorkerFailed
-	(*MetricsReport)(nil),         // 58: leat.control.v1.MetricsReport
-	(*Trouble)(nil),               // 59: leat.control.v1.Trouble
-	(*SubtaskMetrics)(nil),        // 60: leat.control.v1.SubtaskMetrics
-	(*StateQuery)(nil),            // 61: leat.control.v1.StateQuery
-	(*StateAnswer)(nil),           // 62: leat.control.v1.StateAnswer
-	(*StateTable)(nil),            // 63: leat.control.v1.StateTable
-	(*StateEntry)(nil),            // 64: leat.control.v1.StateEntry
-	nil,                           // 65: leat.control.v1.ProgramInputs.PropertiesEntry
-	nil,                           // 66: leat.control.v1.ProgramInputs.EnvironmentEntry
-	nil,                           // 67: leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
+	(*Adopt)(nil),                 // 54: leat.control.v1.Adopt
+	(*Standing)(nil),              // 55: leat.control.v1.Standing
+	(*OperatorEvent)(nil),         // 56: leat.control.v1.OperatorEvent
+	(*TaskStatus)(nil),            // 57: leat.control.v1.TaskStatus
+	(*Failure)(nil),               // 58: leat.control.v1.Failure
+	(*WorkerFailed)(nil),          // 59: leat.control.v1.WorkerFailed
+	(*MetricsReport)(nil),         // 60: leat.control.v1.MetricsReport
+	(*Trouble)(nil),               // 61: leat.control.v1.Trouble
+	(*SubtaskMetrics)(nil),        // 62: leat.control.v1.SubtaskMetrics
+	(*StateQuery)(nil),            // 63: leat.control.v1.StateQuery
+	(*StateAnswer)(nil),           // 64: leat.control.v1.StateAnswer
+	(*StateTable)(nil),            // 65: leat.control.v1.StateTable
+	(*StateEntry)(nil),            // 66: leat.control.v1.StateEntry
+	nil,                           // 67: leat.control.v1.ProgramInputs.PropertiesEntry
+	nil,                           // 68: leat.control.v1.ProgramInputs.EnvironmentEntry
+	nil,                           // 69: leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
 }
 var file_control_v1_control_proto_depIdxs = []int32{
 	4,  // 0: leat.control.v1.TaskManagerMessage.register:type_name -> leat.control.v1.Register
@@ -5669,8 +5876,8 @@ var file_control_v1_control_proto_depIdxs = []int32{
 	20, // 13: leat.control.v1.JobManagerMessage.worker_command:type_name -> leat.control.v1.WorkerCommandEnvelope
 	21, // 14: leat.control.v1.JobManagerMessage.read_log:type_name -> leat.control.v1.ReadLog
 	5,  // 15: leat.control.v1.Register.workers:type_name -> leat.control.v1.RunningWorker
-	65, // 16: leat.control.v1.ProgramInputs.properties:type_name -> leat.control.v1.ProgramInputs.PropertiesEntry
-	66, // 17: leat.control.v1.ProgramInputs.environment:type_name -> leat.control.v1.ProgramInputs.EnvironmentEntry
+	67, // 16: leat.control.v1.ProgramInputs.properties:type_name -> leat.control.v1.ProgramInputs.PropertiesEntry
+	68, // 17: leat.control.v1.ProgramInputs.environment:type_name -> leat.control.v1.ProgramInputs.EnvironmentEntry
 	9,  // 18: leat.control.v1.PlanRequest.bundle:type_name -> leat.control.v1.BundleRef
 	10, // 19: leat.control.v1.PlanRequest.inputs:type_name -> leat.control.v1.ProgramInputs
 	13, // 20: leat.control.v1.PlanResult.error:type_name -> leat.control.v1.ErrorInfo
@@ -5685,64 +5892,68 @@ var file_control_v1_control_proto_depIdxs = []int32{
 	33, // 29: leat.control.v1.TaskManagerToWorker.command:type_name -> leat.control.v1.WorkerCommand
 	34, // 30: leat.control.v1.WorkerEvent.ready:type_name -> leat.control.v1.Ready
 	42, // 31: leat.control.v1.WorkerEvent.deployed:type_name -> leat.control.v1.Deployed
-	55, // 32: leat.control.v1.WorkerEvent.task_status:type_name -> leat.control.v1.TaskStatus
+	57, // 32: leat.control.v1.WorkerEvent.task_status:type_name -> leat.control.v1.TaskStatus
 	45, // 33: leat.control.v1.WorkerEvent.checkpoint_ack:type_name -> leat.control.v1.CheckpointAck
 	47, // 34: leat.control.v1.WorkerEvent.checkpoint_decline:type_name -> leat.control.v1.CheckpointDecline
 	52, // 35: leat.control.v1.WorkerEvent.commit_done:type_name -> leat.control.v1.CommitDone
-	54, // 36: leat.control.v1.WorkerEvent.operator_event:type_name -> leat.control.v1.OperatorEvent
-	58, // 37: leat.control.v1.WorkerEvent.metrics:type_name -> leat.control.v1.MetricsReport
-	57, // 38: leat.control.v1.WorkerEvent.failed:type_name -> leat.control.v1.WorkerFailed
+	56, // 36: leat.control.v1.WorkerEvent.operator_event:type_name -> leat.control.v1.OperatorEvent
+	60, // 37: leat.control.v1.WorkerEvent.metrics:type_name -> leat.control.v1.MetricsReport
+	59, // 38: leat.control.v1.WorkerEvent.failed:type_name -> leat.control.v1.WorkerFailed
 	48, // 39: leat.control.v1.WorkerEvent.coordinator_snapshot:type_name -> leat.control.v1.CoordinatorSnapshot
 	49, // 40: leat.control.v1.WorkerEvent.checkpoint_wanted:type_name -> leat.control.v1.CheckpointWanted
-	62, // 41: leat.control.v1.WorkerEvent.state_answer:type_name -> leat.control.v1.StateAnswer
-	35, // 42: leat.control.v1.WorkerCommand.deploy:type_name -> leat.control.v1.Deploy
-	43, // 43: leat.control.v1.WorkerCommand.start:type_name -> leat.control.v1.Start
-	44, // 44: leat.control.v1.WorkerCommand.trigger_checkpoint:type_name -> leat.control.v1.TriggerCheckpoint
-	50, // 45: leat.control.v1.WorkerCommand.checkpoint_committed:type_name -> leat.control.v1.CheckpointCommitted
-	51, // 46: leat.control.v1.WorkerCommand.checkpoint_aborted:type_name -> leat.control.v1.CheckpointAborted
-	53, // 47: leat.control.v1.WorkerCommand.cancel:type_name -> leat.control.v1.Cancel
-	54, // 48: leat.control.v1.WorkerCommand.operator_event:type_name -> leat.control.v1.OperatorEvent
-	61, // 49: leat.control.v1.WorkerCommand.state_query:type_name -> leat.control.v1.StateQuery
-	36, // 50: leat.control.v1.Deploy.placements:type_name -> leat.control.v1.Placement
-	37, // 51: leat.control.v1.Deploy.peers:type_name -> leat.control.v1.Peer
-	38, // 52: leat.control.v1.Deploy.pools:type_name -> leat.control.v1.TxnPool
-	39, // 53: leat.control.v1.Deploy.restore:type_name -> leat.control.v1.Restore
-	31, // 54: leat.control.v1.Placement.subtask:type_name -> leat.control.v1.SubtaskRef
-	40, // 55: leat.control.v1.Restore.handles:type_name -> leat.control.v1.StateHandle
-	41, // 56: leat.control.v1.Restore.coordinators:type_name -> leat.control.v1.CoordinatorState
-	0,  // 57: leat.control.v1.StateHandle.kind:type_name -> leat.control.v1.StateKind
-	46, // 58: leat.control.v1.CheckpointAck.subtasks:type_name -> leat.control.v1.SubtaskSnapshot
-	31, // 59: leat.control.v1.SubtaskSnapshot.subtask:type_name -> leat.control.v1.SubtaskRef
-	40, // 60: leat.control.v1.SubtaskSnapshot.handles:type_name -> leat.control.v1.StateHandle
-	31, // 61: leat.control.v1.CheckpointDecline.subtask:type_name -> leat.control.v1.SubtaskRef
-	41, // 62: leat.control.v1.CoordinatorSnapshot.coordinators:type_name -> leat.control.v1.CoordinatorState
-	31, // 63: leat.control.v1.CommitDone.subtasks:type_name -> leat.control.v1.SubtaskRef
-	31, // 64: leat.control.v1.TaskStatus.subtask:type_name -> leat.control.v1.SubtaskRef
-	1,  // 65: leat.control.v1.TaskStatus.state:type_name -> leat.control.v1.TaskState
-	56, // 66: leat.control.v1.TaskStatus.failure:type_name -> leat.control.v1.Failure
-	13, // 67: leat.control.v1.Failure.error:type_name -> leat.control.v1.ErrorInfo
-	56, // 68: leat.control.v1.WorkerFailed.failure:type_name -> leat.control.v1.Failure
-	60, // 69: leat.control.v1.MetricsReport.subtasks:type_name -> leat.control.v1.SubtaskMetrics
-	59, // 70: leat.control.v1.MetricsReport.troubles:type_name -> leat.control.v1.Trouble
-	13, // 71: leat.control.v1.Trouble.error:type_name -> leat.control.v1.ErrorInfo
-	31, // 72: leat.control.v1.SubtaskMetrics.subtask:type_name -> leat.control.v1.SubtaskRef
-	67, // 73: leat.control.v1.SubtaskMetrics.operator_metrics:type_name -> leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
-	31, // 74: leat.control.v1.StateQuery.subtask:type_name -> leat.control.v1.SubtaskRef
-	63, // 75: leat.control.v1.StateAnswer.tables:type_name -> leat.control.v1.StateTable
-	64, // 76: leat.control.v1.StateAnswer.entries:type_name -> leat.control.v1.StateEntry
-	2,  // 77: leat.control.v1.JobManager.Session:input_type -> leat.control.v1.TaskManagerMessage
-	24, // 78: leat.control.v1.TaskManager.Session:input_type -> leat.control.v1.WorkerMessage
-	27, // 79: leat.control.v1.TaskManager.PutObject:input_type -> leat.control.v1.PutObjectRequest
-	29, // 80: leat.control.v1.TaskManager.GetObject:input_type -> leat.control.v1.GetObjectRequest
-	3,  // 81: leat.control.v1.JobManager.Session:output_type -> leat.control.v1.JobManagerMessage
-	25, // 82: leat.control.v1.TaskManager.Session:output_type -> leat.control.v1.TaskManagerToWorker
-	28, // 83: leat.control.v1.TaskManager.PutObject:output_type -> leat.control.v1.PutObjectResponse
-	30, // 84: leat.control.v1.TaskManager.GetObject:output_type -> leat.control.v1.GetObjectResponse
-	81, // [81:85] is the sub-list for method output_type
-	77, // [77:81] is the sub-list for method input_type
-	77, // [77:77] is the sub-list for extension type_name
-	77, // [77:77] is the sub-list for extension extendee
-	0,  // [0:77] is the sub-list for field type_name
+	64, // 41: leat.control.v1.WorkerEvent.state_answer:type_name -> leat.control.v1.StateAnswer
+	55, // 42: leat.control.v1.WorkerEvent.standing:type_name -> leat.control.v1.Standing
+	35, // 43: leat.control.v1.WorkerCommand.deploy:type_name -> leat.control.v1.Deploy
+	43, // 44: leat.control.v1.WorkerCommand.start:type_name -> leat.control.v1.Start
+	44, // 45: leat.control.v1.WorkerCommand.trigger_checkpoint:type_name -> leat.control.v1.TriggerCheckpoint
+	50, // 46: leat.control.v1.WorkerCommand.checkpoint_committed:type_name -> leat.control.v1.CheckpointCommitted
+	51, // 47: leat.control.v1.WorkerCommand.checkpoint_aborted:type_name -> leat.control.v1.CheckpointAborted
+	53, // 48: leat.control.v1.WorkerCommand.cancel:type_name -> leat.control.v1.Cancel
+	56, // 49: leat.control.v1.WorkerCommand.operator_event:type_name -> leat.control.v1.OperatorEvent
+	63, // 50: leat.control.v1.WorkerCommand.state_query:type_name -> leat.control.v1.StateQuery
+	54, // 51: leat.control.v1.WorkerCommand.adopt:type_name -> leat.control.v1.Adopt
+	36, // 52: leat.control.v1.Deploy.placements:type_name -> leat.control.v1.Placement
+	37, // 53: leat.control.v1.Deploy.peers:type_name -> leat.control.v1.Peer
+	38, // 54: leat.control.v1.Deploy.pools:type_name -> leat.control.v1.TxnPool
+	39, // 55: leat.control.v1.Deploy.restore:type_name -> leat.control.v1.Restore
+	31, // 56: leat.control.v1.Placement.subtask:type_name -> leat.control.v1.SubtaskRef
+	40, // 57: leat.control.v1.Restore.handles:type_name -> leat.control.v1.StateHandle
+	41, // 58: leat.control.v1.Restore.coordinators:type_name -> leat.control.v1.CoordinatorState
+	0,  // 59: leat.control.v1.StateHandle.kind:type_name -> leat.control.v1.StateKind
+	46, // 60: leat.control.v1.CheckpointAck.subtasks:type_name -> leat.control.v1.SubtaskSnapshot
+	31, // 61: leat.control.v1.SubtaskSnapshot.subtask:type_name -> leat.control.v1.SubtaskRef
+	40, // 62: leat.control.v1.SubtaskSnapshot.handles:type_name -> leat.control.v1.StateHandle
+	31, // 63: leat.control.v1.CheckpointDecline.subtask:type_name -> leat.control.v1.SubtaskRef
+	41, // 64: leat.control.v1.CoordinatorSnapshot.coordinators:type_name -> leat.control.v1.CoordinatorState
+	31, // 65: leat.control.v1.CommitDone.subtasks:type_name -> leat.control.v1.SubtaskRef
+	57, // 66: leat.control.v1.Standing.tasks:type_name -> leat.control.v1.TaskStatus
+	58, // 67: leat.control.v1.Standing.failure:type_name -> leat.control.v1.Failure
+	31, // 68: leat.control.v1.TaskStatus.subtask:type_name -> leat.control.v1.SubtaskRef
+	1,  // 69: leat.control.v1.TaskStatus.state:type_name -> leat.control.v1.TaskState
+	58, // 70: leat.control.v1.TaskStatus.failure:type_name -> leat.control.v1.Failure
+	13, // 71: leat.control.v1.Failure.error:type_name -> leat.control.v1.ErrorInfo
+	58, // 72: leat.control.v1.WorkerFailed.failure:type_name -> leat.control.v1.Failure
+	62, // 73: leat.control.v1.MetricsReport.subtasks:type_name -> leat.control.v1.SubtaskMetrics
+	61, // 74: leat.control.v1.MetricsReport.troubles:type_name -> leat.control.v1.Trouble
+	13, // 75: leat.control.v1.Trouble.error:type_name -> leat.control.v1.ErrorInfo
+	31, // 76: leat.control.v1.SubtaskMetrics.subtask:type_name -> leat.control.v1.SubtaskRef
+	69, // 77: leat.control.v1.SubtaskMetrics.operator_metrics:type_name -> leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
+	31, // 78: leat.control.v1.StateQuery.subtask:type_name -> leat.control.v1.SubtaskRef
+	65, // 79: leat.control.v1.StateAnswer.tables:type_name -> leat.control.v1.StateTable
+	66, // 80: leat.control.v1.StateAnswer.entries:type_name -> leat.control.v1.StateEntry
+	2,  // 81: leat.control.v1.JobManager.Session:input_type -> leat.control.v1.TaskManagerMessage
+	24, // 82: leat.control.v1.TaskManager.Session:input_type -> leat.control.v1.WorkerMessage
+	27, // 83: leat.control.v1.TaskManager.PutObject:input_type -> leat.control.v1.PutObjectRequest
+	29, // 84: leat.control.v1.TaskManager.GetObject:input_type -> leat.control.v1.GetObjectRequest
+	3,  // 85: leat.control.v1.JobManager.Session:output_type -> leat.control.v1.JobManagerMessage
+	25, // 86: leat.control.v1.TaskManager.Session:output_type -> leat.control.v1.TaskManagerToWorker
+	28, // 87: leat.control.v1.TaskManager.PutObject:output_type -> leat.control.v1.PutObjectResponse
+	30, // 88: leat.control.v1.TaskManager.GetObject:output_type -> leat.control.v1.GetObjectResponse
+	85, // [85:89] is the sub-list for method output_type
+	81, // [81:85] is the sub-list for method input_type
+	81, // [81:81] is the sub-list for extension type_name
+	81, // [81:81] is the sub-list for extension extendee
+	0,  // [0:81] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_control_proto_init() }
@@ -5790,6 +6001,7 @@ func file_control_v1_control_proto_init() {
 		(*WorkerEvent_CoordinatorSnapshot)(nil),
 		(*WorkerEvent_CheckpointWanted)(nil),
 		(*WorkerEvent_StateAnswer)(nil),
+		(*WorkerEvent_Standing)(nil),
 	}
 	file_control_v1_control_proto_msgTypes[31].OneofWrappers = []any{
 		(*WorkerCommand_Deploy)(nil),
@@ -5800,6 +6012,7 @@ func file_control_v1_control_proto_init() {
 		(*WorkerCommand_Cancel)(nil),
 		(*WorkerCommand_OperatorEvent)(nil),
 		(*WorkerCommand_StateQuery)(nil),
+		(*WorkerCommand_Adopt)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -5807,7 +6020,7 @@ func file_control_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_control_proto_rawDesc), len(file_control_v1_control_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   66,
+			NumMessages:   68,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
