@@ -97,6 +97,25 @@ func (g *JobGraph) Validate() error {
 	return nil
 }
 
+// WithParallelism returns a copy of g in which the operators of the map have
+// that parallelism of their own. Operators that g lacks are ignored.
+func (g *JobGraph) WithParallelism(of map[dataflow.OperatorID]int) *JobGraph {
+	if len(of) == 0 {
+		return g
+	}
+	c := *g
+	c.Nodes = make([]*Node, len(g.Nodes))
+	for i, n := range g.Nodes {
+		if p, ok := of[n.ID]; ok {
+			m := *n
+			m.Parallelism = p
+			n = &m
+		}
+		c.Nodes[i] = n
+	}
+	return &c
+}
+
 // Build plans g at the given default parallelism (at least 1): nodes without
 // one of their own take it, and nodes are chained where the records need not
 // be partitioned.

@@ -8,12 +8,14 @@ import (
 
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/runtime/jobmaster"
+	"github.com/leatstream/leat/runtime/slots"
 )
 
 // waiter is a job that waits for slots.
 type waiter struct {
 	job    dataflow.JobID
 	n      int
+	keeps  bool   // what it holds is not given back meanwhile
 	reason string // last one told
 }
 
@@ -32,6 +34,24 @@ func (d *Dispatcher) ReleaseSlots(job dataflow.JobID) {
 	defer d.mu.Unlock()
 	d.forgetWaiterLocked(job)
 	d.pool.Release(job)
+	d.grantLocked()
+}
+
+// ReserveSlots implements jobmaster.Cluster.
+func (d *Dispatcher) ReserveSlots(job dataflow.JobID, n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.forgetWaiterLocked(job)
+	d.waiting = append(d.waiting, waiter{job: job, n: n, keeps: true})
+	d.grantLocked()
+}
+
+// KeepSlots implements jobmaster.Cluster.
+func (d *Dispatcher) KeepSlots(job dataflow.JobID, shares []slots.Share) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.forgetWaiterLocked(job)
+	d.pool.Keep(job, shares)
 	d.grantLocked()
 }
 
@@ -60,6 +80,13 @@ func (d *Dispatcher) grantLocked() {
 			if j == nil || !j.live() {
 				continue
 			}
+			if w.keeps {
+				if d.reserveLocked(j, &w) {
+					continue
+				}
+				still = append(still, w)
+				continue
+			}
 			free := d.pool.Free()
 			shares, short := d.pool.Acquire(w.job, w.n)
 			if short == nil {
@@ -77,6 +104,21 @@ func (d *Dispatcher) grantLocked() {
 		}
 		d.waiting = still
 	}
+}
+
+// reserveLocked reports whether the slots are there; else the job is told what
+// is missing.
+func (d *Dispatcher) reserveLocked(j *job, w *waiter) bool {
+	short := d.pool.Reserve(w.job, w.n)
+	if short == nil {
+		j.driver.Post(jobmaster.SlotsReserved{})
+		return true
+	}
+	if reason := short.String() + d.holdersLocked(w.job); reason != w.reason {
+		w.reason = reason
+		j.driver.Post(jobmaster.ReserveShort{Reason: reason})
+	}
+	return false
 }
 
 // holdersMax bounds the jobs named to one that waits.

@@ -42,6 +42,7 @@ func (c *Core) schedulerCommand(cmd scheduler.Command) {
 	case scheduler.Settle:
 		c.attempt.closing = c.sched.Goal() == scheduler.GoalCancel
 	case scheduler.AttemptEnding:
+		c.rescaleAttemptEnds()
 		c.endCoordinatorAttempt("its workers are being ended")
 	case scheduler.Ended:
 		c.jobEnded(cmd.State)
@@ -72,6 +73,12 @@ func (c *Core) deploy(w scheduler.Worker) {
 		Incarnation: string(c.rec.Incarnation), Restore: c.prep.restore, Coordinator: w.Coordinator,
 		Fingerprint: c.rec.Fingerprint, ExchangeToken: c.attempt.token,
 		CheckpointIntervalMillis: c.graph.Config.CheckpointInterval.Milliseconds(),
+	}
+	for id, p := range c.rec.Operators {
+		if d.OperatorParallelism == nil {
+			d.OperatorParallelism = make(map[string]int32)
+		}
+		d.OperatorParallelism[string(id)] = int32(p)
 	}
 	if c.graph.Config.CheckpointInterval < 0 {
 		d.CheckpointIntervalMillis = -1
@@ -160,6 +167,7 @@ func (c *Core) tasksRunning() {
 		}
 	}
 	c.attempt.coord = true
+	c.rescaled()
 	c.effects.attemptStarted(workers)
 	c.push(started)
 }

@@ -66,6 +66,7 @@ type Core struct {
 	effects     effects
 	history     history
 	operations  operations
+	rescale     rescale
 	figures     figures
 	hosts       map[string]string // taskmanager -> host, for the view
 	fenced      bool
@@ -125,7 +126,7 @@ func (c *Core) setGraph(b []byte) error {
 	}
 	c.fingerprint = g.Fingerprint() // of the graph as it was built, without defaults
 	g.Config.EnsureDefaults()
-	plan, err := graph.Build(g, c.parallelismOf(g))
+	plan, err := c.parallelism(g).plan(g)
 	if err != nil {
 		return err
 	}
@@ -195,6 +196,12 @@ func (c *Core) apply(ev Event) {
 		c.fromTaskManager(ev)
 	case CancelJob:
 		c.push(scheduler.Cancel{})
+	case SlotsReserved:
+		c.slotsReserved()
+	case ReserveShort:
+		c.reserveShort(ev.Reason)
+	case RescaleJob:
+		c.rescaleJob(ev)
 	case TakeCheckpoint:
 		c.takeCheckpoint(ev)
 	case Answer:
@@ -246,6 +253,7 @@ func (c *Core) applyPlanning(ev Event) {
 func (c *Core) begin() {
 	switch {
 	case c.plan != nil:
+		c.resumeRescale()
 		c.push(scheduler.Planned{Name: c.rec.Name, Plan: c.plan, Fingerprint: c.rec.Fingerprint})
 	case c.sched.Goal() == scheduler.GoalCancel:
 		c.push(scheduler.Cancel{})
@@ -294,6 +302,7 @@ func (c *Core) stepCoordinator(body checkpoint.Body) {
 // every event, so that the order of answers does not matter.
 func (c *Core) advance() {
 	c.advancePreparation()
+	c.advanceRescale()
 	if c.attempt.closing && c.attempt.coord && c.coord.Settled() {
 		c.endCoordinatorAttempt("the job is being cancelled")
 	}

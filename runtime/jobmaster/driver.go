@@ -13,6 +13,7 @@ import (
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
 	"github.com/leatstream/leat/runtime/ha"
 	"github.com/leatstream/leat/runtime/jobview"
+	"github.com/leatstream/leat/runtime/slots"
 )
 
 // tickMin is the least time between two ticks, so that a due time in the past
@@ -32,6 +33,11 @@ type Cluster interface {
 	// SlotsGranted later.
 	AcquireSlots(job dataflow.JobID, n int)
 	ReleaseSlots(job dataflow.JobID)
+	// ReserveSlots is answered by SlotsReserved, after any ReserveShort. What
+	// the job holds it keeps.
+	ReserveSlots(job dataflow.JobID, n int)
+	// KeepSlots gives back all slots but these, and ends a ReserveSlots.
+	KeepSlots(job dataflow.JobID, shares []slots.Share)
 	// Disown ends the search for workers of a former leader's attempt.
 	Disown(job dataflow.JobID)
 	// RequestPlan is answered by PlanReady or PlanFailed, after any PlanWaits.
@@ -189,6 +195,10 @@ func (d *Driver) perform(cmd Command) {
 		d.cfg.Cluster.AcquireSlots(job, cmd.N)
 	case ReleaseSlots:
 		d.cfg.Cluster.ReleaseSlots(job)
+	case ReserveSlots:
+		d.cfg.Cluster.ReserveSlots(job, cmd.N)
+	case KeepSlots:
+		d.cfg.Cluster.KeepSlots(job, cmd.Shares)
 	case Disown:
 		d.cfg.Cluster.Disown(job)
 	case RequestPlan:
@@ -221,11 +231,23 @@ func (d *Driver) Summary() jobview.Job {
 
 // Request posts a request for a checkpoint; Operation knows it from now on.
 func (d *Driver) Request(ev TakeCheckpoint) {
-	d.mu.Lock()
-	d.accepted = append(d.accepted, ev.Operation)
-	d.accepted = d.accepted[max(0, len(d.accepted)-OperationsMax):]
-	d.mu.Unlock()
+	d.accept(ev.Operation)
 	d.box.post(ev)
+}
+
+// Rescale posts a request for another parallelism; Operation knows it from now
+// on.
+func (d *Driver) Rescale(ev RescaleJob) {
+	d.accept(ev.Operation)
+	d.box.post(ev)
+}
+
+// accept remembers an operation that the core may not have seen yet.
+func (d *Driver) accept(operation string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.accepted = append(d.accepted, operation)
+	d.accepted = d.accepted[max(0, len(d.accepted)-OperationsMax):]
 }
 
 // Operation returns the state of an operation.

@@ -27,6 +27,9 @@ type (
 	// SlotsGranted and SlotsShort answer AcquireSlots.
 	SlotsGranted struct{ Shares []slots.Share }
 	SlotsShort   struct{ Reason string }
+	// SlotsReserved and ReserveShort answer ReserveSlots.
+	SlotsReserved struct{}
+	ReserveShort  struct{ Reason string }
 	// TaskManagerJoined tells which workers of the job a taskmanager that
 	// registered runs.
 	TaskManagerJoined struct {
@@ -46,6 +49,13 @@ type (
 type (
 	// CancelJob asks for the end of the job.
 	CancelJob struct{}
+	// RescaleJob asks for another parallelism; Operation is the name under
+	// which its outcome is found. Asked for what the job has, it gives up a
+	// change that waits for slots.
+	RescaleJob struct {
+		Operation string
+		Target    Parallelism
+	}
 	// TakeCheckpoint asks for a checkpoint, savepoint or stop; Operation is
 	// the name under which its outcome is found.
 	TakeCheckpoint struct {
@@ -108,9 +118,12 @@ func (PlanFailed) event()        {}
 func (PlanWaits) event()         {}
 func (SlotsGranted) event()      {}
 func (SlotsShort) event()        {}
+func (SlotsReserved) event()     {}
+func (ReserveShort) event()      {}
 func (TaskManagerJoined) event() {}
 func (TaskManagerLost) event()   {}
 func (FromTaskManager) event()   {}
+func (RescaleJob) event()        {}
 func (CancelJob) event()         {}
 func (TakeCheckpoint) event()    {}
 func (RecordWritten) event()     {}
@@ -136,6 +149,10 @@ type (
 	// AcquireSlots asks for slots, ReleaseSlots gives all back.
 	AcquireSlots struct{ N int }
 	ReleaseSlots struct{}
+	// ReserveSlots asks for as many slots in all without giving back those that
+	// the job holds; KeepSlots gives back all but its workers'.
+	ReserveSlots struct{ N int }
+	KeepSlots    struct{ Shares []slots.Share }
 	// Disown says that no more workers of a former leader's attempt are looked
 	// for: those of taskmanagers that register from now on are to be ended.
 	Disown struct{}
@@ -199,6 +216,8 @@ type ObjectCopy struct{ From, To string }
 func (RequestPlan) command()     {}
 func (AcquireSlots) command()    {}
 func (ReleaseSlots) command()    {}
+func (ReserveSlots) command()    {}
+func (KeepSlots) command()       {}
 func (Disown) command()          {}
 func (Send) command()            {}
 func (DropTaskManager) command() {}

@@ -95,6 +95,10 @@ func (c *Core) takeCheckpoint(ev TakeCheckpoint) {
 }
 
 func (c *Core) operationDone(done checkpoint.OperationDone) {
+	if c.rescale.stage != rescaleNone && done.Operation == c.rescaleOperation() {
+		c.rescaleCheckpointed(done)
+		return
+	}
 	op := c.operations.byID[done.Operation]
 	if op == nil {
 		return // the final checkpoint's, which nobody asked for

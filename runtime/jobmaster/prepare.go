@@ -43,6 +43,7 @@ func (p *preparation) is(n dataflow.Attempt) bool {
 }
 
 func (c *Core) prepare(n dataflow.Attempt) {
+	c.takePlan()
 	c.prep = preparation{stage: prepSettle, attempt: n}
 }
 

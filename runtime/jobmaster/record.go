@@ -28,12 +28,16 @@ type Record struct {
 	RequestID string `json:"requestId,omitempty"`
 	Bundle    Bundle `json:"bundle"`
 	Inputs    Inputs `json:"inputs"`
-	// Parallelism is what the submitter asked for, 0: as the program says.
-	Parallelism   int      `json:"parallelism,omitempty"`
-	FromSavepoint string   `json:"fromSavepoint,omitempty"` // object key of the manifest
-	AllowDrained  bool     `json:"allowDrained,omitempty"`
-	DropState     []string `json:"dropState,omitempty"`
-	Submitted     int64    `json:"submitted"` // milliseconds since the epoch
+	// Parallelism is what the submitter asked for, 0: as the program says; and
+	// Operators are those with another one. Both are those of Attempt.
+	Parallelism int                         `json:"parallelism,omitempty"`
+	Operators   map[dataflow.OperatorID]int `json:"operators,omitempty"`
+	// Rescale is what the next attempt is to have, until there is one.
+	Rescale       *Parallelism `json:"rescale,omitempty"`
+	FromSavepoint string       `json:"fromSavepoint,omitempty"` // object key of the manifest
+	AllowDrained  bool         `json:"allowDrained,omitempty"`
+	DropState     []string     `json:"dropState,omitempty"`
+	Submitted     int64        `json:"submitted"` // milliseconds since the epoch
 
 	// Graph is the object key of the job graph, empty before it is planned.
 	Graph       string `json:"graph,omitempty"`
@@ -156,5 +160,10 @@ func (r *Record) clone() Record {
 	c := *r
 	c.Pools = maps.Clone(r.Pools)
 	c.Workers = slices.Clone(r.Workers)
+	c.Operators = maps.Clone(r.Operators)
+	if r.Rescale != nil {
+		target := r.Rescale.clone()
+		c.Rescale = &target
+	}
 	return c
 }

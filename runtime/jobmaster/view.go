@@ -105,6 +105,9 @@ func (c *Core) Reason() string {
 	case scheduler.Preparing:
 		return cmp.Or(c.prep.reason, c.sched.Reason())
 	default:
+		if c.rescale.stage == rescaleSlots && c.rescale.waits != "" {
+			return fmt.Sprintf("it is to be rescaled to %s, which waits for slots: %s", c.rescale.target, c.rescale.waits)
+		}
 		if t := c.figures.oldestTrouble(); t != nil && !c.sched.State().Terminal() && c.sched.Goal() == scheduler.GoalRun {
 			return troubleReason(t)
 		}
@@ -165,7 +168,7 @@ func (c *Core) viewVertex(v *graph.Vertex) jobview.Vertex {
 	for i := range out.Subtasks {
 		s := &out.Subtasks[i]
 		s.State = "CREATED"
-		if v.Index >= len(subs) {
+		if v.Index >= len(subs) || i >= len(subs[v.Index]) {
 			continue
 		}
 		sub := subs[v.Index][i]

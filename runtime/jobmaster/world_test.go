@@ -30,7 +30,7 @@ func TestRandomLives(t *testing.T) {
 	if testing.Short() {
 		seeds = 50
 	}
-	attached := 0
+	attached, rescaled := 0, 0
 	for seed := range seeds {
 		w := newWorld(t, seed)
 		for range 2000 {
@@ -41,6 +41,10 @@ func TestRandomLives(t *testing.T) {
 			t.Fatalf("seed %d", seed)
 		}
 		attached += w.attached
+		rescaled += w.rescaled
+	}
+	if rescaled < int(seeds)/2 {
+		t.Errorf("jobs were rescaled %d times in %d lives: too few to prove anything", rescaled, seeds)
 	}
 	if attached < int(seeds)/2 {
 		t.Errorf("attempts were taken over %d times in %d lives: too few to prove anything", attached, seeds)
@@ -64,6 +68,7 @@ type world struct {
 
 	pool    *slots.Pool
 	wanted  int // slots asked for, 0: none
+	reserve int // slots to be reserved, 0: none
 	tms     map[string]bool
 	workers map[string]*simWorker
 	toTM    map[string][]*controlv1.JobManagerMessage
@@ -74,7 +79,10 @@ type world struct {
 	attachable  map[string]int // workers that the leader may take over
 	faults      bool
 	leaders     int
-	attached    int // attempts taken over from a former leader
+	attached    int          // attempts taken over from a former leader
+	deployedAt  map[int]bool // parallelisms
+	rescales    []string     // operations
+	rescaled    int          // operations that came about
 	triggerMax  int64
 	ended       jobview.JobState
 	cancelled   bool
@@ -108,7 +116,8 @@ func newWorld(t testing.TB, seed uint64) *world {
 		tms: make(map[string]bool), workers: make(map[string]*simWorker),
 		toTM: make(map[string][]*controlv1.JobManagerMessage), fromTM: make(map[string][]*controlv1.TaskManagerMessage),
 		prepared: make(map[int64]int64), confirmed: make(map[int64]map[string]bool), settled: make(map[int64]bool),
-		record: jobmaster.Record{ID: "0123456789abcdef0123456789abcdef", Name: "sim", Incarnation: "inc", Parallelism: 2},
+		deployedAt: make(map[int]bool),
+		record:     jobmaster.Record{ID: "0123456789abcdef0123456789abcdef", Name: "sim", Incarnation: "inc", Parallelism: 2},
 	}
 	w.lead()
 	return w
@@ -142,7 +151,7 @@ func (w *world) lead() {
 		w.apply(w.records[0])
 	}
 	w.leaders++
-	w.records, w.objects, w.wanted = nil, nil, 0
+	w.records, w.objects, w.wanted, w.reserve = nil, nil, 0, 0
 	clear(w.toTM)
 	clear(w.fromTM)
 	w.pool = slots.New(slots.Fill)
@@ -201,10 +210,16 @@ func (w *world) command(cmd jobmaster.Command) {
 		b, _ := simGraph().Marshal()
 		w.objects = append(w.objects, planned{b})
 	case jobmaster.AcquireSlots:
-		w.wanted = cmd.N
+		w.wanted, w.reserve = cmd.N, 0
 		w.grant()
+	case jobmaster.ReserveSlots:
+		w.reserve = cmd.N
+		w.grant()
+	case jobmaster.KeepSlots:
+		w.reserve = 0
+		w.pool.Keep(w.record.ID, cmd.Shares)
 	case jobmaster.ReleaseSlots:
-		w.wanted = 0
+		w.wanted, w.reserve = 0, 0
 		w.pool.Release(w.record.ID)
 	case jobmaster.Disown:
 		if w.core.State() == jobview.JobRunning && w.attachable != nil {
@@ -245,6 +260,15 @@ func (w *world) command(cmd jobmaster.Command) {
 type planned struct{ graph []byte }
 
 func (w *world) grant() {
+	if w.reserve > 0 {
+		if short := w.pool.Reserve(w.record.ID, w.reserve); short != nil {
+			w.step(jobmaster.ReserveShort{Reason: short.String()})
+			return
+		}
+		w.reserve = 0
+		w.step(jobmaster.SlotsReserved{})
+		return
+	}
 	if w.wanted == 0 {
 		return
 	}
@@ -293,7 +317,8 @@ func (w *world) checkCommand(e *controlv1.WorkerCommandEnvelope) {
 		if got := c.Deploy.GetRestore().GetCheckpointId(); got != w.latest() {
 			w.errorf("attempt %d restores %d, committed is %d", e.Attempt, got, w.latest())
 		}
-		if len(c.Deploy.Pools) != 1 || c.Deploy.Pools[0].Size < 12 {
+		w.checkPlaces(e, c.Deploy)
+		if len(c.Deploy.Pools) != 1 || c.Deploy.Pools[0].Size < 6*c.Deploy.Parallelism {
 			w.errorf("attempt %d is deployed with pools %v", e.Attempt, c.Deploy.Pools)
 		}
 		for _, p := range c.Deploy.Pools {
@@ -321,6 +346,23 @@ func (w *world) checkCommand(e *controlv1.WorkerCommandEnvelope) {
 			w.errorf("commit of %d is told, stored is %d", id, w.latest())
 		}
 	}
+}
+
+// checkPlaces looks whether a deployment is the one that is recorded, and uses
+// the slots that its workers have.
+func (w *world) checkPlaces(e *controlv1.WorkerCommandEnvelope, d *controlv1.Deploy) {
+	p := w.record.Parallelism
+	if int(d.Parallelism) != p || len(d.Placements) != 2*p {
+		w.errorf("attempt %d is deployed at parallelism %d with %d places, recorded is %d", e.Attempt, d.Parallelism, len(d.Placements), p)
+	}
+	n := 0
+	for _, r := range w.record.Workers {
+		n += r.Slots
+	}
+	if n != p {
+		w.errorf("attempt %d of parallelism %d has %d slots", e.Attempt, p, n)
+	}
+	w.deployedAt[p] = true
 }
 
 func (w *world) checkDiscard(d jobmaster.Discard) {
@@ -376,13 +418,23 @@ func (w *world) fault() {
 		w.lose(simTMs[w.rng.IntN(len(simTMs))], w.rng.IntN(2) == 0)
 	case k < 11:
 		w.lead()
-	case k < 14:
+	case k < 13:
 		w.savepoint()
+	case k == 13:
+		w.rescale(1 + w.rng.IntN(5))
 	case k == 14 && w.rng.IntN(8) == 0:
 		w.note("cancel")
 		w.cancelled = true
 		w.step(jobmaster.CancelJob{})
 	}
+}
+
+func (w *world) rescale(p int) {
+	w.opSequence++
+	w.note("rescale to %d", p)
+	op := fmt.Sprintf("op-%d", w.opSequence)
+	w.rescales = append(w.rescales, op)
+	w.step(jobmaster.RescaleJob{Operation: op, Target: jobmaster.Parallelism{Default: p}})
 }
 
 func (w *world) savepoint() {

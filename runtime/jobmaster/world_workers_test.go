@@ -223,6 +223,7 @@ func (w *world) heal() {
 		w.join(tm)
 	}
 	w.settle("run", func() bool { return w.ended != "" || w.core.State() == jobview.JobRunning })
+	w.healRescale()
 	ran := w.ended == "" && !w.cancelled
 	if w.ended == "" {
 		w.step(jobmaster.CancelJob{})
@@ -234,6 +235,33 @@ func (w *world) heal() {
 	}
 	if w.ended == jobview.JobCanceled && !w.cancelled {
 		w.errorf("the job is canceled, which nobody asked for")
+	}
+}
+
+// healRescale asks for what there are slots for: it comes about. Whatever was
+// asked before has been answered, or replaced.
+func (w *world) healRescale() {
+	if w.ended != "" || w.cancelled {
+		return
+	}
+	w.rescale(1 + w.rng.IntN(6))
+	p := 0
+	answered := func() bool {
+		p = w.record.Parallelism
+		for _, op := range w.rescales {
+			if o, known := w.core.Operation(op); known && !o.Done {
+				return false
+			}
+		}
+		return true
+	}
+	w.settle("rescale", func() bool { return w.ended != "" || answered() && w.core.State() == jobview.JobRunning })
+	last, known := w.core.Operation(w.rescales[len(w.rescales)-1])
+	if w.ended == "" && known && last.Failure == nil {
+		w.rescaled++
+		if w.record.Rescale != nil {
+			w.errorf("rescaled to %d, and %v is still wanted", p, w.record.Rescale)
+		}
 	}
 }
 

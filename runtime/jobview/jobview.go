@@ -300,6 +300,20 @@ type StateEntry struct {
 	Value     []byte
 }
 
+// RescaleRequest says how parallel a job is to run.
+type RescaleRequest struct {
+	// Parallelism is the default; 0 leaves it, and what vertices were given
+	// before, as it is.
+	Parallelism int
+	// Vertices have one of their own: by the vertex' id, or the UID, name or id
+	// of an operator in it.
+	Vertices map[string]Bounds
+}
+
+// Bounds are of a vertex' parallelism: the upper one, or as much as the slots
+// of now allow, at least the lower one. A lower bound of 0 is the upper one.
+type Bounds struct{ Lower, Upper int }
+
 // Control is what the REST API may ask of the leading jobmanager; safe for
 // concurrent use. Errors are *Error: of KindNotFound for a job, an operation or
 // a bundle that is not there, KindConflict where its state forbids what is
@@ -329,7 +343,11 @@ type Control interface {
 	Stop(ctx context.Context, id dataflow.JobID, r StopRequest) (opID string, err error)
 	// Checkpoint starts a checkpoint besides those of the interval.
 	Checkpoint(ctx context.Context, id dataflow.JobID) (opID string, err error)
-	// Operation tells how far a Stop or a Checkpoint is. A new leader, and a
+	// Rescale changes the parallelism of a running job: once there are slots for
+	// it, at a checkpoint. Asked for what the job has, it gives up a change that
+	// waits for slots. A change under way is a conflict.
+	Rescale(ctx context.Context, id dataflow.JobID, r RescaleRequest) (opID string, err error)
+	// Operation tells how far a Stop, Checkpoint or Rescale is. A new leader, and a
 	// job that has had many since, no longer know it.
 	Operation(id dataflow.JobID, opID string) (Operation, error)
 	// TaskManagers lists those that are registered now.

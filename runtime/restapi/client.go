@@ -100,6 +100,16 @@ func (c *Client) Checkpoint(ctx context.Context, id string) (t TriggerResponse, 
 	return t, c.Post(ctx, "/jobs/"+url.PathEscape(id)+"/checkpoints", CheckpointRequest{}, &t)
 }
 
+// Rescale changes the parallelism of a job.
+func (c *Client) Rescale(ctx context.Context, id string, r RescaleRequest) (t TriggerResponse, err error) {
+	return t, c.do(ctx, http.MethodPatch, "/jobs/"+url.PathEscape(id)+"/rescaling", r, &t)
+}
+
+// RescaleStatus polls a change of the parallelism.
+func (c *Client) RescaleStatus(ctx context.Context, id, trigger string) (s OperationStatus, err error) {
+	return s, c.Get(ctx, "/jobs/"+url.PathEscape(id)+"/rescaling/"+url.PathEscape(trigger), &s)
+}
+
 // SavepointStatus polls a savepoint or stop operation.
 func (c *Client) SavepointStatus(ctx context.Context, id, trigger string) (s OperationStatus, err error) {
 	return s, c.Get(ctx, "/jobs/"+url.PathEscape(id)+"/savepoints/"+url.PathEscape(trigger), &s)

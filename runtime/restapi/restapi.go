@@ -465,6 +465,28 @@ type TriggerResponse struct {
 	RequestID string `json:"request-id"`
 }
 
+// RescaleRequest is PATCH /v1/jobs/:jobid/rescaling. Vertices are named by
+// their id, or the UID or name of an operator in them.
+type RescaleRequest struct {
+	Parallelism int            `json:"parallelism,omitempty"`
+	Vertices    map[string]int `json:"vertices,omitempty"`
+}
+
+// ResourceRequirements is GET and PUT /v1/jobs/:jobid/resource-requirements, by
+// vertex id.
+type ResourceRequirements map[string]VertexRequirements
+
+// VertexRequirements are those of one vertex.
+type VertexRequirements struct {
+	Parallelism ParallelismBounds `json:"parallelism"`
+}
+
+// ParallelismBounds are what a vertex is to have, and at least.
+type ParallelismBounds struct {
+	LowerBound int `json:"lowerBound"`
+	UpperBound int `json:"upperBound"`
+}
+
 // OperationStatus is the answer when an operation is polled.
 type OperationStatus struct {
 	Status    StatusID   `json:"status"`

@@ -65,6 +65,7 @@ type attempt struct {
 	recovered bool   // a former leader's, until it is attached or over
 	asked     bool   // Attach was sent to all
 	unfit     string // why it cannot be attached
+	replaced  string // why another one with another plan follows
 }
 
 // newAttempt places the plan: slot i of the k of a slot-sharing group holds, of
@@ -178,6 +179,18 @@ func (s *Scheduler) Workers() []Worker {
 	out := make([]Worker, len(s.attempt.workers))
 	for i, w := range s.attempt.workers {
 		out[i] = w.Worker
+	}
+	return out
+}
+
+// Slots is the number of slots of the live attempt.
+func (s *Scheduler) Slots() int { return s.attempt.slots() }
+
+// Shares returns the slots that its workers use, by taskmanager.
+func (s *Scheduler) Shares() []slots.Share {
+	var out []slots.Share
+	for _, w := range s.attempt.workers {
+		out = append(out, slots.Share{TaskManager: w.TaskManager, Slots: w.Slots})
 	}
 	return out
 }

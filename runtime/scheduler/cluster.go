@@ -157,7 +157,7 @@ func (s *Scheduler) tasksProgress(now time.Time) {
 		return
 	}
 	if !s.attempt.running && s.attempt.every(running, finished) {
-		s.attempt.running, s.attempt.since = true, now
+		s.attempt.running, s.attempt.since, s.ran = true, now, true
 		s.emit(TasksRunning{Attempt: s.attempt.number})
 	}
 	if s.attempt.running && !s.attempt.finished && s.attempt.every(finished) {

@@ -22,6 +22,12 @@ type (
 		Plan        *graph.Plan
 		Fingerprint string
 	}
+	// Replan brings another plan for the next attempt, which then follows at
+	// once: the same graph at another parallelism.
+	Replan struct {
+		Plan   *graph.Plan
+		Reason string
+	}
 	// Tick says that time has passed; due when Next is reached.
 	Tick struct{}
 	// SlotsGranted answers AcquireSlots.
@@ -109,6 +115,7 @@ type (
 )
 
 func (Planned) event()           {}
+func (Replan) event()            {}
 func (Tick) event()              {}
 func (SlotsGranted) event()      {}
 func (SlotsShort) event()        {}

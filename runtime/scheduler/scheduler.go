@@ -97,6 +97,8 @@ type Scheduler struct {
 	stateSince  map[jobview.JobState]time.Time
 	goal        Goal
 	plan        *graph.Plan
+	next        *graph.Plan // of the next attempt, when it is another
+	ran         bool        // an attempt has run
 	fingerprint string
 	restart     restarter
 	attempt     attempt          // live, or the one that is being ended
@@ -163,6 +165,8 @@ func (s *Scheduler) apply(now time.Time, ev Event) {
 	switch ev := ev.(type) {
 	case Planned:
 		s.planned(now, ev)
+	case Replan:
+		s.replan(now, ev)
 	case Tick:
 		s.tick(now)
 	case SlotsGranted:
@@ -236,13 +240,21 @@ func (s *Scheduler) proceed(now time.Time) {
 }
 
 func (s *Scheduler) awaitSlots(now time.Time) {
+	if s.next != nil {
+		s.plan, s.next = s.next, nil
+	}
 	s.move(now, Waiting, "waits for slots")
 	s.emit(AcquireSlots{N: s.plan.Slots()})
 }
 
-// granted begins an attempt on the slots.
+// granted begins an attempt on the slots. An answer for another number is one
+// for a plan that has been replaced meanwhile; that for this one is to come.
 func (s *Scheduler) granted(now time.Time, shares []slots.Share) {
-	if s.state != Waiting {
+	n := 0
+	for _, sh := range shares {
+		n += sh.Slots
+	}
+	if s.state != Waiting || n != s.plan.Slots() {
 		return
 	}
 	s.last++
@@ -250,6 +262,26 @@ func (s *Scheduler) granted(now time.Time, shares []slots.Share) {
 	s.attempt.settling = s.goal != GoalRun
 	s.move(now, Preparing, fmt.Sprintf("prepares attempt %d", s.last))
 	s.emit(Prepare{Attempt: s.last})
+}
+
+// replan ends the attempt and starts the next one with another plan. It is no
+// failure, and no delay comes before it.
+func (s *Scheduler) replan(now time.Time, ev Replan) {
+	if s.goal != GoalRun || s.plan == nil {
+		return
+	}
+	s.next = ev.Plan
+	switch s.state {
+	case Waiting:
+		s.plan, s.next = s.next, nil
+		s.emit(AcquireSlots{N: s.plan.Slots()})
+	case Preparing:
+		s.attempt.abandon()
+		s.awaitSlots(now)
+	case Starting, Deploying, Running, Attaching:
+		s.attempt.replaced = ev.Reason
+		s.stop(now, s.cfg.FailureGrace)
+	}
 }
 
 func (s *Scheduler) prepared(now time.Time, n dataflow.Attempt) {

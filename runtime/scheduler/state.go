@@ -107,7 +107,7 @@ func (s *Scheduler) View() jobview.JobState {
 		return jobview.JobReconciling
 	case s.state == Running, s.state == Stopping && s.goal == GoalFinish:
 		return jobview.JobRunning
-	case s.cfg.LastAttempt > 0 || s.restarts > 0:
+	case s.cfg.LastAttempt > 0 || s.restarts > 0 || s.ran && s.state != Created:
 		return jobview.JobRestarting
 	default:
 		return jobview.JobCreated

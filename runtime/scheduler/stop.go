@@ -143,6 +143,9 @@ func (s *Scheduler) stop(now time.Time, grace time.Duration) {
 }
 
 func (s *Scheduler) stoppingReason() string {
+	if s.attempt.replaced != "" {
+		return s.attempt.replaced + "; its workers are being ended"
+	}
 	if s.attempt.unfit != "" {
 		return fmt.Sprintf("attempt %d cannot be taken over from the former leader (%s); its workers are being ended", s.attempt.number, s.attempt.unfit)
 	}

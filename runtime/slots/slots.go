@@ -78,6 +78,39 @@ func (p *Pool) Add(id string, n int) {
 	p.tms[id] = &offer{id: id, slots: max(0, n), held: make(map[dataflow.JobID]int)}
 }
 
+// Reserve makes the job hold n slots in all, or reports the shortage and
+// changes nothing: what it holds stays as it is, also if that is more.
+func (p *Pool) Reserve(job dataflow.JobID, n int) *Shortage {
+	held := 0
+	for _, o := range p.tms {
+		held += o.held[job]
+	}
+	if n-held > p.Free() {
+		return &Shortage{Needed: n, Free: p.Free() + held, Total: p.Total(), TaskManagers: len(p.tms)}
+	}
+	for need := n - held; need > 0; {
+		o, k := p.pick(job, need)
+		o.held[job] += k
+		need -= k
+	}
+	return nil
+}
+
+// Keep gives back all slots of the job but these, which it holds.
+func (p *Pool) Keep(job dataflow.JobID, shares []Share) {
+	kept := make(map[string]int)
+	for _, s := range shares {
+		kept[s.TaskManager] += s.Slots
+	}
+	for id, o := range p.tms {
+		if n := min(o.held[job], kept[id]); n > 0 {
+			o.held[job] = n
+		} else {
+			delete(o.held, job)
+		}
+	}
+}
+
 // Hold gives a job n more slots of one taskmanager: those that its workers use
 // already. It holds fewer when there are not as many.
 func (p *Pool) Hold(job dataflow.JobID, id string, n int) {

@@ -138,7 +138,11 @@ func (d *deployment) build() error {
 
 // planAndPlace plans the graph and finds the subtasks that run here.
 func (d *deployment) planAndPlace() (err error) {
-	if d.plan, err = graph.Build(d.w.cfg.Graph, int(d.cmd.GetParallelism())); err != nil {
+	own := make(map[dataflow.OperatorID]int)
+	for id, p := range d.cmd.GetOperatorParallelism() {
+		own[dataflow.OperatorID(id)] = int(p)
+	}
+	if d.plan, err = graph.Build(d.w.cfg.Graph.WithParallelism(own), int(d.cmd.GetParallelism())); err != nil {
 		return err
 	}
 	if r := d.cmd.GetRestore(); r != nil && r.GetMaxParallelism() != 0 && int(r.GetMaxParallelism()) != d.w.cfg.Graph.MaxParallelism {

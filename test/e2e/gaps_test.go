@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -39,21 +40,25 @@ type figures struct {
 	Millis       []int64 `json:"raw_ms"`
 }
 
+// rescaling is measured like a kill: the job goes from two subtasks to four.
+const rescaling rig.Target = "rescale 2-4"
+
 // TestGaps measures for how long no new committed row can be read when a
-// worker, a taskmanager or the leading jobmanager is killed. Each kill has a job of its own: the delay
+// worker, a taskmanager or the leading jobmanager is killed, and when the job
+// is rescaled. Each kill has a job of its own: the delay
 // of a restart grows with the failures before it, which is not to be measured.
 func TestGaps(t *testing.T) {
 	if *gaps == 0 {
 		t.Skip("NOT TESTED: -gaps 0: nothing is measured")
 	}
-	r := start(t, 3)
+	r := start(t, 4)
 	var quiet []int64
 	var all []figures
-	for _, target := range []rig.Target{rig.Worker, rig.TaskManager, rig.JobManager} {
+	for _, target := range []rig.Target{rig.Worker, rig.TaskManager, rig.JobManager, rescaling} {
 		rng := random("gaps of " + string(target))
 		var millis []int64
 		for n := range *gaps {
-			before, gap, err := measure(t, r, target, fmt.Sprintf("gap-%s-%d", target, n+1), rng)
+			before, gap, err := measure(t, r, target, fmt.Sprintf("gap-%s-%d", strings.Fields(string(target))[0], n+1), rng)
 			if err != nil {
 				t.Fatalf("%s kill %d: %v", target, n+1, err)
 			}
@@ -101,7 +106,7 @@ func measure(t *testing.T, r *rig.Rig, target rig.Target, name string, rng *rand
 
 // restartsOf is how often a job restarts when the target is killed once.
 func restartsOf(target rig.Target) int {
-	if target == rig.JobManager {
+	if target == rig.JobManager || target == rescaling {
 		return 0
 	}
 	return 1
@@ -121,6 +126,12 @@ func disturb(ctx context.Context, x *run, target rig.Target, rng *rand.Rand) (ti
 		done = 0 // the next leader counts its own
 	}
 	at := time.Now()
+	if target == rescaling {
+		if _, err := x.rig.Flinkctl(ctx, "job", "rescale", x.id, "4"); err != nil {
+			return at, err
+		}
+		return at, x.rig.AwaitCheckpoints(ctx, x.id, done+3, aimMax)
+	}
 	restart, _, err := x.rig.Kill(ctx, target, x.id, rng)
 	if err != nil {
 		return at, err

@@ -3024,8 +3024,10 @@ type Deploy struct {
 	Fingerprint              string                 `protobuf:"bytes,8,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`                                                               // expected
 	ExchangeToken            string                 `protobuf:"bytes,9,opt,name=exchange_token,json=exchangeToken,proto3" json:"exchange_token,omitempty"`                                      // peers show it
 	CheckpointIntervalMillis int64                  `protobuf:"varint,10,opt,name=checkpoint_interval_millis,json=checkpointIntervalMillis,proto3" json:"checkpoint_interval_millis,omitempty"` // negative: off
-	unknownFields            protoimpl.UnknownFields
-	sizeCache                protoimpl.SizeCache
+	// Operators that were given another parallelism than the program's.
+	OperatorParallelism map[string]int32 `protobuf:"bytes,11,rep,name=operator_parallelism,json=operatorParallelism,proto3" json:"operator_parallelism,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Deploy) Reset() {
@@ -3126,6 +3128,13 @@ func (x *Deploy) GetCheckpointIntervalMillis() int64 {
 		return x.CheckpointIntervalMillis
 	}
 	return 0
+}
+
+func (x *Deploy) GetOperatorParallelism() map[string]int32 {
+	if x != nil {
+		return x.OperatorParallelism
+	}
+	return nil
 }
 
 type Placement struct {
@@ -5544,7 +5553,7 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\vtcp_address\x18\x02 \x01(\tR\n" +
 	"tcpAddress\x12!\n" +
 	"\funix_address\x18\x03 \x01(\tR\vunixAddress\x12\x17\n" +
-	"\ahost_id\x18\x04 \x01(\tR\x06hostId\"\xc2\x03\n" +
+	"\ahost_id\x18\x04 \x01(\tR\x06hostId\"\xef\x04\n" +
 	"\x06Deploy\x12 \n" +
 	"\vparallelism\x18\x01 \x01(\x05R\vparallelism\x12:\n" +
 	"\n" +
@@ -5558,7 +5567,11 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\vfingerprint\x18\b \x01(\tR\vfingerprint\x12%\n" +
 	"\x0eexchange_token\x18\t \x01(\tR\rexchangeToken\x12<\n" +
 	"\x1acheckpoint_interval_millis\x18\n" +
-	" \x01(\x03R\x18checkpointIntervalMillis\"_\n" +
+	" \x01(\x03R\x18checkpointIntervalMillis\x12c\n" +
+	"\x14operator_parallelism\x18\v \x03(\v20.leat.control.v1.Deploy.OperatorParallelismEntryR\x13operatorParallelism\x1aF\n" +
+	"\x18OperatorParallelismEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"_\n" +
 	"\tPlacement\x125\n" +
 	"\asubtask\x18\x01 \x01(\v2\x1b.leat.control.v1.SubtaskRefR\asubtask\x12\x1b\n" +
 	"\tworker_id\x18\x02 \x01(\tR\bworkerId\"\xa7\x01\n" +
@@ -5786,7 +5799,7 @@ func file_control_v1_control_proto_rawDescGZIP() []byte {
 }
 
 var file_control_v1_control_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
+var file_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 69)
 var file_control_v1_control_proto_goTypes = []any{
 	(StateKind)(0),                // 0: leat.control.v1.StateKind
 	(TaskState)(0),                // 1: leat.control.v1.TaskState
@@ -5857,7 +5870,8 @@ var file_control_v1_control_proto_goTypes = []any{
 	(*StateEntry)(nil),            // 66: leat.control.v1.StateEntry
 	nil,                           // 67: leat.control.v1.ProgramInputs.PropertiesEntry
 	nil,                           // 68: leat.control.v1.ProgramInputs.EnvironmentEntry
-	nil,                           // 69: leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
+	nil,                           // 69: leat.control.v1.Deploy.OperatorParallelismEntry
+	nil,                           // 70: leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
 }
 var file_control_v1_control_proto_depIdxs = []int32{
 	4,  // 0: leat.control.v1.TaskManagerMessage.register:type_name -> leat.control.v1.Register
@@ -5916,44 +5930,45 @@ var file_control_v1_control_proto_depIdxs = []int32{
 	37, // 53: leat.control.v1.Deploy.peers:type_name -> leat.control.v1.Peer
 	38, // 54: leat.control.v1.Deploy.pools:type_name -> leat.control.v1.TxnPool
 	39, // 55: leat.control.v1.Deploy.restore:type_name -> leat.control.v1.Restore
-	31, // 56: leat.control.v1.Placement.subtask:type_name -> leat.control.v1.SubtaskRef
-	40, // 57: leat.control.v1.Restore.handles:type_name -> leat.control.v1.StateHandle
-	41, // 58: leat.control.v1.Restore.coordinators:type_name -> leat.control.v1.CoordinatorState
-	0,  // 59: leat.control.v1.StateHandle.kind:type_name -> leat.control.v1.StateKind
-	46, // 60: leat.control.v1.CheckpointAck.subtasks:type_name -> leat.control.v1.SubtaskSnapshot
-	31, // 61: leat.control.v1.SubtaskSnapshot.subtask:type_name -> leat.control.v1.SubtaskRef
-	40, // 62: leat.control.v1.SubtaskSnapshot.handles:type_name -> leat.control.v1.StateHandle
-	31, // 63: leat.control.v1.CheckpointDecline.subtask:type_name -> leat.control.v1.SubtaskRef
-	41, // 64: leat.control.v1.CoordinatorSnapshot.coordinators:type_name -> leat.control.v1.CoordinatorState
-	31, // 65: leat.control.v1.CommitDone.subtasks:type_name -> leat.control.v1.SubtaskRef
-	57, // 66: leat.control.v1.Standing.tasks:type_name -> leat.control.v1.TaskStatus
-	58, // 67: leat.control.v1.Standing.failure:type_name -> leat.control.v1.Failure
-	31, // 68: leat.control.v1.TaskStatus.subtask:type_name -> leat.control.v1.SubtaskRef
-	1,  // 69: leat.control.v1.TaskStatus.state:type_name -> leat.control.v1.TaskState
-	58, // 70: leat.control.v1.TaskStatus.failure:type_name -> leat.control.v1.Failure
-	13, // 71: leat.control.v1.Failure.error:type_name -> leat.control.v1.ErrorInfo
-	58, // 72: leat.control.v1.WorkerFailed.failure:type_name -> leat.control.v1.Failure
-	62, // 73: leat.control.v1.MetricsReport.subtasks:type_name -> leat.control.v1.SubtaskMetrics
-	61, // 74: leat.control.v1.MetricsReport.troubles:type_name -> leat.control.v1.Trouble
-	13, // 75: leat.control.v1.Trouble.error:type_name -> leat.control.v1.ErrorInfo
-	31, // 76: leat.control.v1.SubtaskMetrics.subtask:type_name -> leat.control.v1.SubtaskRef
-	69, // 77: leat.control.v1.SubtaskMetrics.operator_metrics:type_name -> leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
-	31, // 78: leat.control.v1.StateQuery.subtask:type_name -> leat.control.v1.SubtaskRef
-	65, // 79: leat.control.v1.StateAnswer.tables:type_name -> leat.control.v1.StateTable
-	66, // 80: leat.control.v1.StateAnswer.entries:type_name -> leat.control.v1.StateEntry
-	2,  // 81: leat.control.v1.JobManager.Session:input_type -> leat.control.v1.TaskManagerMessage
-	24, // 82: leat.control.v1.TaskManager.Session:input_type -> leat.control.v1.WorkerMessage
-	27, // 83: leat.control.v1.TaskManager.PutObject:input_type -> leat.control.v1.PutObjectRequest
-	29, // 84: leat.control.v1.TaskManager.GetObject:input_type -> leat.control.v1.GetObjectRequest
-	3,  // 85: leat.control.v1.JobManager.Session:output_type -> leat.control.v1.JobManagerMessage
-	25, // 86: leat.control.v1.TaskManager.Session:output_type -> leat.control.v1.TaskManagerToWorker
-	28, // 87: leat.control.v1.TaskManager.PutObject:output_type -> leat.control.v1.PutObjectResponse
-	30, // 88: leat.control.v1.TaskManager.GetObject:output_type -> leat.control.v1.GetObjectResponse
-	85, // [85:89] is the sub-list for method output_type
-	81, // [81:85] is the sub-list for method input_type
-	81, // [81:81] is the sub-list for extension type_name
-	81, // [81:81] is the sub-list for extension extendee
-	0,  // [0:81] is the sub-list for field type_name
+	69, // 56: leat.control.v1.Deploy.operator_parallelism:type_name -> leat.control.v1.Deploy.OperatorParallelismEntry
+	31, // 57: leat.control.v1.Placement.subtask:type_name -> leat.control.v1.SubtaskRef
+	40, // 58: leat.control.v1.Restore.handles:type_name -> leat.control.v1.StateHandle
+	41, // 59: leat.control.v1.Restore.coordinators:type_name -> leat.control.v1.CoordinatorState
+	0,  // 60: leat.control.v1.StateHandle.kind:type_name -> leat.control.v1.StateKind
+	46, // 61: leat.control.v1.CheckpointAck.subtasks:type_name -> leat.control.v1.SubtaskSnapshot
+	31, // 62: leat.control.v1.SubtaskSnapshot.subtask:type_name -> leat.control.v1.SubtaskRef
+	40, // 63: leat.control.v1.SubtaskSnapshot.handles:type_name -> leat.control.v1.StateHandle
+	31, // 64: leat.control.v1.CheckpointDecline.subtask:type_name -> leat.control.v1.SubtaskRef
+	41, // 65: leat.control.v1.CoordinatorSnapshot.coordinators:type_name -> leat.control.v1.CoordinatorState
+	31, // 66: leat.control.v1.CommitDone.subtasks:type_name -> leat.control.v1.SubtaskRef
+	57, // 67: leat.control.v1.Standing.tasks:type_name -> leat.control.v1.TaskStatus
+	58, // 68: leat.control.v1.Standing.failure:type_name -> leat.control.v1.Failure
+	31, // 69: leat.control.v1.TaskStatus.subtask:type_name -> leat.control.v1.SubtaskRef
+	1,  // 70: leat.control.v1.TaskStatus.state:type_name -> leat.control.v1.TaskState
+	58, // 71: leat.control.v1.TaskStatus.failure:type_name -> leat.control.v1.Failure
+	13, // 72: leat.control.v1.Failure.error:type_name -> leat.control.v1.ErrorInfo
+	58, // 73: leat.control.v1.WorkerFailed.failure:type_name -> leat.control.v1.Failure
+	62, // 74: leat.control.v1.MetricsReport.subtasks:type_name -> leat.control.v1.SubtaskMetrics
+	61, // 75: leat.control.v1.MetricsReport.troubles:type_name -> leat.control.v1.Trouble
+	13, // 76: leat.control.v1.Trouble.error:type_name -> leat.control.v1.ErrorInfo
+	31, // 77: leat.control.v1.SubtaskMetrics.subtask:type_name -> leat.control.v1.SubtaskRef
+	70, // 78: leat.control.v1.SubtaskMetrics.operator_metrics:type_name -> leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
+	31, // 79: leat.control.v1.StateQuery.subtask:type_name -> leat.control.v1.SubtaskRef
+	65, // 80: leat.control.v1.StateAnswer.tables:type_name -> leat.control.v1.StateTable
+	66, // 81: leat.control.v1.StateAnswer.entries:type_name -> leat.control.v1.StateEntry
+	2,  // 82: leat.control.v1.JobManager.Session:input_type -> leat.control.v1.TaskManagerMessage
+	24, // 83: leat.control.v1.TaskManager.Session:input_type -> leat.control.v1.WorkerMessage
+	27, // 84: leat.control.v1.TaskManager.PutObject:input_type -> leat.control.v1.PutObjectRequest
+	29, // 85: leat.control.v1.TaskManager.GetObject:input_type -> leat.control.v1.GetObjectRequest
+	3,  // 86: leat.control.v1.JobManager.Session:output_type -> leat.control.v1.JobManagerMessage
+	25, // 87: leat.control.v1.TaskManager.Session:output_type -> leat.control.v1.TaskManagerToWorker
+	28, // 88: leat.control.v1.TaskManager.PutObject:output_type -> leat.control.v1.PutObjectResponse
+	30, // 89: leat.control.v1.TaskManager.GetObject:output_type -> leat.control.v1.GetObjectResponse
+	86, // [86:90] is the sub-list for method output_type
+	82, // [82:86] is the sub-list for method input_type
+	82, // [82:82] is the sub-list for extension type_name
+	82, // [82:82] is the sub-list for extension extendee
+	0,  // [0:82] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_control_proto_init() }
@@ -6020,7 +6035,7 @@ func file_control_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_control_proto_rawDesc), len(file_control_v1_control_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   68,
+			NumMessages:   69,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
