@@ -248,7 +248,7 @@ func (c *Coordinator) answer(p *pending) {
 	w := confirming{operation: p.op, entry: p.entry}
 	switch {
 	case p.kind == KindPeriodic:
-	case p.kind == KindManual:
+	case p.kind == KindManual, p.kind == KindHandover:
 		c.operationDone(w, OutcomeCompleted, "", nil)
 	case p.kind.Ending() && c.attempt != p.attempt:
 		c.operationDone(w, OutcomeUnconfirmed, "the attempt ended before its side effects were confirmed", nil)

@@ -101,6 +101,9 @@ const (
 	KindPeriodic Kind = iota + 1
 	// KindManual is a checkpoint that a person asked for.
 	KindManual
+	// KindHandover is a checkpoint from which another attempt is to go on at
+	// once: sources read nothing after its barrier, unless it is aborted.
+	KindHandover
 	// KindSavepoint leaves the job running.
 	KindSavepoint
 	// KindStop is a savepoint after which the job ends.
@@ -113,7 +116,7 @@ const (
 
 // String implements fmt.Stringer.
 func (k Kind) String() string {
-	return [...]string{"none", "periodic", "manual", "savepoint", "stop", "drain", "final"}[k]
+	return [...]string{"none", "periodic", "manual", "handover", "savepoint", "stop", "drain", "final"}[k]
 }
 
 // Savepoint reports whether a checkpoint of this kind is a savepoint.

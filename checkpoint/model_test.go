@@ -99,7 +99,7 @@ func (w *world) act() {
 		w.deliver()
 	case k < 80:
 		w.op++
-		kinds := []Kind{KindManual, KindSavepoint, KindSavepoint, KindStop, KindFinal}
+		kinds := []Kind{KindManual, KindHandover, KindSavepoint, KindSavepoint, KindStop, KindFinal}
 		name := fmt.Sprint("op", w.op)
 		w.asked[name] = 0
 		w.step(Request{Operation: name, Kind: kinds[w.r.IntN(len(kinds))]})

@@ -141,7 +141,7 @@ func (c *Coordinator) trigger(op operation) {
 	c.command(Trigger{Attempt: c.attempt.Attempt, To: c.workers(), Summary: p.summary(), Message: &controlv1.TriggerCheckpoint{
 		Id: int64(id), TimestampMillis: c.now.UnixMilli(), Savepoint: op.Kind.Savepoint(),
 		Stop: op.Kind == KindStop || op.Kind == KindDrain, Drain: op.Kind == KindDrain, Final: op.Kind == KindFinal,
-		ObjectDir: dir,
+		Pause: op.Kind == KindHandover, ObjectDir: dir,
 	}})
 }
 

@@ -169,12 +169,12 @@ func (c *Core) reserveShort(reason string) {
 	}
 }
 
-// rescaleReady takes the checkpoint from which the next attempt goes on. A job
-// without checkpoints has nothing to take along.
+// rescaleReady takes the checkpoint from which the next attempt goes on; sources
+// read nothing after it, so nothing is computed twice.
 func (c *Core) rescaleReady() {
 	c.rescale.stage, c.rescale.waits = rescaleCheckpoint, ""
 	c.rescale.serial++
-	c.push(checkpoint.Request{Operation: c.rescaleOperation(), Kind: checkpoint.KindManual})
+	c.push(checkpoint.Request{Operation: c.rescaleOperation(), Kind: checkpoint.KindHandover})
 }
 
 func (c *Core) rescaleOperation() string { return fmt.Sprintf("rescale-%d", c.rescale.serial) }

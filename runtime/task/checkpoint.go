@@ -40,6 +40,9 @@ func (t *Task) runTriggers() (progress bool) {
 		}
 		t.checkpoint(tr.Barrier, 0, nil)
 		t.stopped = t.stopped || tr.Barrier.Stop
+		if tr.Pause {
+			t.paused = tr.Barrier.ID
+		}
 	}
 	return progress
 }
@@ -95,6 +98,9 @@ func (t *Task) abort(id dataflow.CheckpointID) {
 		}
 	}
 	t.triggers = kept
+	if t.paused == id {
+		t.paused = 0
+	}
 	if t.aligner != nil {
 		t.align(barrier.Event{Kind: barrier.EventAborted, ID: id})
 	}
@@ -107,7 +113,8 @@ func (t *Task) abort(id dataflow.CheckpointID) {
 }
 
 // void gives up all checkpoints beyond the committed one up to through, of
-// which the task may know some and others not.
+// which the task may know some and others not. A source that was to be replaced
+// goes on, also when its checkpoint was committed: the new leader asks again.
 func (t *Task) void(committed, through dataflow.CheckpointID) {
 	kept := t.triggers[:0]
 	for _, tr := range t.triggers {
@@ -115,7 +122,7 @@ func (t *Task) void(committed, through dataflow.CheckpointID) {
 			kept = append(kept, tr)
 		}
 	}
-	t.triggers = kept
+	t.triggers, t.paused = kept, 0
 	if t.aligner != nil {
 		t.align(barrier.Event{Kind: barrier.EventVoided, ID: through})
 	}

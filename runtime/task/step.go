@@ -73,7 +73,7 @@ func (t *Task) step(now time.Time) (progress bool, c class) {
 	switch {
 	case t.finished:
 		return t.afterEnd(progress)
-	case progress, t.stopped:
+	case progress, t.stopped, t.paused != 0:
 		return progress, classIdle
 	}
 	if t.overtakes(now) {

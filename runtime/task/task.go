@@ -165,6 +165,9 @@ type Trigger struct {
 	Barrier exchange.Barrier
 	// Drain: sources act as if their input had ended.
 	Drain bool
+	// Pause: sources read nothing after the barrier, until the checkpoint is
+	// given up.
+	Pause bool
 }
 
 // Task is one subtask. Apart from the methods that say otherwise it belongs
@@ -199,8 +202,9 @@ type Task struct {
 	idle      bool // the output is idle
 	abstains  bool // the source's output stays idle whatever it emits
 	finished  bool
-	stopped   bool // a source after the barrier of stop
-	draining  bool // a source that was told to end its input
+	stopped   bool                  // a source after the barrier of stop
+	paused    dataflow.CheckpointID // a source reads nothing after it
+	draining  bool                  // a source that was told to end its input
 	failure   *controlv1.Failure
 	err       error
 

@@ -396,6 +396,38 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// Pause: the barrier is the last that a source sends, until the checkpoint is
+// given up.
+func TestPause(t *testing.T) {
+	t.Parallel()
+	for name, goOn := range map[string]func(*task.Task){
+		"aborted":            func(x *task.Task) { x.Abort(5) },
+		"void":               func(x *task.Task) { x.Void(4, 32) },
+		"under a new leader": func(x *task.Task) { x.Void(5, 32) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &src{}
+			polls := 0
+			s.poll = func() (operators.PollStatus, error) { polls++; return operators.PollWait, nil }
+			r := chain(t, 0, s).begin()
+			before := polls
+			r.trigger(5, func(tr *task.Trigger) { tr.Pause = true })
+			r.run()
+			s.ctx.Wake()
+			r.expect("barrier 5")
+			if polls != before {
+				t.Errorf("%d polls after the barrier", polls-before)
+			}
+			goOn(r.task)
+			r.run()
+			if polls == before {
+				t.Error("the source does not go on")
+			}
+		})
+	}
+}
+
 // Drain: a source acts as if its input had ended and takes the checkpoint
 // then; what is behind it takes it at its own end.
 func TestDrain(t *testing.T) {

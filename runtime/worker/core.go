@@ -243,7 +243,7 @@ func (c *core) onTrigger(tr *controlv1.TriggerCheckpoint) {
 			ID: id, TimestampMillis: tr.GetTimestampMillis(),
 			Savepoint: tr.GetSavepoint(), Stop: tr.GetStop(), Final: tr.GetFinal(),
 		},
-		Drain: tr.GetDrain(),
+		Drain: tr.GetDrain(), Pause: tr.GetPause(),
 	}})
 	c.completeIfAll(id)
 }

@@ -3708,9 +3708,12 @@ type TriggerCheckpoint struct {
 	Stop            bool                   `protobuf:"varint,4,opt,name=stop,proto3" json:"stop,omitempty"`                           // the job ends after it (stop with savepoint)
 	Drain           bool                   `protobuf:"varint,5,opt,name=drain,proto3" json:"drain,omitempty"`                         // with stop: emit the maximum watermark first
 	ObjectDir       string                 `protobuf:"bytes,6,opt,name=object_dir,json=objectDir,proto3" json:"object_dir,omitempty"` // where objects of this checkpoint go, relative to the job's prefix
-	Final           bool                   `protobuf:"varint,7,opt,name=final,proto3" json:"final,omitempty"`                         // all subtasks have reached the end of input; the job ends after it
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Sources read nothing after the barrier, until the checkpoint is aborted:
+	// another attempt goes on from it at once.
+	Pause         bool `protobuf:"varint,8,opt,name=pause,proto3" json:"pause,omitempty"`
+	Final         bool `protobuf:"varint,7,opt,name=final,proto3" json:"final,omitempty"` // all subtasks have reached the end of input; the job ends after it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TriggerCheckpoint) Reset() {
@@ -3783,6 +3786,13 @@ func (x *TriggerCheckpoint) GetObjectDir() string {
 		return x.ObjectDir
 	}
 	return ""
+}
+
+func (x *TriggerCheckpoint) GetPause() bool {
+	if x != nil {
+		return x.Pause
+	}
+	return false
 }
 
 func (x *TriggerCheckpoint) GetFinal() bool {
@@ -5621,7 +5631,7 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\x05state\x18\x02 \x01(\fR\x05state\"\n" +
 	"\n" +
 	"\bDeployed\"\a\n" +
-	"\x05Start\"\xcb\x01\n" +
+	"\x05Start\"\xe1\x01\n" +
 	"\x11TriggerCheckpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12)\n" +
 	"\x10timestamp_millis\x18\x02 \x01(\x03R\x0ftimestampMillis\x12\x1c\n" +
@@ -5630,6 +5640,7 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\x05drain\x18\x05 \x01(\bR\x05drain\x12\x1d\n" +
 	"\n" +
 	"object_dir\x18\x06 \x01(\tR\tobjectDir\x12\x14\n" +
+	"\x05pause\x18\b \x01(\bR\x05pause\x12\x14\n" +
 	"\x05final\x18\a \x01(\bR\x05final\"s\n" +
 	"\rCheckpointAck\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12<\n" +
