@@ -224,6 +224,34 @@ func TestCancelWhileAWorkerIsLookedFor(t *testing.T) {
 	})
 }
 
+// Jobs whose parallelism follows the slots share them evenly, and leave those
+// that a job of fixed parallelism holds or waits for.
+func TestSlotsAreSharedOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		c.join("tm-1", 7)
+		first := c.submit(jobview.Submission{Auto: true})
+		c.until(first, jobview.JobRunning)
+		if j := c.job(first); j.Parallelism != 7 {
+			t.Fatalf("the first job has parallelism %d, want all slots", j.Parallelism)
+		}
+		second := c.submit(jobview.Submission{Auto: true})
+		seconds(10)
+		if a, b := c.job(first), c.job(second); a.Parallelism != 4 || b.Parallelism != 3 || b.State != jobview.JobRunning {
+			t.Fatalf("two jobs have parallelism %d and %d (%s), want 4 and 3", a.Parallelism, b.Parallelism, b.State)
+		}
+		fixed := c.submit(jobview.Submission{Parallelism: 3})
+		seconds(10)
+		if a, b, f := c.job(first), c.job(second), c.job(fixed); a.Parallelism != 2 || b.Parallelism != 2 || f.State != jobview.JobRunning {
+			t.Fatalf("beside a job of 3 (%s) they have %d and %d, want 2 and 2", f.State, a.Parallelism, b.Parallelism)
+		}
+		if _, err := c.d.Submit(t.Context(), jobview.Submission{BundleSHA: "b1", Auto: true, Parallelism: 3}); !hasCode(err, "LEAT2004") {
+			t.Fatalf("3 and auto: %v", err)
+		}
+	})
+}
+
 // A leader that takes over while the job waits for its next attempt knows how
 // often it was restarted.
 func TestRestartsOutliveTheLeader(t *testing.T) {

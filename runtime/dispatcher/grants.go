@@ -89,13 +89,13 @@ func (d *Dispatcher) grantLocked() {
 			}
 			free := d.pool.Free()
 			shares, short := d.pool.Acquire(w.job, w.n)
+			// A job that waits, or needs fewer than before, gives back what it
+			// held: those before it in the queue may fit now.
+			again = again || d.pool.Free() > free
 			if short == nil {
 				j.driver.Post(jobmaster.SlotsGranted{Shares: shares})
 				continue
 			}
-			// A job that waits gives back what it held: those before it in the
-			// queue may fit now.
-			again = again || d.pool.Free() > free
 			if reason := short.String() + d.holdersLocked(w.job); reason != w.reason {
 				w.reason = reason
 				j.driver.Post(jobmaster.SlotsShort{Reason: reason})
@@ -103,6 +103,60 @@ func (d *Dispatcher) grantLocked() {
 			still = append(still, w)
 		}
 		d.waiting = still
+	}
+	d.shareOutLocked()
+}
+
+// FollowSlots implements jobmaster.Cluster.
+func (d *Dispatcher) FollowSlots(job dataflow.JobID, on bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if j := d.jobs[job]; j != nil {
+		j.follows, j.told = on, 0
+		d.shareOutLocked()
+	}
+}
+
+// shareOutLocked tells each job whose parallelism follows the slots how many
+// it may have: those that no other job holds or waits for, in even shares, at
+// least one. What is left over goes to the oldest.
+func (d *Dispatcher) shareOutLocked() {
+	room := d.pool.Total()
+	var following []*job
+	for _, j := range d.liveLocked() {
+		if j.follows {
+			following = append(following, j)
+			continue
+		}
+		for _, s := range d.pool.Held(j.id) {
+			room -= s.Slots
+		}
+	}
+	if len(following) == 0 || d.pool.Total() == 0 {
+		return
+	}
+	for _, w := range d.waiting {
+		if j := d.jobs[w.job]; j == nil || j.follows {
+			continue
+		}
+		held := 0
+		for _, s := range d.pool.Held(w.job) {
+			held += s.Slots
+		}
+		room -= max(0, w.n-held)
+	}
+	slices.SortFunc(following, func(a, b *job) int {
+		return cmp.Or(cmp.Compare(a.record.Submitted, b.record.Submitted), cmp.Compare(a.id, b.id))
+	})
+	for i, j := range following {
+		share := max(1, room/len(following))
+		if room > 0 && i < room%len(following) && room >= len(following) {
+			share++
+		}
+		if share != j.told {
+			j.told = share
+			j.driver.Post(jobmaster.AutoSlots{N: share})
+		}
 	}
 }
 

@@ -24,6 +24,9 @@ type job struct {
 	driver *jobmaster.Driver // nil while it is recovered, and for archived ones
 	reason string            // why there is no driver yet
 	ended  bool
+	// follows: its parallelism follows the slots; told is what it was told last.
+	follows bool
+	told    int
 	// attachable are the workers of a former leader's attempt that may go on,
 	// with their slots; nil once they are no longer looked for.
 	attachable map[string]int
@@ -67,7 +70,8 @@ func (d *Dispatcher) startLocked(j *job, rec checkpoint.Recovered, graph []byte)
 	if err != nil {
 		return err
 	}
-	j.driver, j.reason = driver, ""
+	j.driver, j.reason, j.follows = driver, "", j.record.Auto
+	d.shareOutLocked()
 	for _, tm := range d.tms {
 		if tm.judged {
 			driver.Post(tm.joined(j.id))
@@ -131,6 +135,7 @@ func (d *Dispatcher) JobEnded(id dataflow.JobID, _ jobview.JobState) {
 	if j := d.jobs[id]; j != nil {
 		j.ended = true
 		j.record = j.driver.Record()
+		d.shareOutLocked()
 	}
 }
 

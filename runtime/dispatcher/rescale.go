@@ -20,6 +20,11 @@ func (d *Dispatcher) Rescale(_ context.Context, id dataflow.JobID, r jobview.Res
 		return "", err
 	}
 	job := driver.View()
+	if r.Auto {
+		op := newToken()
+		driver.Rescale(jobmaster.RescaleJob{Operation: op, Auto: true})
+		return op, nil
+	}
 	if job.Plan == nil {
 		return "", &jobview.Error{Code: "LEAT4107", Kind: jobview.KindConflict, What: fmt.Sprintf("job %q is not planned yet", job.Name), Why: job.StateReason}
 	}

@@ -60,6 +60,9 @@ func (d *Dispatcher) Submit(ctx context.Context, s jobview.Submission) (dataflow
 }
 
 func (d *Dispatcher) submit(ctx context.Context, s jobview.Submission) (dataflow.JobID, error) {
+	if s.Auto && s.Parallelism != 0 {
+		return "", invalid("LEAT2004", fmt.Sprintf("parallelism is both %d and auto", s.Parallelism), "give one of them")
+	}
 	if s.Parallelism < 0 || s.Parallelism > dataflow.MaxParallelismLimit {
 		return "", invalid("LEAT2004", fmt.Sprintf("parallelism %d is not between 1 and %d", s.Parallelism, dataflow.MaxParallelismLimit), "")
 	}
@@ -132,7 +135,7 @@ func (d *Dispatcher) newRecord(ctx context.Context, s jobview.Submission) (*jobm
 		ID: id, Name: cmp.Or(s.Name, b.JobName, string(id[:8])), Named: s.Name != "", RequestID: s.RequestID,
 		Bundle:      jobmaster.Bundle{SHA256: ref.GetSha256(), Key: ref.GetKey(), Size: ref.GetSize()},
 		Inputs:      jobmaster.Inputs{Args: s.Args, Properties: s.Properties, Environment: s.Environment},
-		Parallelism: s.Parallelism, AllowDrained: s.AllowDrained, DropState: s.DropState,
+		Parallelism: s.Parallelism, Auto: s.Auto, AllowDrained: s.AllowDrained, DropState: s.DropState,
 		Submitted: d.timeMillis(), Incarnation: dataflow.NewIncarnation(),
 	}
 	if s.FromSavepoint != "" {

@@ -67,6 +67,7 @@ type Core struct {
 	history     history
 	operations  operations
 	rescale     rescale
+	auto        auto
 	figures     figures
 	hosts       map[string]string // taskmanager -> host, for the view
 	fenced      bool
@@ -126,6 +127,9 @@ func (c *Core) setGraph(b []byte) error {
 	}
 	c.fingerprint = g.Fingerprint() // of the graph as it was built, without defaults
 	g.Config.EnsureDefaults()
+	if c.rec.Auto && c.rec.Parallelism == 0 {
+		c.rec.Parallelism = mostParallel(g, c.auto.slots)
+	}
 	plan, err := c.parallelism(g).plan(g)
 	if err != nil {
 		return err
@@ -196,6 +200,8 @@ func (c *Core) apply(ev Event) {
 		c.fromTaskManager(ev)
 	case CancelJob:
 		c.push(scheduler.Cancel{})
+	case AutoSlots:
+		c.autoSlots(ev.N)
 	case SlotsReserved:
 		c.slotsReserved()
 	case ReserveShort:
@@ -302,6 +308,7 @@ func (c *Core) stepCoordinator(body checkpoint.Body) {
 // every event, so that the order of answers does not matter.
 func (c *Core) advance() {
 	c.advancePreparation()
+	c.advanceAuto()
 	c.advanceRescale()
 	if c.attempt.closing && c.attempt.coord && c.coord.Settled() {
 		c.endCoordinatorAttempt("the job is being cancelled")
@@ -342,6 +349,9 @@ func (c *Core) Next() time.Time {
 		if at, ok := c.coord.Wake(); ok && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
+	}
+	if at := c.auto.due; !at.IsZero() && (next.IsZero() || at.Before(next)) {
+		next = at
 	}
 	return next
 }

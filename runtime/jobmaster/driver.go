@@ -38,7 +38,9 @@ type Cluster interface {
 	ReserveSlots(job dataflow.JobID, n int)
 	// KeepSlots gives back all slots but these, and ends a ReserveSlots.
 	KeepSlots(job dataflow.JobID, shares []slots.Share)
-	// Disown ends the search for workers of a former leader's attempt.
+	// FollowSlots has the job told of AutoSlots, now and at each change, or not.
+	FollowSlots(job dataflow.JobID, on bool)
+	// Disown: no worker of a former leader's attempt is taken over any more.
 	Disown(job dataflow.JobID)
 	// RequestPlan is answered by PlanReady or PlanFailed, after any PlanWaits.
 	RequestPlan(job dataflow.JobID, r Record)
@@ -199,6 +201,8 @@ func (d *Driver) perform(cmd Command) {
 		d.cfg.Cluster.ReserveSlots(job, cmd.N)
 	case KeepSlots:
 		d.cfg.Cluster.KeepSlots(job, cmd.Shares)
+	case FollowSlots:
+		d.cfg.Cluster.FollowSlots(job, cmd.On)
 	case Disown:
 		d.cfg.Cluster.Disown(job)
 	case RequestPlan:

@@ -27,6 +27,9 @@ type (
 	// SlotsGranted and SlotsShort answer AcquireSlots.
 	SlotsGranted struct{ Shares []slots.Share }
 	SlotsShort   struct{ Reason string }
+	// AutoSlots tells a job whose parallelism follows the slots how many it may
+	// have now, those that it has among them.
+	AutoSlots struct{ N int }
 	// SlotsReserved and ReserveShort answer ReserveSlots.
 	SlotsReserved struct{}
 	ReserveShort  struct{ Reason string }
@@ -55,6 +58,8 @@ type (
 	RescaleJob struct {
 		Operation string
 		Target    Parallelism
+		// Auto: it is to follow the slots from now on, and Target is ignored.
+		Auto bool
 	}
 	// TakeCheckpoint asks for a checkpoint, savepoint or stop; Operation is
 	// the name under which its outcome is found.
@@ -118,6 +123,7 @@ func (PlanFailed) event()        {}
 func (PlanWaits) event()         {}
 func (SlotsGranted) event()      {}
 func (SlotsShort) event()        {}
+func (AutoSlots) event()         {}
 func (SlotsReserved) event()     {}
 func (ReserveShort) event()      {}
 func (TaskManagerJoined) event() {}
@@ -153,8 +159,10 @@ type (
 	// the job holds; KeepSlots gives back all but its workers'.
 	ReserveSlots struct{ N int }
 	KeepSlots    struct{ Shares []slots.Share }
-	// Disown says that no more workers of a former leader's attempt are looked
-	// for: those of taskmanagers that register from now on are to be ended.
+	// FollowSlots says whether the job is to be told of AutoSlots.
+	FollowSlots struct{ On bool }
+	// Disown says that no more workers of a former leader's attempt are taken
+	// over: those of taskmanagers that register from now on are to be ended.
 	Disown struct{}
 	// Send sends a message to a taskmanager; one that is gone is no error.
 	Send struct {
@@ -218,6 +226,7 @@ func (AcquireSlots) command()    {}
 func (ReleaseSlots) command()    {}
 func (ReserveSlots) command()    {}
 func (KeepSlots) command()       {}
+func (FollowSlots) command()     {}
 func (Disown) command()          {}
 func (Send) command()            {}
 func (DropTaskManager) command() {}

@@ -32,6 +32,8 @@ type Record struct {
 	// Operators are those with another one. Both are those of Attempt.
 	Parallelism int                         `json:"parallelism,omitempty"`
 	Operators   map[dataflow.OperatorID]int `json:"operators,omitempty"`
+	// Auto says that the parallelism follows the slots that the job may have.
+	Auto bool `json:"auto,omitempty"`
 	// Rescale is what the next attempt is to have, until there is one.
 	Rescale       *Parallelism `json:"rescale,omitempty"`
 	FromSavepoint string       `json:"fromSavepoint,omitempty"` // object key of the manifest

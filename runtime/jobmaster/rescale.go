@@ -85,6 +85,11 @@ func (c *Core) rescaleJob(ev RescaleJob) {
 		refuse(jobview.KindConflict, "LEAT4107", "it does not run: "+c.Reason())
 		return
 	}
+	if ev.Auto {
+		c.follow(true)
+		c.operations.succeed(ev.Operation, "")
+		return
+	}
 	if c.rescale.stage > rescaleSlots {
 		refuse(jobview.KindConflict, "LEAT4301", fmt.Sprintf("it is just being rescaled to %s", c.rescale.target), "ask again when that is done")
 		return
@@ -97,6 +102,7 @@ func (c *Core) rescaleJob(ev RescaleJob) {
 	if old := c.rescale.operation; old != "" {
 		c.operations.fail(old, jobview.Error{Code: "LEAT4303", Kind: jobview.KindConflict, What: fmt.Sprintf("job %q is rescaled to %s instead", c.rec.Name, ev.Target)})
 	}
+	c.follow(false)
 	c.beginRescale(rescale{operation: ev.Operation, target: ev.Target, plan: plan})
 }
 
@@ -120,6 +126,9 @@ func (c *Core) beginRescale(r rescale) {
 // endRescale ends it, with the reason why it did not come about.
 func (c *Core) endRescale(err *jobview.Error) {
 	op := c.rescale.operation
+	if err != nil && op == "" {
+		c.auto.retry(c.now)
+	}
 	c.rescale = rescale{serial: c.rescale.serial}
 	if c.rec.Rescale != nil {
 		c.rec.Rescale = nil

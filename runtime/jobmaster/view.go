@@ -157,7 +157,7 @@ func (c *Core) Summary() jobview.Job {
 // ViewRecord is what a record alone tells of a job.
 func ViewRecord(r *Record) jobview.Job {
 	return jobview.Job{
-		ID: r.ID, Name: r.Name, State: r.State, StateReason: r.Reason, BundleSHA: r.Bundle.SHA256, Parallelism: r.Parallelism,
+		ID: r.ID, Name: r.Name, State: r.State, StateReason: r.Reason, BundleSHA: r.Bundle.SHA256, Parallelism: r.Parallelism, Auto: r.Auto,
 		Attempt: r.Attempt, Restarts: r.Restarts, Started: Time(r.Submitted), Ended: Time(r.Ended), Args: r.Inputs.Args,
 	}
 }

@@ -79,6 +79,7 @@ type world struct {
 	attachable  map[string]int // workers that the leader may take over
 	faults      bool
 	leaders     int
+	follows     bool         // the slots
 	attached    int          // attempts taken over from a former leader
 	deployedAt  map[int]bool // parallelisms
 	rescales    []string     // operations
@@ -182,7 +183,9 @@ func (w *world) lead() {
 	}
 	w.core, w.attachable = core, w.record.Attachable()
 	w.note("leader %d", w.leaders)
+	w.follows = w.record.Auto
 	w.step(jobmaster.Begin{})
+	w.tellSlots()
 }
 
 func (w *world) note(format string, args ...any) {
@@ -212,6 +215,9 @@ func (w *world) command(cmd jobmaster.Command) {
 	case jobmaster.AcquireSlots:
 		w.wanted, w.reserve = cmd.N, 0
 		w.grant()
+	case jobmaster.FollowSlots:
+		w.follows = cmd.On
+		w.tellSlots()
 	case jobmaster.ReserveSlots:
 		w.reserve = cmd.N
 		w.grant()
@@ -421,12 +427,29 @@ func (w *world) fault() {
 	case k < 13:
 		w.savepoint()
 	case k == 13:
+		if w.rng.IntN(3) == 0 {
+			w.rescaleAuto()
+			return
+		}
 		w.rescale(1 + w.rng.IntN(5))
 	case k == 14 && w.rng.IntN(8) == 0:
 		w.note("cancel")
 		w.cancelled = true
 		w.step(jobmaster.CancelJob{})
 	}
+}
+
+// tellSlots tells a job that follows the slots how many there are.
+func (w *world) tellSlots() {
+	if n := w.pool.Total(); w.follows && n > 0 {
+		w.step(jobmaster.AutoSlots{N: n})
+	}
+}
+
+func (w *world) rescaleAuto() {
+	w.opSequence++
+	w.note("rescale to auto")
+	w.step(jobmaster.RescaleJob{Operation: fmt.Sprintf("op-%d", w.opSequence), Auto: true})
 }
 
 func (w *world) rescale(p int) {

@@ -37,6 +37,7 @@ func (w *world) join(tm string) {
 		}
 	}
 	w.grant()
+	w.tellSlots()
 }
 
 // lose ends a session; crash ends the machine with it.
@@ -58,6 +59,7 @@ func (w *world) lose(tm string, crash bool) {
 	}
 	w.step(jobmaster.TaskManagerLost{TaskManager: tm, Reason: "its session ended"})
 	w.grant()
+	w.tellSlots()
 }
 
 func (w *world) exit(x *simWorker, reason string) {
@@ -256,6 +258,10 @@ func (w *world) healRescale() {
 		return true
 	}
 	w.settle("rescale", func() bool { return w.ended != "" || answered() && w.core.State() == jobview.JobRunning })
+	w.healAuto()
+	if w.ended != "" {
+		return
+	}
 	last, known := w.core.Operation(w.rescales[len(w.rescales)-1])
 	if w.ended == "" && known && last.Failure == nil {
 		w.rescaled++
@@ -263,6 +269,17 @@ func (w *world) healRescale() {
 			w.errorf("rescaled to %d, and %v is still wanted", p, w.record.Rescale)
 		}
 	}
+}
+
+// healAuto lets every second job follow the slots: it takes all there are.
+func (w *world) healAuto() {
+	if w.seed%2 == 0 || w.ended != "" {
+		return
+	}
+	w.rescaleAuto()
+	w.settle("take all slots", func() bool {
+		return w.ended != "" || w.record.Parallelism == w.pool.Total() && w.core.State() == jobview.JobRunning
+	})
 }
 
 func (w *world) settle(what string, done func() bool) {

@@ -76,6 +76,7 @@ type Job struct {
 	StateReason string // why it is not running well; empty when it is
 	BundleSHA   string
 	Parallelism int
+	Auto        bool // it follows the slots
 	Attempt     dataflow.Attempt
 	Restarts    int
 	Started     time.Time
@@ -198,6 +199,8 @@ type Submission struct {
 	BundleSHA   string
 	Name        string // overrides the program's
 	Parallelism int    // 0: as the program says
+	// Auto: the parallelism follows the slots that the job may have.
+	Auto        bool
 	Args        []string
 	Properties  map[string]string
 	Environment map[string]string
@@ -305,6 +308,8 @@ type RescaleRequest struct {
 	// Parallelism is the default; 0 leaves it, and what vertices were given
 	// before, as it is.
 	Parallelism int
+	// Auto: it follows the slots from now on; the rest is ignored.
+	Auto bool
 	// Vertices have one of their own: by the vertex' id, or the UID, name or id
 	// of an operator in it.
 	Vertices map[string]Bounds

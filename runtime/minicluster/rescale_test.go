@@ -153,3 +153,54 @@ func TestRescalingIsRefused(t *testing.T) {
 		t.Errorf("attempt %d after nothing but refusals", v.Attempt)
 	}
 }
+
+// TestAutoParallelism: a job whose parallelism follows the slots takes all of
+// them, grows and shrinks with the taskmanagers, and makes room for a job of
+// fixed parallelism.
+func TestAutoParallelism(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, minicluster.Config{
+		TaskManagers: 2, Slots: 2, HeartbeatInterval: 100 * time.Millisecond, HeartbeatTimeout: 10 * time.Second,
+	})
+	control, err := c.Control(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := job{rows: 600_000, perSecond: 20_000, out: collection.NewCollector(total{})}
+	id, err := control.Submit(t.Context(), jobview.Submission{BundleSHA: c.AddProgram("auto", j.graph), Auto: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(p int) jobview.Job {
+		t.Helper()
+		return await(t, c, id, func(v jobview.Job) bool { return v.State == jobview.JobRunning && v.Parallelism == p })
+	}
+	if v := at(4); !v.Auto || v.Attempt != 1 {
+		t.Errorf("a job of automatic parallelism begins in attempt %d (auto %v): want all slots at once", v.Attempt, v.Auto)
+	}
+	third, err := c.AddTaskManager()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at(6)
+	if err := c.KillTaskManager(third); err != nil {
+		t.Fatal(err)
+	}
+	at(4)
+	fixed := job{rows: 30_000, perSecond: 10_000, out: collection.NewCollector(total{})}
+	other := submit(t, c, fixed, 1)
+	at(3)
+	await(t, c, other, finished)
+	at(4)
+	compare(t, counted(fixed.out.Rows()), fixed.expected())
+	if o := operation(t, c, id, rescale(t, c, id, jobview.RescaleRequest{Parallelism: 2})); o.Failure != nil {
+		t.Fatal(o.Failure)
+	}
+	if v := at(2); v.Auto {
+		t.Error("a job that was given a parallelism follows the slots")
+	}
+	if err := control.Cancel(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	await(t, c, id, func(v jobview.Job) bool { return v.State == jobview.JobCanceled })
+}

@@ -196,7 +196,7 @@ func submission(w http.ResponseWriter, r *http.Request) (jobview.Submission, err
 		return jobview.Submission{}, invalid("parallelism %d is negative", req.Parallelism)
 	}
 	return jobview.Submission{
-		BundleSHA: r.PathValue("jar"), Name: req.Name, Parallelism: req.Parallelism, Args: req.ProgramArgsList,
+		BundleSHA: r.PathValue("jar"), Name: req.Name, Parallelism: req.Parallelism, Auto: req.Auto, Args: req.ProgramArgsList,
 		Properties: req.Configuration, Environment: req.Environment, FromSavepoint: req.SavepointPath,
 		AllowDrained: req.AllowDrained, DropState: req.DropState, RequestID: req.RequestID,
 	}, nil

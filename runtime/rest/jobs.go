@@ -144,7 +144,7 @@ func (h *Handler) job(_ http.ResponseWriter, r *http.Request, c jobview.Control)
 		ID: string(j.ID), Name: j.Name, IsStoppable: !j.State.Terminal(), State: string(j.State),
 		JobType: "STREAMING", SchedulerType: "Default", StartTime: start, EndTime: end, Duration: duration,
 		MaxParallelism: maxParallelism(j), Now: now, Timestamps: timestamps(j), Vertices: []restapi.Vertex{},
-		StatusCounts: zeroCounts(), Plan: planOf(j), StateReason: j.StateReason, Parallelism: j.Parallelism,
+		StatusCounts: zeroCounts(), Plan: planOf(j), StateReason: j.StateReason, Parallelism: j.Parallelism, Auto: j.Auto,
 		Attempt: int64(j.Attempt), Restarts: j.Restarts, Bundle: j.BundleSHA, Args: j.Args, RestoredFrom: int64(j.RestoredFrom),
 	}
 	for _, v := range j.Vertices {

@@ -14,17 +14,19 @@ func (h *Handler) rescale(w http.ResponseWriter, r *http.Request, c jobview.Cont
 	if err := readBody(w, r, &req); err != nil {
 		return nil, err
 	}
-	if p := r.URL.Query().Get("parallelism"); p != "" {
+	if p := r.URL.Query().Get("parallelism"); p == "auto" {
+		req.Auto = true
+	} else if p != "" {
 		n, err := strconv.Atoi(p)
 		if err != nil {
-			return nil, invalid("parallelism %q is not a number", p)
+			return nil, invalid("parallelism %q is neither a number nor auto", p)
 		}
 		req.Parallelism = n
 	}
-	if req.Parallelism < 0 || req.Parallelism == 0 && len(req.Vertices) == 0 {
+	if req.Parallelism < 0 || req.Parallelism == 0 && len(req.Vertices) == 0 && !req.Auto {
 		return nil, invalid("parallelism %d: give a number from 1, or vertices with theirs", req.Parallelism)
 	}
-	want := jobview.RescaleRequest{Parallelism: req.Parallelism, Vertices: make(map[string]jobview.Bounds)}
+	want := jobview.RescaleRequest{Parallelism: req.Parallelism, Auto: req.Auto, Vertices: make(map[string]jobview.Bounds)}
 	for name, p := range req.Vertices {
 		want.Vertices[name] = jobview.Bounds{Lower: p, Upper: p}
 	}

@@ -108,6 +108,7 @@ type Job struct {
 	// Own fields.
 	StateReason  string   `json:"state-reason,omitempty"`
 	Parallelism  int      `json:"parallelism"`
+	Auto         bool     `json:"autoParallelism,omitempty"`
 	Attempt      int64    `json:"attempt"`
 	Restarts     int      `json:"restarts"`
 	Bundle       string   `json:"bundle"`
@@ -424,7 +425,8 @@ type RunRequest struct {
 	SavepointPath         string            `json:"savepointPath,omitempty"`
 	AllowNonRestoredState bool              `json:"allowNonRestoredState,omitempty"`
 	Configuration         map[string]string `json:"flinkConfiguration,omitempty"`
-	// Own fields.
+	// Own fields. Auto: the parallelism follows the slots.
+	Auto         bool              `json:"autoParallelism,omitempty"`
 	Name         string            `json:"name,omitempty"`
 	DropState    []string          `json:"dropState,omitempty"`
 	AllowDrained bool              `json:"allowDrained,omitempty"`
@@ -468,8 +470,10 @@ type TriggerResponse struct {
 // RescaleRequest is PATCH /v1/jobs/:jobid/rescaling. Vertices are named by
 // their id, or the UID or name of an operator in them.
 type RescaleRequest struct {
-	Parallelism int            `json:"parallelism,omitempty"`
-	Vertices    map[string]int `json:"vertices,omitempty"`
+	Parallelism int `json:"parallelism,omitempty"`
+	// Auto: it follows the slots from now on; the rest is ignored.
+	Auto     bool           `json:"auto,omitempty"`
+	Vertices map[string]int `json:"vertices,omitempty"`
 }
 
 // ResourceRequirements is GET and PUT /v1/jobs/:jobid/resource-requirements, by

@@ -93,8 +93,9 @@ func (s *Scheduler) attached(now time.Time) {
 	}
 }
 
-// disown tells once that the former leader's workers are not looked for any
-// more.
+// disown tells once that no worker of the former leader is taken over any
+// more. It comes as soon as that is decided: a taskmanager that is lost and
+// comes back meanwhile may still run one.
 func (s *Scheduler) disown() {
 	if s.attempt.recovered {
 		s.attempt.recovered = false

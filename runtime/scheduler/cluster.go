@@ -218,6 +218,7 @@ func (s *Scheduler) lost(now time.Time, ev TaskManagerLost) {
 
 // joined looks for workers of a former leader's attempt.
 func (s *Scheduler) joined(now time.Time, ev TaskManagerJoined) {
+	s.endLeftovers(ev)
 	if s.state != Stopping && s.state != Attaching {
 		return
 	}
@@ -240,6 +241,16 @@ func (s *Scheduler) joined(now time.Time, ev TaskManagerJoined) {
 	}
 	s.attach(now)
 	s.stopped(now)
+}
+
+// endLeftovers ends workers that were taken for lost with their taskmanager,
+// which is back with them.
+func (s *Scheduler) endLeftovers(ev TaskManagerJoined) {
+	for _, w := range s.attempt.workers {
+		if w.phase == workerGone && slices.Contains(ev.Workers, w.ID) {
+			s.emit(StopWorker{Worker: w.Worker, Reason: "its attempt is over"})
+		}
+	}
 }
 
 // exitFailure words the end of a process nobody asked for.

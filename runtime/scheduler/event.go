@@ -166,8 +166,8 @@ type (
 	// Attach asks a worker of a former leader's attempt where it stands;
 	// answered by WorkerStanding.
 	Attach struct{ Worker Worker }
-	// Disown says that no more workers of a former leader are looked for: they
-	// are attached, or those that were found have ended.
+	// Disown says that no more workers of a former leader are taken over: they
+	// are attached, or their attempt is being ended.
 	Disown struct{}
 	// StopWorker ends a worker; the driver reports its exit.
 	StopWorker struct {

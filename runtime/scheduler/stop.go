@@ -135,6 +135,7 @@ func cut(stack string) string {
 
 // stop ends all workers of the attempt.
 func (s *Scheduler) stop(now time.Time, grace time.Duration) {
+	s.disown()
 	s.emit(AttemptEnding{Attempt: s.attempt.number})
 	s.move(now, Stopping, s.stoppingReason())
 	s.orderStop(now, grace)

@@ -87,7 +87,7 @@ func jobDetails(j restapi.Job) table {
 	if j.Failure != nil {
 		add("failure", j.Failure.Error())
 	}
-	add("parallelism", fmt.Sprintf("%d (at most %d)", j.Parallelism, j.MaxParallelism))
+	add("parallelism", fmt.Sprintf("%d (%sat most %d)", j.Parallelism, map[bool]string{true: "auto, "}[j.Auto], j.MaxParallelism))
 	add("attempt", fmt.Sprintf("%d, %d restarts", j.Attempt, j.Restarts))
 	if j.RestoredFrom > 0 {
 		add("restored from", fmt.Sprintf("checkpoint %d", j.RestoredFrom))

@@ -15,9 +15,10 @@ func (a *app) jobRescale() *cobra.Command {
 	var vertices []string
 	var noWait bool
 	c := &cobra.Command{
-		Use: "rescale JOB [PARALLELISM]", Short: "Change the parallelism of a running job; it goes on from a checkpoint",
+		Use: "rescale JOB [PARALLELISM|auto]", Short: "Change the parallelism of a running job; it goes on from a checkpoint",
 		Args: cobra.RangeArgs(1, 2),
 		Example: `  flinkctl job rescale orders 8
+  flinkctl job rescale orders auto                  # it follows the slots from now on
   flinkctl job rescale orders --vertex enrich=16    # this vertex alone, by an operator's UID or name`,
 		RunE: func(c *cobra.Command, args []string) error {
 			req, err := rescaleRequest(args[1:], vertices)
@@ -45,6 +46,40 @@ func (a *app) jobRescale() *cobra.Command {
 	return c
 }
 
+// autoParallelism stands for a number that follows the slots.
+const autoParallelism = "auto"
+
+// parallelismFlag is a number or auto.
+type parallelismFlag struct{ req *restapi.RunRequest }
+
+// String implements pflag.Value.
+func (p parallelismFlag) String() string {
+	switch {
+	case p.req == nil || !p.req.Auto && p.req.Parallelism == 0:
+		return ""
+	case p.req.Auto:
+		return autoParallelism
+	}
+	return strconv.Itoa(p.req.Parallelism)
+}
+
+// Set implements pflag.Value.
+func (p parallelismFlag) Set(text string) error {
+	if p.req.Auto = text == autoParallelism; p.req.Auto {
+		p.req.Parallelism = 0
+		return nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return fmt.Errorf("%q is neither a number nor auto", text)
+	}
+	p.req.Parallelism = n
+	return nil
+}
+
+// Type implements pflag.Value.
+func (parallelismFlag) Type() string { return "N|auto" }
+
 // rescaleRequest reads what is wanted.
 func rescaleRequest(args, vertices []string) (restapi.RescaleRequest, error) {
 	var req restapi.RescaleRequest
@@ -56,6 +91,9 @@ func rescaleRequest(args, vertices []string) (restapi.RescaleRequest, error) {
 		return n, nil
 	}
 	var err error
+	if len(args) > 0 && args[0] == autoParallelism {
+		return restapi.RescaleRequest{Auto: true}, nil
+	}
 	if len(args) > 0 {
 		if req.Parallelism, err = number("parallelism", args[0]); err != nil {
 			return req, err

@@ -46,7 +46,7 @@ func (a *app) runCommand(use string) *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&req.Name, "name", "", "name of the job; default: the program's")
-	f.IntVarP(&req.Parallelism, "parallelism", "p", 0, "parallelism; default: the program's")
+	f.VarP(parallelismFlag{&req}, "parallelism", "p", "parallelism, or auto: as much as there are slots for, also when they change; default: the program's")
 	f.StringVarP(&req.SavepointPath, "from-savepoint", "s", "", "start from this savepoint or checkpoint (a URI)")
 	f.StringArrayVar(&req.DropState, "drop-state", nil, "UID of an operator whose state in the savepoint may be lost; may be repeated")
 	f.BoolVar(&req.AllowDrained, "allow-drained", false, "start from a savepoint whose input was ended by --drain")
