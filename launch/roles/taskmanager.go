@@ -94,20 +94,22 @@ func (cfg TaskManager) Run(ctx context.Context) error {
 }
 
 // work runs the executor and its session side by side; the end of one ends
-// the other.
+// the other. The session outlasts ctx: the executor drains by it.
 func (cfg TaskManager) work(ctx context.Context, e *taskexec.Executor) error {
+	session, hangUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer hangUp()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	client := ctlrpc.NewClient(ctlrpc.ClientConfig{Addresses: cfg.JobManagers, Watch: cfg.Watch, Clock: cfg.Clock, Log: cfg.Log})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := client.Run(ctx, e); err != nil && ctx.Err() == nil {
+		if err := client.Run(session, e); err != nil && session.Err() == nil {
 			cfg.Log.Error("session with the jobmanager", "error", err)
 		}
 		cancel()
 	})
 	err := e.Run(ctx)
-	cancel()
+	hangUp()
 	wg.Wait()
 	if errors.Is(err, context.Canceled) {
 		return nil

@@ -33,6 +33,7 @@ type TaskManager struct {
 	StateBackend string        `config:"state-backend" default:"memory" enum:"memory,pebble" help:"where jobs that do not say so keep keyed state: in the worker's memory, or on disk in the working folder"`
 	HelloMax     time.Duration `config:"hello-timeout" default:"30s" min:"1s" help:"how long a started worker may take to report"`
 	AwayMax      time.Duration `config:"leaderless-timeout" default:"10m" min:"1s" help:"how long workers go on while no jobmanager is reached"`
+	DrainMax     time.Duration `config:"drain-timeout" default:"20s" min:"0s" help:"how long a taskmanager that is to end waits for its work to be moved"`
 	Metrics      Metrics       `config:"metrics"`
 	Store        Store         `config:"store"`
 	HA           FollowHA      `config:"ha"`

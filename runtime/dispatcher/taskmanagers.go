@@ -11,6 +11,7 @@ import (
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
 	"github.com/leatstream/leat/runtime/jobmaster"
 	"github.com/leatstream/leat/runtime/jobview"
+	"github.com/leatstream/leat/runtime/slots"
 )
 
 // staleGrace is how long a worker of an attempt that is over may take to end.
@@ -41,6 +42,7 @@ type taskManager struct {
 	kept      map[string]*controlv1.RunningWorker
 	judged    bool // stale and kept are told apart
 	offered   bool // the slots are in the pool
+	draining  bool // it is to end
 	stopAgain time.Time
 }
 
@@ -134,12 +136,46 @@ func (d *Dispatcher) offerLocked(tm *taskManager) {
 	if len(tm.stale) == 0 && !tm.offered {
 		tm.offered = true
 		d.pool.Add(tm.reg.GetId(), int(tm.reg.GetSlots()))
+		if tm.draining {
+			d.pool.Drain(tm.reg.GetId())
+		}
 		for _, w := range tm.kept {
 			job := dataflow.JobID(w.GetJobId())
 			d.pool.Hold(job, tm.reg.GetId(), workerSlots(d.jobs[job], w.GetWorkerId()))
 		}
 	}
 	d.grantLocked()
+}
+
+// drainLocked has the jobs move off a taskmanager. It returns what to tell it
+// when none can: there are no slots elsewhere for them, also if they wait.
+func (d *Dispatcher) drainLocked(tm *taskManager) *controlv1.JobManagerMessage {
+	id := tm.reg.GetId()
+	tm.draining = true
+	d.pool.Drain(id)
+	d.cfg.Log.Info("taskmanager drains", "taskmanager", id, "workers", len(tm.workers))
+	moving := 0
+	for _, j := range d.liveLocked() {
+		held := d.pool.Held(j.id)
+		needs := 0
+		for _, s := range held {
+			needs += s.Slots
+		}
+		if !slices.ContainsFunc(held, func(s slots.Share) bool { return s.TaskManager == id }) {
+			continue
+		}
+		if room := d.pool.Room(j.id); room >= needs || j.follows && room > 0 {
+			moving++
+		}
+	}
+	d.shareOutLocked()
+	if moving == 0 {
+		return &controlv1.JobManagerMessage{Body: &controlv1.JobManagerMessage_Drained{Drained: &controlv1.Drained{Reason: "there are no slots elsewhere"}}}
+	}
+	for _, j := range d.liveLocked() {
+		j.driver.Post(jobmaster.TaskManagerDrains{TaskManager: id})
+	}
+	return nil
 }
 
 // disinheritLocked returns the orders to end the workers that were kept for a
@@ -229,6 +265,8 @@ func (d *Dispatcher) receiveLocked(tm *taskManager, m *controlv1.TaskManagerMess
 		tm.memory, tm.cpuSeconds = b.Heartbeat.GetMemoryUsedBytes(), b.Heartbeat.GetCpuSeconds()
 		return reaction{answer: &controlv1.JobManagerMessage{Body: &controlv1.JobManagerMessage_HeartbeatAck{
 			HeartbeatAck: &controlv1.HeartbeatAck{Sequence: b.Heartbeat.GetSequence()}}}}
+	case *controlv1.TaskManagerMessage_Drain:
+		return reaction{answer: d.drainLocked(tm)}
 	case *controlv1.TaskManagerMessage_PlanResult:
 		d.planResultLocked(tm.reg.GetId(), b.PlanResult)
 	case *controlv1.TaskManagerMessage_LogChunk:

@@ -53,14 +53,14 @@ func (c *Core) advanceAuto() {
 	case c.sched.Goal() != scheduler.GoalRun || c.ending:
 		c.auto.due = time.Time{}
 		return
-	case c.rescale.stage > rescaleSlots || c.rescale.operation != "":
+	case c.rescaleBusy() || c.rescale.operation != "":
 		return
 	case s != scheduler.Running && s != scheduler.Waiting && s != scheduler.Backoff:
 		return
 	}
 	c.auto.due = time.Time{}
 	target := Parallelism{Default: mostParallel(c.graph, c.auto.slots), Operators: c.rec.Operators}
-	if c.rescale.stage == rescaleSlots && target.equal(c.rescale.target) {
+	if c.rescale.stage != rescaleNone && target.equal(c.rescale.target) {
 		return
 	}
 	if plan, err := target.plan(c.graph); err == nil {

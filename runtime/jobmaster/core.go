@@ -196,6 +196,8 @@ func (c *Core) apply(ev Event) {
 		c.push(scheduler.TaskManagerJoined{TaskManager: ev.TaskManager, Workers: ev.Workers})
 	case TaskManagerLost:
 		c.push(scheduler.TaskManagerLost{TaskManager: ev.TaskManager, Reason: ev.Reason})
+	case TaskManagerDrains:
+		c.move(ev.TaskManager)
 	case FromTaskManager:
 		c.fromTaskManager(ev)
 	case CancelJob:

@@ -41,6 +41,8 @@ type (
 		Workers     []string
 	}
 	TaskManagerLost struct{ TaskManager, Reason string }
+	// TaskManagerDrains asks the job to move its workers off a taskmanager.
+	TaskManagerDrains struct{ TaskManager string }
 	// FromTaskManager is a message of a taskmanager about a worker of the job.
 	FromTaskManager struct {
 		TaskManager string
@@ -128,6 +130,7 @@ func (SlotsReserved) event()     {}
 func (ReserveShort) event()      {}
 func (TaskManagerJoined) event() {}
 func (TaskManagerLost) event()   {}
+func (TaskManagerDrains) event() {}
 func (FromTaskManager) event()   {}
 func (RescaleJob) event()        {}
 func (CancelJob) event()         {}

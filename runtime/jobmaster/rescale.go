@@ -61,6 +61,7 @@ type rescale struct {
 	operation string // of the person that asked, empty: of a former leader's
 	target    Parallelism
 	plan      *graph.Plan
+	moves     string // off this taskmanager, with the plan it has
 	asked     bool   // slots were asked for
 	waits     string // what for
 	serial    int    // of checkpoints
@@ -90,7 +91,7 @@ func (c *Core) rescaleJob(ev RescaleJob) {
 		c.operations.succeed(ev.Operation, "")
 		return
 	}
-	if c.rescale.stage > rescaleSlots {
+	if c.rescaleBusy() {
 		refuse(jobview.KindConflict, "LEAT4301", fmt.Sprintf("it is just being rescaled to %s", c.rescale.target), "ask again when that is done")
 		return
 	}
@@ -106,12 +107,27 @@ func (c *Core) rescaleJob(ev RescaleJob) {
 	c.beginRescale(rescale{operation: ev.Operation, target: ev.Target, plan: plan})
 }
 
+// rescaleBusy reports whether a change cannot be replaced by another: it takes
+// its checkpoint, or its attempt starts. One whose attempt waits can: there may
+// be fewer slots than when it began.
+func (c *Core) rescaleBusy() bool {
+	switch c.rescale.stage {
+	case rescaleCheckpoint:
+		return true
+	case rescaleSwitching:
+		s := c.sched.State()
+		return s != scheduler.Waiting && s != scheduler.Backoff
+	}
+	return false
+}
+
 // beginRescale records the wish, so that it outlives the leader.
 func (c *Core) beginRescale(r rescale) {
 	r.stage = rescaleSlots
-	waited := c.rescale.asked
+	waited, switching := c.rescale.asked, c.rescale.stage == rescaleSwitching
+	r.serial = c.rescale.serial
 	c.rescale = r
-	if r.target.equal(c.parallelism(c.graph)) {
+	if r.target.equal(c.parallelism(c.graph)) && !switching {
 		c.endRescale(nil)
 		if waited {
 			c.emit(KeepSlots{Shares: c.sched.Shares()})
@@ -123,10 +139,30 @@ func (c *Core) beginRescale(r rescale) {
 	c.touch()
 }
 
+// move begins to replace the attempt by one without a taskmanager that is to
+// end: as it is if there are slots elsewhere, or as large as there are slots for
+// when the job follows them. A change under way takes no slot of it anyhow.
+func (c *Core) move(taskManager string) {
+	used := false
+	for _, w := range c.sched.LiveWorkers() {
+		used = used || w.TaskManager == taskManager
+	}
+	if !used || c.plan == nil || c.ending || c.sched.Goal() != scheduler.GoalRun || c.coord.Ending() || c.rescale.stage != rescaleNone {
+		return
+	}
+	if c.rec.Auto && c.auto.slots > 0 {
+		if target := (Parallelism{Default: mostParallel(c.graph, c.auto.slots), Operators: c.rec.Operators}); !target.equal(c.parallelism(c.graph)) {
+			c.auto.due = c.now
+			return
+		}
+	}
+	c.rescale = rescale{stage: rescaleSlots, moves: taskManager, target: c.parallelism(c.graph).clone(), plan: c.plan, serial: c.rescale.serial}
+}
+
 // endRescale ends it, with the reason why it did not come about.
 func (c *Core) endRescale(err *jobview.Error) {
 	op := c.rescale.operation
-	if err != nil && op == "" {
+	if err != nil && op == "" && c.rec.Auto {
 		c.auto.retry(c.now)
 	}
 	c.rescale = rescale{serial: c.rescale.serial}
@@ -154,7 +190,7 @@ func (c *Core) advanceRescale() {
 	case scheduler.Running:
 		switch {
 		case !c.attempt.coord: // not all tasks run yet
-		case c.rescale.plan.Slots() <= c.sched.Slots():
+		case c.rescale.plan.Slots() <= c.sched.Slots() && c.rescale.moves == "":
 			c.rescaleReady()
 		case !c.rescale.asked:
 			c.rescale.asked = true
@@ -209,6 +245,10 @@ func (c *Core) rescaleCheckpointed(done checkpoint.OperationDone) {
 // switchPlan replaces the attempt.
 func (c *Core) switchPlan() {
 	c.rescale.stage = rescaleSwitching
+	if tm := c.rescale.moves; tm != "" {
+		c.push(scheduler.Replan{Plan: c.rescale.plan, Reason: fmt.Sprintf("it moves off taskmanager %s, which is to end", tm)})
+		return
+	}
 	c.push(scheduler.Replan{Plan: c.rescale.plan, Reason: fmt.Sprintf("it is rescaled from %s to %s", c.parallelism(c.graph), c.rescale.target)})
 }
 

@@ -105,6 +105,9 @@ func (c *Core) Reason() string {
 	case scheduler.Preparing:
 		return cmp.Or(c.prep.reason, c.sched.Reason())
 	default:
+		if tm := c.rescale.moves; tm != "" && c.rescale.waits != "" {
+			return fmt.Sprintf("it is to move off taskmanager %s, which waits for slots: %s", tm, c.rescale.waits)
+		}
 		if c.rescale.stage == rescaleSlots && c.rescale.waits != "" {
 			return fmt.Sprintf("it is to be rescaled to %s, which waits for slots: %s", c.rescale.target, c.rescale.waits)
 		}

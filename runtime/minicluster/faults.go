@@ -41,6 +41,21 @@ func (c *Cluster) KillTaskManager(id string) error {
 	return nil
 }
 
+// DrainTaskManager ends a taskmanager in order: its work is moved first. It
+// returns when nothing of it runs any more.
+func (c *Cluster) DrainTaskManager(id string) error {
+	tm := c.find(id)
+	if tm == nil {
+		return fmt.Errorf("minicluster: no taskmanager %q", id)
+	}
+	tm.drain()
+	<-tm.done
+	c.mu.Lock()
+	c.tms = slices.DeleteFunc(c.tms, func(x *taskManager) bool { return x == tm })
+	c.mu.Unlock()
+	return nil
+}
+
 // Partition cuts a taskmanager off from the jobmanager, or mends that.
 func (c *Cluster) Partition(id string, cut bool) error {
 	tm := c.find(id)

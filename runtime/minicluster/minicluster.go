@@ -76,6 +76,10 @@ func (c *Config) ensureDefaults() {
 	}
 }
 
+// drainMax is how long a taskmanager that is drained waits for its work to be
+// moved.
+const drainMax = 20 * time.Second
+
 // Cluster is a running cluster. Its methods are safe for concurrent use.
 type Cluster struct {
 	cfg      Config
@@ -210,19 +214,21 @@ func (c *Cluster) AddTaskManager() (string, error) {
 	tm := &taskManager{id: id, done: make(chan struct{}), launcher: newRecorder(c.launcher())}
 	exec, err := taskexec.New(taskexec.Config{
 		ID: id, Host: "local", Address: "127.0.0.1", HostID: "local", Slots: c.cfg.Slots, MemoryBytes: 1 << 40,
-		Dir: filepath.Join(c.dir, id), Launcher: tm.launcher, Clock: c.cfg.Clock, Log: c.cfg.Log.With("taskmanager", id),
+		Dir: filepath.Join(c.dir, id), Launcher: tm.launcher, Clock: c.cfg.Clock, Log: c.cfg.Log.With("taskmanager", id), DrainMax: drainMax,
 	})
 	if err != nil {
 		return "", fmt.Errorf("minicluster: %w", err)
 	}
 	tm.exec = exec
 	ctx, cancel := context.WithCancel(context.Background())
-	tm.stop = cancel
+	session, hangUp := context.WithCancel(context.Background())
+	tm.drain, tm.stop = cancel, func() { hangUp(); cancel() }
 	go func() {
 		defer close(tm.done)
 		var wg sync.WaitGroup
-		wg.Go(func() { c.attend(ctx, tm) })
+		wg.Go(func() { c.attend(session, tm) })
 		_ = exec.Run(ctx) // it ends with ctx only
+		hangUp()
 		wg.Wait()
 	}()
 	c.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,6 +63,7 @@ type job struct {
 	perSecond float64
 	out       *collection.Collector[total]
 	options   []stream.EnvOption
+	seen      *atomic.Int64 // counts the rows that are computed; may be nil
 }
 
 func (j job) graph(_ []string, properties map[string]string) (*graph.JobGraph, error) {
@@ -69,6 +71,9 @@ func (j job) graph(_ []string, properties map[string]string) (*graph.JobGraph, e
 	env.Set(j.options...)
 	orders := stream.From(env, datagen.New(datagen.Config{Count: j.rows, PerSecond: j.perSecond, Splits: 4}, makeOrder),
 		stream.UID("orders"), stream.TimestampMillis(func(o order) int64 { return o.At }), stream.Watermarks(stream.Monotonous()))
+	if j.seen != nil {
+		orders = orders.Peek(func(order) { j.seen.Add(1) }, stream.UID("seen"))
+	}
 	byShop := stream.KeyBy(orders, func(o order) int64 { return o.Shop })
 	totals := stream.AggregateWindow(byShop.Window(stream.Tumbling(time.Second)), summing{},
 		func(shop int64, w stream.Window, a acc) total {

@@ -2,7 +2,9 @@ package minicluster_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -166,6 +168,11 @@ func TestAutoParallelism(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for len(control.TaskManagers()) < 2 {
+		<-ticker.C
+	}
 	j := job{rows: 600_000, perSecond: 20_000, out: collection.NewCollector(total{})}
 	id, err := control.Submit(t.Context(), jobview.Submission{BundleSHA: c.AddProgram("auto", j.graph), Auto: true})
 	if err != nil {
@@ -203,4 +210,91 @@ func TestAutoParallelism(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, c, id, func(v jobview.Job) bool { return v.State == jobview.JobCanceled })
+}
+
+// TestDraining: a taskmanager that is to end has its work moved first. That is
+// no failure, nothing is computed twice, and when there is no room elsewhere it
+// does not wait.
+func TestDraining(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, minicluster.Config{
+		TaskManagers: 3, Slots: 2, HeartbeatInterval: 100 * time.Millisecond, HeartbeatTimeout: 10 * time.Second,
+	})
+	var seen atomic.Int64
+	j := job{rows: 120_000, perSecond: 20_000, out: collection.NewCollector(total{}), seen: &seen}
+	id := submit(t, c, j, 2)
+	at := func(tms int) jobview.Job {
+		t.Helper()
+		return await(t, c, id, func(v jobview.Job) bool {
+			return v.State == jobview.JobRunning && v.Checkpoints.Completed >= 1 && len(taskManagersOf(v)) == tms
+		})
+	}
+	first := at(1)
+	if err := c.DrainTaskManager(taskManagersOf(first)[0]); err != nil {
+		t.Fatal(err)
+	}
+	second := at(1)
+	if second.Attempt != first.Attempt+1 || second.Restarts != 0 || taskManagersOf(second)[0] == taskManagersOf(first)[0] {
+		t.Errorf("after a drain the job is in attempt %d after %d restarts, on %v", second.Attempt, second.Restarts, taskManagersOf(second))
+	}
+	o := operation(t, c, id, rescale(t, c, id, jobview.RescaleRequest{Parallelism: 4}))
+	if o.Failure != nil {
+		t.Fatal(o.Failure)
+	}
+	at(2)
+	if got, want := seen.Load(), j.rows; got > want {
+		t.Errorf("%d rows were seen before the end, there are %d", got, want)
+	}
+	// No room: it ends at once, and the job waits for slots.
+	began := time.Now()
+	if err := c.DrainTaskManager(taskManagersOf(second)[0]); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("a taskmanager whose work has no room elsewhere took %s to end", took)
+	}
+	before := seen.Load()
+	await(t, c, id, func(v jobview.Job) bool { return strings.Contains(v.StateReason, "LEAT2101") })
+	if _, err := c.AddTaskManager(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, c, id, finished)
+	compare(t, counted(j.out.Rows()), j.expected())
+	t.Logf("%d of %d rows were seen when the second taskmanager had ended, %d in all", before, j.rows, seen.Load())
+}
+
+// TestNothingIsComputedTwice: by a drain and by a change of the parallelism.
+func TestNothingIsComputedTwice(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, minicluster.Config{TaskManagers: 2, Slots: 3})
+	var seen atomic.Int64
+	j := job{rows: 60_000, perSecond: 20_000, out: collection.NewCollector(total{}), seen: &seen}
+	id := submit(t, c, j, 2)
+	v := await(t, c, id, func(v jobview.Job) bool { return v.State == jobview.JobRunning && v.Checkpoints.Completed >= 1 })
+	if o := operation(t, c, id, rescale(t, c, id, jobview.RescaleRequest{Parallelism: 3})); o.Failure != nil {
+		t.Fatal(o.Failure)
+	}
+	if err := c.DrainTaskManager(taskManagersOf(v)[0]); err != nil {
+		t.Fatal(err)
+	}
+	v = await(t, c, id, finished)
+	if v.Attempt != 3 || v.Restarts != 0 {
+		t.Errorf("attempt %d after %d restarts, want 3 and none", v.Attempt, v.Restarts)
+	}
+	if got := seen.Load(); got != j.rows {
+		t.Errorf("%d rows were computed, there are %d", got, j.rows)
+	}
+	compare(t, counted(j.out.Rows()), j.expected())
+}
+
+func taskManagersOf(v jobview.Job) []string {
+	var out []string
+	for _, x := range v.Vertices {
+		for _, s := range x.Subtasks {
+			if s.TaskManager != "" && !slices.Contains(out, s.TaskManager) {
+				out = append(out, s.TaskManager)
+			}
+		}
+	}
+	return out
 }

@@ -137,8 +137,9 @@ type taskManager struct {
 	id       string
 	exec     *taskexec.Executor
 	launcher *recorder
-	stop     context.CancelFunc
-	done     chan struct{} // its goroutines have ended
+	drain    context.CancelFunc // it ends in order, its session last
+	stop     context.CancelFunc // both at once
+	done     chan struct{}      // its goroutines have ended
 
 	mu      sync.Mutex
 	current *session // guarded by mu

@@ -59,9 +59,15 @@ type offer struct {
 	id    string
 	slots int
 	held  map[dataflow.JobID]int
+	// draining: none of its slots is given any more, and those that are held
+	// do not count.
+	draining bool
 }
 
 func (o *offer) free() int {
+	if o.draining {
+		return 0
+	}
 	n := o.slots
 	for _, h := range o.held {
 		n -= h
@@ -81,10 +87,7 @@ func (p *Pool) Add(id string, n int) {
 // Reserve makes the job hold n slots in all, or reports the shortage and
 // changes nothing: what it holds stays as it is, also if that is more.
 func (p *Pool) Reserve(job dataflow.JobID, n int) *Shortage {
-	held := 0
-	for _, o := range p.tms {
-		held += o.held[job]
-	}
+	held := p.lasting(job)
 	if n-held > p.Free() {
 		return &Shortage{Needed: n, Free: p.Free() + held, Total: p.Total(), TaskManagers: len(p.tms)}
 	}
@@ -95,6 +98,29 @@ func (p *Pool) Reserve(job dataflow.JobID, n int) *Shortage {
 	}
 	return nil
 }
+
+// lasting is the number of slots that the job holds on taskmanagers that stay.
+func (p *Pool) lasting(job dataflow.JobID) int {
+	n := 0
+	for _, o := range p.tms {
+		if !o.draining {
+			n += o.held[job]
+		}
+	}
+	return n
+}
+
+// Drain gives no slot of a taskmanager any more; those that are held there stay
+// so until they are given back, and are counted nowhere else.
+func (p *Pool) Drain(id string) {
+	if o := p.tms[id]; o != nil {
+		o.draining = true
+	}
+}
+
+// Room is the number of slots that the job holds or could have, on
+// taskmanagers that stay.
+func (p *Pool) Room(job dataflow.JobID) int { return p.lasting(job) + p.Free() }
 
 // Keep gives back all slots of the job but these, which it holds.
 func (p *Pool) Keep(job dataflow.JobID, shares []Share) {
@@ -134,10 +160,12 @@ func (p *Pool) Remove(id string) []dataflow.JobID {
 // or given back. Without enough free slots it gives back all that the job
 // holds and reports the shortage.
 func (p *Pool) Acquire(job dataflow.JobID, n int) ([]Share, *Shortage) {
-	held := 0
 	for _, o := range p.tms {
-		held += o.held[job]
+		if o.draining {
+			delete(o.held, job)
+		}
 	}
+	held := p.lasting(job)
 	if n-held > p.Free() {
 		p.Release(job)
 		return nil, &Shortage{Needed: n, Free: p.Free(), Total: p.Total(), TaskManagers: len(p.tms)}
@@ -217,11 +245,14 @@ func (p *Pool) Release(job dataflow.JobID) {
 	}
 }
 
-// Total is the number of slots offered.
+// Total is the number of slots offered, without those of taskmanagers that
+// drain.
 func (p *Pool) Total() int {
 	n := 0
 	for _, o := range p.tms {
-		n += o.slots
+		if !o.draining {
+			n += o.slots
+		}
 	}
 	return n
 }

@@ -44,6 +44,21 @@ func run(t *testing.T, p **slots.Pool, d *datadriven.TestData) string {
 			return short.String() + "\n"
 		}
 		return shares(got)
+	case "reserve":
+		if short := (*p).Reserve(dataflow.JobID(job), n); short != nil {
+			return short.String() + "\n" + shares((*p).Held(dataflow.JobID(job)))
+		}
+		return shares((*p).Held(dataflow.JobID(job)))
+	case "keep":
+		(*p).Keep(dataflow.JobID(job), []slots.Share{{TaskManager: id, Slots: n}})
+		return shares((*p).Held(dataflow.JobID(job)))
+	case "hold":
+		(*p).Hold(dataflow.JobID(job), id, n)
+		return shares((*p).Held(dataflow.JobID(job)))
+	case "drain":
+		(*p).Drain(id)
+	case "room":
+		return fmt.Sprintln((*p).Room(dataflow.JobID(job)))
 	case "release":
 		(*p).Release(dataflow.JobID(job))
 	default:

@@ -32,6 +32,9 @@ type coreConfig struct {
 	planTimeoutMax time.Duration
 	// detachGrace is how long a worker may live on without its session.
 	detachGrace time.Duration
+	// drainMax is how long a taskmanager that ends waits for its workers to be
+	// replaced; 0: not at all.
+	drainMax time.Duration
 	// jobIdleMax is how long a job's local leftovers are kept after its last
 	// worker here has gone: until it has surely restarted, if it does.
 	jobIdleMax time.Duration
@@ -55,7 +58,10 @@ type core struct {
 	plans   planTable
 	leader  leaderState
 	relay   relay
-	ending  bool // evShutdown was seen
+	ending  bool // all workers are being ended
+	// drainBy is when a taskmanager that drains ends what is left; zero: it
+	// does not drain.
+	drainBy time.Time
 	exits   map[string]int64
 	left    map[string]time.Time // jobs without a worker here, since when
 
@@ -91,7 +97,7 @@ func (c *core) step(now time.Time, ev event) []command {
 	case evTick:
 		c.tick()
 	case evShutdown:
-		c.shutdown()
+		c.drain()
 	default:
 		c.workerEvent(ev)
 	}
@@ -142,12 +148,19 @@ func (c *core) message(m *controlv1.JobManagerMessage) {
 		c.deliver(b.WorkerCommand)
 	case *controlv1.JobManagerMessage_ReadLog:
 		c.do(cmdReadLog{req: b.ReadLog})
+	case *controlv1.JobManagerMessage_Drained:
+		if c.draining() {
+			c.shutdown()
+		}
 	}
 }
 
 func (c *core) tick() {
 	c.heartbeat()
 	c.awayCheck()
+	if c.draining() && (len(c.workers) == 0 || !c.now.Before(c.drainBy)) {
+		c.shutdown()
+	}
 	for _, id := range c.workerIDs() {
 		c.overdue(c.workers[id])
 	}
@@ -190,6 +203,19 @@ func (c *core) sampled(e evSample) {
 	}
 }
 
+// drain asks the leader to replace the workers elsewhere. Without a leader, or
+// time for it, they end at once, as when it is asked again.
+func (c *core) drain() {
+	if c.draining() || c.ending || !c.leader.up || len(c.workers) == 0 || c.cfg.drainMax <= 0 {
+		c.shutdown()
+		return
+	}
+	c.drainBy = c.now.Add(c.cfg.drainMax)
+	c.report(&controlv1.TaskManagerMessage{Body: &controlv1.TaskManagerMessage_Drain{Drain: &controlv1.Drain{}}})
+}
+
+func (c *core) draining() bool { return !c.drainBy.IsZero() && !c.ending }
+
 func (c *core) shutdown() {
 	c.ending = true
 	for _, id := range c.workerIDs() {
@@ -199,7 +225,9 @@ func (c *core) shutdown() {
 }
 
 // idle reports whether nothing is left to wait for at shutdown.
-func (c *core) idle() bool { return len(c.workers) == 0 && len(c.plans.running) == 0 }
+func (c *core) idle() bool {
+	return c.ending && len(c.workers) == 0 && len(c.plans.running) == 0
+}
 
 // workerIDs are sorted: no decision depends on the order of a map.
 func (c *core) workerIDs() []string {

@@ -42,6 +42,9 @@ func (s *script) create(t *testing.T, d *datadriven.TestData) {
 		planTimeoutMax: time.Minute, detachGrace: 3 * time.Second, relay: relayLimits{messagesMax: 4, bytesMax: 1 << 20},
 		jobIdleMax: 15 * time.Minute,
 	}
+	if d.HasArg("drain") {
+		cfg.drainMax = 20 * time.Second
+	}
 	d.MaybeScanArgs(t, "slots", &cfg.slots)
 	s.core = newCore(cfg, s.now)
 }
@@ -53,6 +56,8 @@ func (s *script) show(d *datadriven.TestData) string {
 		for _, w := range s.core.running() {
 			fmt.Fprintf(&b, "%s attempt=%d pid=%d\n", w.GetWorkerId(), w.GetAttempt(), w.GetPid())
 		}
+	case "idle":
+		fmt.Fprintln(&b, s.core.idle())
 	case "relay":
 		fmt.Fprintf(&b, "kept=%d bytes>0=%t\n", len(s.core.relay.kept), s.core.relay.bytes > 0)
 	}
@@ -138,6 +143,8 @@ func message(t *testing.T, d *datadriven.TestData, w string) *controlv1.JobManag
 			JobId: "job", Attempt: attempt, WorkerId: w,
 			Command: &controlv1.WorkerCommand{Body: &controlv1.WorkerCommand_Cancel{Cancel: &controlv1.Cancel{Reason: arg(t, d, "text", "x")}}},
 		}}}
+	case "drained":
+		return &controlv1.JobManagerMessage{Body: &controlv1.JobManagerMessage_Drained{Drained: &controlv1.Drained{}}}
 	case "plan":
 		return &controlv1.JobManagerMessage{Body: &controlv1.JobManagerMessage_Plan{Plan: &controlv1.PlanRequest{
 			RequestId: arg(t, d, "id", "p1"), TimeoutMillis: number(t, d, "timeout", 0),
@@ -184,6 +191,8 @@ func formatMessage(m *controlv1.TaskManagerMessage) string {
 	switch b := m.GetBody().(type) {
 	case *controlv1.TaskManagerMessage_Heartbeat:
 		return fmt.Sprintf("heartbeat %d", b.Heartbeat.GetSequence())
+	case *controlv1.TaskManagerMessage_Drain:
+		return "drain"
 	case *controlv1.TaskManagerMessage_WorkerStarted:
 		return fmt.Sprintf("started %s pid=%d", b.WorkerStarted.GetWorkerId(), b.WorkerStarted.GetPid())
 	case *controlv1.TaskManagerMessage_WorkerExited:

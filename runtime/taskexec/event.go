@@ -56,7 +56,8 @@ type (
 	}
 	// evTick: time has passed.
 	evTick struct{}
-	// evShutdown: the taskmanager is to end.
+	// evShutdown: the taskmanager is to end, once its workers are replaced
+	// elsewhere if there is time for it.
 	evShutdown struct{}
 )
 

@@ -62,6 +62,9 @@ type Config struct {
 	// to attach (default 30 s), how long workers go on without a jobmanager
 	// (default 10 min), and how long a program may take to plan (default 2 min).
 	HelloMax, AwayMax, PlanTimeoutMax time.Duration
+	// DrainMax is how long Run waits, when it is to end, for workers to be
+	// replaced elsewhere; 0: it ends them at once.
+	DrainMax time.Duration
 	// ForgetJob is told a job that has had no worker here for a while; it does
 	// not block. nil: nothing is kept of jobs.
 	ForgetJob func(dataflow.JobID)
@@ -145,7 +148,7 @@ func New(cfg Config) (*Executor, error) {
 	e.core = newCore(coreConfig{
 		slots: cfg.Slots, memoryBytes: cfg.MemoryBytes, cpus: cfg.CPUs,
 		helloMax: cfg.HelloMax, awayMax: cfg.AwayMax, planTimeoutMax: cfg.PlanTimeoutMax,
-		detachGrace: 3 * time.Second, jobIdleMax: jobIdleMax,
+		detachGrace: 3 * time.Second, drainMax: cfg.DrainMax, jobIdleMax: jobIdleMax,
 		relay: relayLimits{messagesMax: 65536, bytesMax: 64 << 20},
 	}, cfg.Clock.Now())
 	return e, nil
@@ -175,7 +178,9 @@ func randomInstance() uint64 {
 	return n | 1
 }
 
-// Run works until ctx ends; then it ends all workers and returns.
+// Run works until ctx ends; then it drains for up to DrainMax, ends the workers
+// that are left and returns. The session with the jobmanager must last until it
+// has returned.
 func (e *Executor) Run(ctx context.Context) error {
 	defer e.dirs.release()
 	defer e.logs.close()
@@ -183,7 +188,7 @@ func (e *Executor) Run(ctx context.Context) error {
 	defer close(e.stopped)
 	timer := e.cfg.Clock.NewTimer(tickEvery)
 	defer timer.Stop()
-	ending := false
+	asked := false
 	for {
 		select {
 		case ev := <-e.events:
@@ -191,11 +196,11 @@ func (e *Executor) Run(ctx context.Context) error {
 		case <-timer.C():
 			e.tick()
 			timer.Reset(tickEvery)
-		case <-done(ctx, ending):
-			ending = true
+		case <-done(ctx, asked):
+			asked = true
 			e.apply(evShutdown{})
 		}
-		if ending && e.core.idle() {
+		if e.core.idle() {
 			return ctx.Err()
 		}
 	}

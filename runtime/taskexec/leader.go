@@ -58,6 +58,9 @@ func (c *core) disconnected() {
 	c.leader.up = false
 	c.relay.interrupted()
 	c.cancelPlans()
+	if c.draining() { // nobody is left to replace the workers
+		c.shutdown()
+	}
 }
 
 // heartbeat sends one when it is due, and gives up a session whose other end

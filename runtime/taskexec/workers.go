@@ -67,7 +67,7 @@ func (c *core) start(s *controlv1.StartWorker) {
 	}
 	free := c.cfg.slots - c.slotsUsed()
 	switch {
-	case c.ending:
+	case c.ending || c.draining():
 		c.refuseStart(s, CodeEnding, "the taskmanager is shutting down", "")
 		return
 	case s.GetEpoch() != 0 && s.GetEpoch() < c.leader.epochMax:

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -36,6 +37,9 @@ func TestRescale(t *testing.T) {
 		}
 		t.Logf("rescaled to %d, killed meanwhile: %q", step.parallelism, step.kill)
 	}
+	if err := x.drain(ctx, rng); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := x.finish(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -44,6 +48,30 @@ func TestRescale(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%d rows equal the answer, %d late, %d dead letters", len(res.Rows), res.Late, res.DeadLetters)
+}
+
+// drain takes the job down to two subtasks, and has one of their taskmanagers
+// end with SIGTERM: the job moves to others, which is no failure.
+func (x *run) drain(ctx context.Context, rng *rand.Rand) error {
+	if err := x.rescale(ctx, 2, "", rng); err != nil {
+		return err
+	}
+	before, err := x.rig.Job(ctx, x.id)
+	if err != nil {
+		return err
+	}
+	restart, name, err := x.rig.End(ctx, x.id, rng)
+	if err != nil {
+		return err
+	}
+	if err := x.rescaled(ctx, 2, nil); err != nil {
+		return err
+	}
+	after, err := x.rig.Job(ctx, x.id)
+	if err == nil && (after.Attempt != before.Attempt+1 || after.Restarts != before.Restarts) {
+		err = fmt.Errorf("%s was to end: the job went from attempt %d to %d, %d restarts before and %d after", name, before.Attempt, after.Attempt, before.Restarts, after.Restarts)
+	}
+	return errors.Join(err, restart(ctx))
 }
 
 // rescale changes the parallelism and kills the target, if any, while that is

@@ -153,6 +153,7 @@ type TaskManagerMessage struct {
 	//	*TaskManagerMessage_WorkerEvent
 	//	*TaskManagerMessage_LogChunk
 	//	*TaskManagerMessage_StartWorkerFailed
+	//	*TaskManagerMessage_Drain
 	Body          isTaskManagerMessage_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -267,6 +268,15 @@ func (x *TaskManagerMessage) GetStartWorkerFailed() *StartWorkerFailed {
 	return nil
 }
 
+func (x *TaskManagerMessage) GetDrain() *Drain {
+	if x != nil {
+		if x, ok := x.Body.(*TaskManagerMessage_Drain); ok {
+			return x.Drain
+		}
+	}
+	return nil
+}
+
 type isTaskManagerMessage_Body interface {
 	isTaskManagerMessage_Body()
 }
@@ -303,6 +313,10 @@ type TaskManagerMessage_StartWorkerFailed struct {
 	StartWorkerFailed *StartWorkerFailed `protobuf:"bytes,8,opt,name=start_worker_failed,json=startWorkerFailed,proto3,oneof"`
 }
 
+type TaskManagerMessage_Drain struct {
+	Drain *Drain `protobuf:"bytes,9,opt,name=drain,proto3,oneof"`
+}
+
 func (*TaskManagerMessage_Register) isTaskManagerMessage_Body() {}
 
 func (*TaskManagerMessage_Heartbeat) isTaskManagerMessage_Body() {}
@@ -319,6 +333,8 @@ func (*TaskManagerMessage_LogChunk) isTaskManagerMessage_Body() {}
 
 func (*TaskManagerMessage_StartWorkerFailed) isTaskManagerMessage_Body() {}
 
+func (*TaskManagerMessage_Drain) isTaskManagerMessage_Body() {}
+
 type JobManagerMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Body:
@@ -330,6 +346,7 @@ type JobManagerMessage struct {
 	//	*JobManagerMessage_StopWorker
 	//	*JobManagerMessage_WorkerCommand
 	//	*JobManagerMessage_ReadLog
+	//	*JobManagerMessage_Drained
 	Body          isJobManagerMessage_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -435,6 +452,15 @@ func (x *JobManagerMessage) GetReadLog() *ReadLog {
 	return nil
 }
 
+func (x *JobManagerMessage) GetDrained() *Drained {
+	if x != nil {
+		if x, ok := x.Body.(*JobManagerMessage_Drained); ok {
+			return x.Drained
+		}
+	}
+	return nil
+}
+
 type isJobManagerMessage_Body interface {
 	isJobManagerMessage_Body()
 }
@@ -467,6 +493,10 @@ type JobManagerMessage_ReadLog struct {
 	ReadLog *ReadLog `protobuf:"bytes,7,opt,name=read_log,json=readLog,proto3,oneof"`
 }
 
+type JobManagerMessage_Drained struct {
+	Drained *Drained `protobuf:"bytes,8,opt,name=drained,proto3,oneof"`
+}
+
 func (*JobManagerMessage_Registered) isJobManagerMessage_Body() {}
 
 func (*JobManagerMessage_HeartbeatAck) isJobManagerMessage_Body() {}
@@ -480,6 +510,8 @@ func (*JobManagerMessage_StopWorker) isJobManagerMessage_Body() {}
 func (*JobManagerMessage_WorkerCommand) isJobManagerMessage_Body() {}
 
 func (*JobManagerMessage_ReadLog) isJobManagerMessage_Body() {}
+
+func (*JobManagerMessage_Drained) isJobManagerMessage_Body() {}
 
 type Register struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -630,6 +662,89 @@ func (x *Register) GetMetricsAddress() string {
 	return ""
 }
 
+// Drain: the taskmanager is about to end, and wants its workers replaced
+// elsewhere first. It starts no worker any more.
+type Drain struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Drain) Reset() {
+	*x = Drain{}
+	mi := &file_control_v1_control_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Drain) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Drain) ProtoMessage() {}
+
+func (x *Drain) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_control_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Drain.ProtoReflect.Descriptor instead.
+func (*Drain) Descriptor() ([]byte, []int) {
+	return file_control_v1_control_proto_rawDescGZIP(), []int{3}
+}
+
+// Drained: nothing (more) can be moved; what still runs there may be ended.
+type Drained struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Drained) Reset() {
+	*x = Drained{}
+	mi := &file_control_v1_control_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Drained) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Drained) ProtoMessage() {}
+
+func (x *Drained) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_control_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Drained.ProtoReflect.Descriptor instead.
+func (*Drained) Descriptor() ([]byte, []int) {
+	return file_control_v1_control_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Drained) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type RunningWorker struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
@@ -642,7 +757,7 @@ type RunningWorker struct {
 
 func (x *RunningWorker) Reset() {
 	*x = RunningWorker{}
-	mi := &file_control_v1_control_proto_msgTypes[3]
+	mi := &file_control_v1_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -654,7 +769,7 @@ func (x *RunningWorker) String() string {
 func (*RunningWorker) ProtoMessage() {}
 
 func (x *RunningWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[3]
+	mi := &file_control_v1_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -667,7 +782,7 @@ func (x *RunningWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunningWorker.ProtoReflect.Descriptor instead.
 func (*RunningWorker) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{3}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RunningWorker) GetJobId() string {
@@ -710,7 +825,7 @@ type Registered struct {
 
 func (x *Registered) Reset() {
 	*x = Registered{}
-	mi := &file_control_v1_control_proto_msgTypes[4]
+	mi := &file_control_v1_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -722,7 +837,7 @@ func (x *Registered) String() string {
 func (*Registered) ProtoMessage() {}
 
 func (x *Registered) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[4]
+	mi := &file_control_v1_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -735,7 +850,7 @@ func (x *Registered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registered.ProtoReflect.Descriptor instead.
 func (*Registered) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{4}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Registered) GetEpoch() int64 {
@@ -777,7 +892,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_control_v1_control_proto_msgTypes[5]
+	mi := &file_control_v1_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -789,7 +904,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[5]
+	mi := &file_control_v1_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -802,7 +917,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{5}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Heartbeat) GetSequence() int64 {
@@ -835,7 +950,7 @@ type HeartbeatAck struct {
 
 func (x *HeartbeatAck) Reset() {
 	*x = HeartbeatAck{}
-	mi := &file_control_v1_control_proto_msgTypes[6]
+	mi := &file_control_v1_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +962,7 @@ func (x *HeartbeatAck) String() string {
 func (*HeartbeatAck) ProtoMessage() {}
 
 func (x *HeartbeatAck) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[6]
+	mi := &file_control_v1_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +975,7 @@ func (x *HeartbeatAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatAck.ProtoReflect.Descriptor instead.
 func (*HeartbeatAck) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{6}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *HeartbeatAck) GetSequence() int64 {
@@ -882,7 +997,7 @@ type BundleRef struct {
 
 func (x *BundleRef) Reset() {
 	*x = BundleRef{}
-	mi := &file_control_v1_control_proto_msgTypes[7]
+	mi := &file_control_v1_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -894,7 +1009,7 @@ func (x *BundleRef) String() string {
 func (*BundleRef) ProtoMessage() {}
 
 func (x *BundleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[7]
+	mi := &file_control_v1_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -907,7 +1022,7 @@ func (x *BundleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BundleRef.ProtoReflect.Descriptor instead.
 func (*BundleRef) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{7}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *BundleRef) GetSha256() string {
@@ -943,7 +1058,7 @@ type ProgramInputs struct {
 
 func (x *ProgramInputs) Reset() {
 	*x = ProgramInputs{}
-	mi := &file_control_v1_control_proto_msgTypes[8]
+	mi := &file_control_v1_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -955,7 +1070,7 @@ func (x *ProgramInputs) String() string {
 func (*ProgramInputs) ProtoMessage() {}
 
 func (x *ProgramInputs) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[8]
+	mi := &file_control_v1_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -968,7 +1083,7 @@ func (x *ProgramInputs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProgramInputs.ProtoReflect.Descriptor instead.
 func (*ProgramInputs) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{8}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ProgramInputs) GetArgs() []string {
@@ -1004,7 +1119,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_control_v1_control_proto_msgTypes[9]
+	mi := &file_control_v1_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1016,7 +1131,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[9]
+	mi := &file_control_v1_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1029,7 +1144,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{9}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PlanRequest) GetRequestId() string {
@@ -1072,7 +1187,7 @@ type PlanResult struct {
 
 func (x *PlanResult) Reset() {
 	*x = PlanResult{}
-	mi := &file_control_v1_control_proto_msgTypes[10]
+	mi := &file_control_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1199,7 @@ func (x *PlanResult) String() string {
 func (*PlanResult) ProtoMessage() {}
 
 func (x *PlanResult) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[10]
+	mi := &file_control_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1212,7 @@ func (x *PlanResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanResult.ProtoReflect.Descriptor instead.
 func (*PlanResult) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{10}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PlanResult) GetRequestId() string {
@@ -1141,7 +1256,7 @@ type ErrorInfo struct {
 
 func (x *ErrorInfo) Reset() {
 	*x = ErrorInfo{}
-	mi := &file_control_v1_control_proto_msgTypes[11]
+	mi := &file_control_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1153,7 +1268,7 @@ func (x *ErrorInfo) String() string {
 func (*ErrorInfo) ProtoMessage() {}
 
 func (x *ErrorInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[11]
+	mi := &file_control_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1166,7 +1281,7 @@ func (x *ErrorInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorInfo.ProtoReflect.Descriptor instead.
 func (*ErrorInfo) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ErrorInfo) GetCode() string {
@@ -1220,7 +1335,7 @@ type StartWorker struct {
 
 func (x *StartWorker) Reset() {
 	*x = StartWorker{}
-	mi := &file_control_v1_control_proto_msgTypes[12]
+	mi := &file_control_v1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1232,7 +1347,7 @@ func (x *StartWorker) String() string {
 func (*StartWorker) ProtoMessage() {}
 
 func (x *StartWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[12]
+	mi := &file_control_v1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1245,7 +1360,7 @@ func (x *StartWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartWorker.ProtoReflect.Descriptor instead.
 func (*StartWorker) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StartWorker) GetJobId() string {
@@ -1316,7 +1431,7 @@ type StartWorkerFailed struct {
 
 func (x *StartWorkerFailed) Reset() {
 	*x = StartWorkerFailed{}
-	mi := &file_control_v1_control_proto_msgTypes[13]
+	mi := &file_control_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1328,7 +1443,7 @@ func (x *StartWorkerFailed) String() string {
 func (*StartWorkerFailed) ProtoMessage() {}
 
 func (x *StartWorkerFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[13]
+	mi := &file_control_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1341,7 +1456,7 @@ func (x *StartWorkerFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartWorkerFailed.ProtoReflect.Descriptor instead.
 func (*StartWorkerFailed) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{13}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StartWorkerFailed) GetJobId() string {
@@ -1385,7 +1500,7 @@ type StopWorker struct {
 
 func (x *StopWorker) Reset() {
 	*x = StopWorker{}
-	mi := &file_control_v1_control_proto_msgTypes[14]
+	mi := &file_control_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +1512,7 @@ func (x *StopWorker) String() string {
 func (*StopWorker) ProtoMessage() {}
 
 func (x *StopWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[14]
+	mi := &file_control_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +1525,7 @@ func (x *StopWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopWorker.ProtoReflect.Descriptor instead.
 func (*StopWorker) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{14}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StopWorker) GetJobId() string {
@@ -1453,7 +1568,7 @@ type WorkerStarted struct {
 
 func (x *WorkerStarted) Reset() {
 	*x = WorkerStarted{}
-	mi := &file_control_v1_control_proto_msgTypes[15]
+	mi := &file_control_v1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1465,7 +1580,7 @@ func (x *WorkerStarted) String() string {
 func (*WorkerStarted) ProtoMessage() {}
 
 func (x *WorkerStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[15]
+	mi := &file_control_v1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1478,7 +1593,7 @@ func (x *WorkerStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerStarted.ProtoReflect.Descriptor instead.
 func (*WorkerStarted) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{15}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WorkerStarted) GetJobId() string {
@@ -1524,7 +1639,7 @@ type WorkerExited struct {
 
 func (x *WorkerExited) Reset() {
 	*x = WorkerExited{}
-	mi := &file_control_v1_control_proto_msgTypes[16]
+	mi := &file_control_v1_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1536,7 +1651,7 @@ func (x *WorkerExited) String() string {
 func (*WorkerExited) ProtoMessage() {}
 
 func (x *WorkerExited) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[16]
+	mi := &file_control_v1_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1549,7 +1664,7 @@ func (x *WorkerExited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerExited.ProtoReflect.Descriptor instead.
 func (*WorkerExited) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{16}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *WorkerExited) GetJobId() string {
@@ -1613,7 +1728,7 @@ type WorkerEventEnvelope struct {
 
 func (x *WorkerEventEnvelope) Reset() {
 	*x = WorkerEventEnvelope{}
-	mi := &file_control_v1_control_proto_msgTypes[17]
+	mi := &file_control_v1_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1625,7 +1740,7 @@ func (x *WorkerEventEnvelope) String() string {
 func (*WorkerEventEnvelope) ProtoMessage() {}
 
 func (x *WorkerEventEnvelope) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[17]
+	mi := &file_control_v1_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1638,7 +1753,7 @@ func (x *WorkerEventEnvelope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerEventEnvelope.ProtoReflect.Descriptor instead.
 func (*WorkerEventEnvelope) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{17}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WorkerEventEnvelope) GetJobId() string {
@@ -1681,7 +1796,7 @@ type WorkerCommandEnvelope struct {
 
 func (x *WorkerCommandEnvelope) Reset() {
 	*x = WorkerCommandEnvelope{}
-	mi := &file_control_v1_control_proto_msgTypes[18]
+	mi := &file_control_v1_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1693,7 +1808,7 @@ func (x *WorkerCommandEnvelope) String() string {
 func (*WorkerCommandEnvelope) ProtoMessage() {}
 
 func (x *WorkerCommandEnvelope) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[18]
+	mi := &file_control_v1_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1706,7 +1821,7 @@ func (x *WorkerCommandEnvelope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerCommandEnvelope.ProtoReflect.Descriptor instead.
 func (*WorkerCommandEnvelope) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{18}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WorkerCommandEnvelope) GetJobId() string {
@@ -1750,7 +1865,7 @@ type ReadLog struct {
 
 func (x *ReadLog) Reset() {
 	*x = ReadLog{}
-	mi := &file_control_v1_control_proto_msgTypes[19]
+	mi := &file_control_v1_control_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1762,7 +1877,7 @@ func (x *ReadLog) String() string {
 func (*ReadLog) ProtoMessage() {}
 
 func (x *ReadLog) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[19]
+	mi := &file_control_v1_control_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1775,7 +1890,7 @@ func (x *ReadLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLog.ProtoReflect.Descriptor instead.
 func (*ReadLog) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{19}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReadLog) GetRequestId() string {
@@ -1826,7 +1941,7 @@ type LogChunk struct {
 
 func (x *LogChunk) Reset() {
 	*x = LogChunk{}
-	mi := &file_control_v1_control_proto_msgTypes[20]
+	mi := &file_control_v1_control_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1838,7 +1953,7 @@ func (x *LogChunk) String() string {
 func (*LogChunk) ProtoMessage() {}
 
 func (x *LogChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[20]
+	mi := &file_control_v1_control_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1851,7 +1966,7 @@ func (x *LogChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogChunk.ProtoReflect.Descriptor instead.
 func (*LogChunk) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{20}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LogChunk) GetRequestId() string {
@@ -1901,7 +2016,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_control_v1_control_proto_msgTypes[21]
+	mi := &file_control_v1_control_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1913,7 +2028,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[21]
+	mi := &file_control_v1_control_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1926,7 +2041,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{21}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Hello) GetWorkerId() string {
@@ -1970,7 +2085,7 @@ type WorkerMessage struct {
 
 func (x *WorkerMessage) Reset() {
 	*x = WorkerMessage{}
-	mi := &file_control_v1_control_proto_msgTypes[22]
+	mi := &file_control_v1_control_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1982,7 +2097,7 @@ func (x *WorkerMessage) String() string {
 func (*WorkerMessage) ProtoMessage() {}
 
 func (x *WorkerMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[22]
+	mi := &file_control_v1_control_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1995,7 +2110,7 @@ func (x *WorkerMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerMessage.ProtoReflect.Descriptor instead.
 func (*WorkerMessage) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{22}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WorkerMessage) GetBody() isWorkerMessage_Body {
@@ -2052,7 +2167,7 @@ type TaskManagerToWorker struct {
 
 func (x *TaskManagerToWorker) Reset() {
 	*x = TaskManagerToWorker{}
-	mi := &file_control_v1_control_proto_msgTypes[23]
+	mi := &file_control_v1_control_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2064,7 +2179,7 @@ func (x *TaskManagerToWorker) String() string {
 func (*TaskManagerToWorker) ProtoMessage() {}
 
 func (x *TaskManagerToWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[23]
+	mi := &file_control_v1_control_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2077,7 +2192,7 @@ func (x *TaskManagerToWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskManagerToWorker.ProtoReflect.Descriptor instead.
 func (*TaskManagerToWorker) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{23}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TaskManagerToWorker) GetBody() isTaskManagerToWorker_Body {
@@ -2137,7 +2252,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_control_v1_control_proto_msgTypes[24]
+	mi := &file_control_v1_control_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2149,7 +2264,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[24]
+	mi := &file_control_v1_control_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2162,7 +2277,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{24}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Welcome) GetJobId() string {
@@ -2233,7 +2348,7 @@ type PutObjectRequest struct {
 
 func (x *PutObjectRequest) Reset() {
 	*x = PutObjectRequest{}
-	mi := &file_control_v1_control_proto_msgTypes[25]
+	mi := &file_control_v1_control_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2245,7 +2360,7 @@ func (x *PutObjectRequest) String() string {
 func (*PutObjectRequest) ProtoMessage() {}
 
 func (x *PutObjectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[25]
+	mi := &file_control_v1_control_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2258,7 +2373,7 @@ func (x *PutObjectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutObjectRequest.ProtoReflect.Descriptor instead.
 func (*PutObjectRequest) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{25}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PutObjectRequest) GetToken() string {
@@ -2297,7 +2412,7 @@ type PutObjectResponse struct {
 
 func (x *PutObjectResponse) Reset() {
 	*x = PutObjectResponse{}
-	mi := &file_control_v1_control_proto_msgTypes[26]
+	mi := &file_control_v1_control_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2309,7 +2424,7 @@ func (x *PutObjectResponse) String() string {
 func (*PutObjectResponse) ProtoMessage() {}
 
 func (x *PutObjectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[26]
+	mi := &file_control_v1_control_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2322,7 +2437,7 @@ func (x *PutObjectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutObjectResponse.ProtoReflect.Descriptor instead.
 func (*PutObjectResponse) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{26}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{28}
 }
 
 type GetObjectRequest struct {
@@ -2337,7 +2452,7 @@ type GetObjectRequest struct {
 
 func (x *GetObjectRequest) Reset() {
 	*x = GetObjectRequest{}
-	mi := &file_control_v1_control_proto_msgTypes[27]
+	mi := &file_control_v1_control_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2349,7 +2464,7 @@ func (x *GetObjectRequest) String() string {
 func (*GetObjectRequest) ProtoMessage() {}
 
 func (x *GetObjectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[27]
+	mi := &file_control_v1_control_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2362,7 +2477,7 @@ func (x *GetObjectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetObjectRequest.ProtoReflect.Descriptor instead.
 func (*GetObjectRequest) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{27}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetObjectRequest) GetToken() string {
@@ -2402,7 +2517,7 @@ type GetObjectResponse struct {
 
 func (x *GetObjectResponse) Reset() {
 	*x = GetObjectResponse{}
-	mi := &file_control_v1_control_proto_msgTypes[28]
+	mi := &file_control_v1_control_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2414,7 +2529,7 @@ func (x *GetObjectResponse) String() string {
 func (*GetObjectResponse) ProtoMessage() {}
 
 func (x *GetObjectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[28]
+	mi := &file_control_v1_control_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2427,7 +2542,7 @@ func (x *GetObjectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetObjectResponse.ProtoReflect.Descriptor instead.
 func (*GetObjectResponse) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{28}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetObjectResponse) GetData() []byte {
@@ -2448,7 +2563,7 @@ type SubtaskRef struct {
 
 func (x *SubtaskRef) Reset() {
 	*x = SubtaskRef{}
-	mi := &file_control_v1_control_proto_msgTypes[29]
+	mi := &file_control_v1_control_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2460,7 +2575,7 @@ func (x *SubtaskRef) String() string {
 func (*SubtaskRef) ProtoMessage() {}
 
 func (x *SubtaskRef) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[29]
+	mi := &file_control_v1_control_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2473,7 +2588,7 @@ func (x *SubtaskRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskRef.ProtoReflect.Descriptor instead.
 func (*SubtaskRef) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{29}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SubtaskRef) GetVertex() int32 {
@@ -2514,7 +2629,7 @@ type WorkerEvent struct {
 
 func (x *WorkerEvent) Reset() {
 	*x = WorkerEvent{}
-	mi := &file_control_v1_control_proto_msgTypes[30]
+	mi := &file_control_v1_control_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2526,7 +2641,7 @@ func (x *WorkerEvent) String() string {
 func (*WorkerEvent) ProtoMessage() {}
 
 func (x *WorkerEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[30]
+	mi := &file_control_v1_control_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2539,7 +2654,7 @@ func (x *WorkerEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerEvent.ProtoReflect.Descriptor instead.
 func (*WorkerEvent) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{30}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *WorkerEvent) GetBody() isWorkerEvent_Body {
@@ -2768,7 +2883,7 @@ type WorkerCommand struct {
 
 func (x *WorkerCommand) Reset() {
 	*x = WorkerCommand{}
-	mi := &file_control_v1_control_proto_msgTypes[31]
+	mi := &file_control_v1_control_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2780,7 +2895,7 @@ func (x *WorkerCommand) String() string {
 func (*WorkerCommand) ProtoMessage() {}
 
 func (x *WorkerCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[31]
+	mi := &file_control_v1_control_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2793,7 +2908,7 @@ func (x *WorkerCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerCommand.ProtoReflect.Descriptor instead.
 func (*WorkerCommand) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{31}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *WorkerCommand) GetBody() isWorkerCommand_Body {
@@ -2955,7 +3070,7 @@ type Ready struct {
 
 func (x *Ready) Reset() {
 	*x = Ready{}
-	mi := &file_control_v1_control_proto_msgTypes[32]
+	mi := &file_control_v1_control_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2967,7 +3082,7 @@ func (x *Ready) String() string {
 func (*Ready) ProtoMessage() {}
 
 func (x *Ready) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[32]
+	mi := &file_control_v1_control_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2980,7 +3095,7 @@ func (x *Ready) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ready.ProtoReflect.Descriptor instead.
 func (*Ready) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{32}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Ready) GetFingerprint() string {
@@ -3032,7 +3147,7 @@ type Deploy struct {
 
 func (x *Deploy) Reset() {
 	*x = Deploy{}
-	mi := &file_control_v1_control_proto_msgTypes[33]
+	mi := &file_control_v1_control_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3044,7 +3159,7 @@ func (x *Deploy) String() string {
 func (*Deploy) ProtoMessage() {}
 
 func (x *Deploy) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[33]
+	mi := &file_control_v1_control_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3057,7 +3172,7 @@ func (x *Deploy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deploy.ProtoReflect.Descriptor instead.
 func (*Deploy) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{33}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Deploy) GetParallelism() int32 {
@@ -3147,7 +3262,7 @@ type Placement struct {
 
 func (x *Placement) Reset() {
 	*x = Placement{}
-	mi := &file_control_v1_control_proto_msgTypes[34]
+	mi := &file_control_v1_control_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3159,7 +3274,7 @@ func (x *Placement) String() string {
 func (*Placement) ProtoMessage() {}
 
 func (x *Placement) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[34]
+	mi := &file_control_v1_control_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3172,7 +3287,7 @@ func (x *Placement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Placement.ProtoReflect.Descriptor instead.
 func (*Placement) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{34}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Placement) GetSubtask() *SubtaskRef {
@@ -3202,7 +3317,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_control_v1_control_proto_msgTypes[35]
+	mi := &file_control_v1_control_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3214,7 +3329,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[35]
+	mi := &file_control_v1_control_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3227,7 +3342,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{35}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Peer) GetWorkerId() string {
@@ -3275,7 +3390,7 @@ type TxnPool struct {
 
 func (x *TxnPool) Reset() {
 	*x = TxnPool{}
-	mi := &file_control_v1_control_proto_msgTypes[36]
+	mi := &file_control_v1_control_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3287,7 +3402,7 @@ func (x *TxnPool) String() string {
 func (*TxnPool) ProtoMessage() {}
 
 func (x *TxnPool) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[36]
+	mi := &file_control_v1_control_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3300,7 +3415,7 @@ func (x *TxnPool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TxnPool.ProtoReflect.Descriptor instead.
 func (*TxnPool) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{36}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *TxnPool) GetOperatorId() string {
@@ -3336,7 +3451,7 @@ type Restore struct {
 
 func (x *Restore) Reset() {
 	*x = Restore{}
-	mi := &file_control_v1_control_proto_msgTypes[37]
+	mi := &file_control_v1_control_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3348,7 +3463,7 @@ func (x *Restore) String() string {
 func (*Restore) ProtoMessage() {}
 
 func (x *Restore) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[37]
+	mi := &file_control_v1_control_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3361,7 +3476,7 @@ func (x *Restore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restore.ProtoReflect.Descriptor instead.
 func (*Restore) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{37}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Restore) GetCheckpointId() int64 {
@@ -3442,7 +3557,7 @@ type StateHandle struct {
 
 func (x *StateHandle) Reset() {
 	*x = StateHandle{}
-	mi := &file_control_v1_control_proto_msgTypes[38]
+	mi := &file_control_v1_control_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3454,7 +3569,7 @@ func (x *StateHandle) String() string {
 func (*StateHandle) ProtoMessage() {}
 
 func (x *StateHandle) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[38]
+	mi := &file_control_v1_control_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3467,7 +3582,7 @@ func (x *StateHandle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateHandle.ProtoReflect.Descriptor instead.
 func (*StateHandle) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{38}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *StateHandle) GetOperatorId() string {
@@ -3585,7 +3700,7 @@ type CoordinatorState struct {
 
 func (x *CoordinatorState) Reset() {
 	*x = CoordinatorState{}
-	mi := &file_control_v1_control_proto_msgTypes[39]
+	mi := &file_control_v1_control_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3597,7 +3712,7 @@ func (x *CoordinatorState) String() string {
 func (*CoordinatorState) ProtoMessage() {}
 
 func (x *CoordinatorState) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[39]
+	mi := &file_control_v1_control_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3610,7 +3725,7 @@ func (x *CoordinatorState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoordinatorState.ProtoReflect.Descriptor instead.
 func (*CoordinatorState) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{39}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CoordinatorState) GetOperatorId() string {
@@ -3635,7 +3750,7 @@ type Deployed struct {
 
 func (x *Deployed) Reset() {
 	*x = Deployed{}
-	mi := &file_control_v1_control_proto_msgTypes[40]
+	mi := &file_control_v1_control_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3647,7 +3762,7 @@ func (x *Deployed) String() string {
 func (*Deployed) ProtoMessage() {}
 
 func (x *Deployed) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[40]
+	mi := &file_control_v1_control_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3660,7 +3775,7 @@ func (x *Deployed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deployed.ProtoReflect.Descriptor instead.
 func (*Deployed) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{40}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{42}
 }
 
 // Start: all workers are deployed; connect and run.
@@ -3672,7 +3787,7 @@ type Start struct {
 
 func (x *Start) Reset() {
 	*x = Start{}
-	mi := &file_control_v1_control_proto_msgTypes[41]
+	mi := &file_control_v1_control_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3684,7 +3799,7 @@ func (x *Start) String() string {
 func (*Start) ProtoMessage() {}
 
 func (x *Start) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[41]
+	mi := &file_control_v1_control_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3697,7 +3812,7 @@ func (x *Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Start.ProtoReflect.Descriptor instead.
 func (*Start) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{41}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{43}
 }
 
 type TriggerCheckpoint struct {
@@ -3718,7 +3833,7 @@ type TriggerCheckpoint struct {
 
 func (x *TriggerCheckpoint) Reset() {
 	*x = TriggerCheckpoint{}
-	mi := &file_control_v1_control_proto_msgTypes[42]
+	mi := &file_control_v1_control_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3730,7 +3845,7 @@ func (x *TriggerCheckpoint) String() string {
 func (*TriggerCheckpoint) ProtoMessage() {}
 
 func (x *TriggerCheckpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[42]
+	mi := &file_control_v1_control_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3743,7 +3858,7 @@ func (x *TriggerCheckpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerCheckpoint.ProtoReflect.Descriptor instead.
 func (*TriggerCheckpoint) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{42}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *TriggerCheckpoint) GetId() int64 {
@@ -3815,7 +3930,7 @@ type CheckpointAck struct {
 
 func (x *CheckpointAck) Reset() {
 	*x = CheckpointAck{}
-	mi := &file_control_v1_control_proto_msgTypes[43]
+	mi := &file_control_v1_control_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3827,7 +3942,7 @@ func (x *CheckpointAck) String() string {
 func (*CheckpointAck) ProtoMessage() {}
 
 func (x *CheckpointAck) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[43]
+	mi := &file_control_v1_control_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3840,7 +3955,7 @@ func (x *CheckpointAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointAck.ProtoReflect.Descriptor instead.
 func (*CheckpointAck) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{43}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *CheckpointAck) GetId() int64 {
@@ -3880,7 +3995,7 @@ type SubtaskSnapshot struct {
 
 func (x *SubtaskSnapshot) Reset() {
 	*x = SubtaskSnapshot{}
-	mi := &file_control_v1_control_proto_msgTypes[44]
+	mi := &file_control_v1_control_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3892,7 +4007,7 @@ func (x *SubtaskSnapshot) String() string {
 func (*SubtaskSnapshot) ProtoMessage() {}
 
 func (x *SubtaskSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[44]
+	mi := &file_control_v1_control_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3905,7 +4020,7 @@ func (x *SubtaskSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskSnapshot.ProtoReflect.Descriptor instead.
 func (*SubtaskSnapshot) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{44}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SubtaskSnapshot) GetSubtask() *SubtaskRef {
@@ -3975,7 +4090,7 @@ type CheckpointDecline struct {
 
 func (x *CheckpointDecline) Reset() {
 	*x = CheckpointDecline{}
-	mi := &file_control_v1_control_proto_msgTypes[45]
+	mi := &file_control_v1_control_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3987,7 +4102,7 @@ func (x *CheckpointDecline) String() string {
 func (*CheckpointDecline) ProtoMessage() {}
 
 func (x *CheckpointDecline) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[45]
+	mi := &file_control_v1_control_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4000,7 +4115,7 @@ func (x *CheckpointDecline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointDecline.ProtoReflect.Descriptor instead.
 func (*CheckpointDecline) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{45}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *CheckpointDecline) GetId() int64 {
@@ -4034,7 +4149,7 @@ type CoordinatorSnapshot struct {
 
 func (x *CoordinatorSnapshot) Reset() {
 	*x = CoordinatorSnapshot{}
-	mi := &file_control_v1_control_proto_msgTypes[46]
+	mi := &file_control_v1_control_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4046,7 +4161,7 @@ func (x *CoordinatorSnapshot) String() string {
 func (*CoordinatorSnapshot) ProtoMessage() {}
 
 func (x *CoordinatorSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[46]
+	mi := &file_control_v1_control_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4059,7 +4174,7 @@ func (x *CoordinatorSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoordinatorSnapshot.ProtoReflect.Descriptor instead.
 func (*CoordinatorSnapshot) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{46}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *CoordinatorSnapshot) GetId() int64 {
@@ -4087,7 +4202,7 @@ type CheckpointWanted struct {
 
 func (x *CheckpointWanted) Reset() {
 	*x = CheckpointWanted{}
-	mi := &file_control_v1_control_proto_msgTypes[47]
+	mi := &file_control_v1_control_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4099,7 +4214,7 @@ func (x *CheckpointWanted) String() string {
 func (*CheckpointWanted) ProtoMessage() {}
 
 func (x *CheckpointWanted) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[47]
+	mi := &file_control_v1_control_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4112,7 +4227,7 @@ func (x *CheckpointWanted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointWanted.ProtoReflect.Descriptor instead.
 func (*CheckpointWanted) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{47}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{49}
 }
 
 type CheckpointCommitted struct {
@@ -4124,7 +4239,7 @@ type CheckpointCommitted struct {
 
 func (x *CheckpointCommitted) Reset() {
 	*x = CheckpointCommitted{}
-	mi := &file_control_v1_control_proto_msgTypes[48]
+	mi := &file_control_v1_control_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4136,7 +4251,7 @@ func (x *CheckpointCommitted) String() string {
 func (*CheckpointCommitted) ProtoMessage() {}
 
 func (x *CheckpointCommitted) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[48]
+	mi := &file_control_v1_control_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4149,7 +4264,7 @@ func (x *CheckpointCommitted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointCommitted.ProtoReflect.Descriptor instead.
 func (*CheckpointCommitted) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{48}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CheckpointCommitted) GetId() int64 {
@@ -4169,7 +4284,7 @@ type CheckpointAborted struct {
 
 func (x *CheckpointAborted) Reset() {
 	*x = CheckpointAborted{}
-	mi := &file_control_v1_control_proto_msgTypes[49]
+	mi := &file_control_v1_control_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4181,7 +4296,7 @@ func (x *CheckpointAborted) String() string {
 func (*CheckpointAborted) ProtoMessage() {}
 
 func (x *CheckpointAborted) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[49]
+	mi := &file_control_v1_control_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4194,7 +4309,7 @@ func (x *CheckpointAborted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointAborted.ProtoReflect.Descriptor instead.
 func (*CheckpointAborted) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{49}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *CheckpointAborted) GetId() int64 {
@@ -4223,7 +4338,7 @@ type CommitDone struct {
 
 func (x *CommitDone) Reset() {
 	*x = CommitDone{}
-	mi := &file_control_v1_control_proto_msgTypes[50]
+	mi := &file_control_v1_control_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4235,7 +4350,7 @@ func (x *CommitDone) String() string {
 func (*CommitDone) ProtoMessage() {}
 
 func (x *CommitDone) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[50]
+	mi := &file_control_v1_control_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4248,7 +4363,7 @@ func (x *CommitDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitDone.ProtoReflect.Descriptor instead.
 func (*CommitDone) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{50}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *CommitDone) GetId() int64 {
@@ -4274,7 +4389,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_control_v1_control_proto_msgTypes[51]
+	mi := &file_control_v1_control_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4286,7 +4401,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[51]
+	mi := &file_control_v1_control_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4299,7 +4414,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{51}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Cancel) GetReason() string {
@@ -4323,7 +4438,7 @@ type Adopt struct {
 
 func (x *Adopt) Reset() {
 	*x = Adopt{}
-	mi := &file_control_v1_control_proto_msgTypes[52]
+	mi := &file_control_v1_control_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4335,7 +4450,7 @@ func (x *Adopt) String() string {
 func (*Adopt) ProtoMessage() {}
 
 func (x *Adopt) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[52]
+	mi := &file_control_v1_control_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4348,7 +4463,7 @@ func (x *Adopt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Adopt.ProtoReflect.Descriptor instead.
 func (*Adopt) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{52}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Adopt) GetEpoch() int64 {
@@ -4387,7 +4502,7 @@ type Standing struct {
 
 func (x *Standing) Reset() {
 	*x = Standing{}
-	mi := &file_control_v1_control_proto_msgTypes[53]
+	mi := &file_control_v1_control_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4399,7 +4514,7 @@ func (x *Standing) String() string {
 func (*Standing) ProtoMessage() {}
 
 func (x *Standing) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[53]
+	mi := &file_control_v1_control_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4412,7 +4527,7 @@ func (x *Standing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Standing.ProtoReflect.Descriptor instead.
 func (*Standing) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{53}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Standing) GetEpoch() int64 {
@@ -4467,7 +4582,7 @@ type OperatorEvent struct {
 
 func (x *OperatorEvent) Reset() {
 	*x = OperatorEvent{}
-	mi := &file_control_v1_control_proto_msgTypes[54]
+	mi := &file_control_v1_control_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4479,7 +4594,7 @@ func (x *OperatorEvent) String() string {
 func (*OperatorEvent) ProtoMessage() {}
 
 func (x *OperatorEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[54]
+	mi := &file_control_v1_control_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4492,7 +4607,7 @@ func (x *OperatorEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorEvent.ProtoReflect.Descriptor instead.
 func (*OperatorEvent) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{54}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *OperatorEvent) GetOperatorId() string {
@@ -4548,7 +4663,7 @@ type TaskStatus struct {
 
 func (x *TaskStatus) Reset() {
 	*x = TaskStatus{}
-	mi := &file_control_v1_control_proto_msgTypes[55]
+	mi := &file_control_v1_control_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4560,7 +4675,7 @@ func (x *TaskStatus) String() string {
 func (*TaskStatus) ProtoMessage() {}
 
 func (x *TaskStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[55]
+	mi := &file_control_v1_control_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4573,7 +4688,7 @@ func (x *TaskStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskStatus.ProtoReflect.Descriptor instead.
 func (*TaskStatus) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{55}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *TaskStatus) GetSubtask() *SubtaskRef {
@@ -4612,7 +4727,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_control_v1_control_proto_msgTypes[56]
+	mi := &file_control_v1_control_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4624,7 +4739,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[56]
+	mi := &file_control_v1_control_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4637,7 +4752,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{56}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Failure) GetError() *ErrorInfo {
@@ -4698,7 +4813,7 @@ type WorkerFailed struct {
 
 func (x *WorkerFailed) Reset() {
 	*x = WorkerFailed{}
-	mi := &file_control_v1_control_proto_msgTypes[57]
+	mi := &file_control_v1_control_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4710,7 +4825,7 @@ func (x *WorkerFailed) String() string {
 func (*WorkerFailed) ProtoMessage() {}
 
 func (x *WorkerFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[57]
+	mi := &file_control_v1_control_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4723,7 +4838,7 @@ func (x *WorkerFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerFailed.ProtoReflect.Descriptor instead.
 func (*WorkerFailed) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{57}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *WorkerFailed) GetFailure() *Failure {
@@ -4745,7 +4860,7 @@ type MetricsReport struct {
 
 func (x *MetricsReport) Reset() {
 	*x = MetricsReport{}
-	mi := &file_control_v1_control_proto_msgTypes[58]
+	mi := &file_control_v1_control_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4757,7 +4872,7 @@ func (x *MetricsReport) String() string {
 func (*MetricsReport) ProtoMessage() {}
 
 func (x *MetricsReport) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[58]
+	mi := &file_control_v1_control_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4770,7 +4885,7 @@ func (x *MetricsReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricsReport.ProtoReflect.Descriptor instead.
 func (*MetricsReport) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{58}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *MetricsReport) GetSubtasks() []*SubtaskMetrics {
@@ -4813,7 +4928,7 @@ type Trouble struct {
 
 func (x *Trouble) Reset() {
 	*x = Trouble{}
-	mi := &file_control_v1_control_proto_msgTypes[59]
+	mi := &file_control_v1_control_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4825,7 +4940,7 @@ func (x *Trouble) String() string {
 func (*Trouble) ProtoMessage() {}
 
 func (x *Trouble) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[59]
+	mi := &file_control_v1_control_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4838,7 +4953,7 @@ func (x *Trouble) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trouble.ProtoReflect.Descriptor instead.
 func (*Trouble) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{59}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Trouble) GetOperator() string {
@@ -4881,7 +4996,7 @@ type SubtaskMetrics struct {
 
 func (x *SubtaskMetrics) Reset() {
 	*x = SubtaskMetrics{}
-	mi := &file_control_v1_control_proto_msgTypes[60]
+	mi := &file_control_v1_control_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4893,7 +5008,7 @@ func (x *SubtaskMetrics) String() string {
 func (*SubtaskMetrics) ProtoMessage() {}
 
 func (x *SubtaskMetrics) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[60]
+	mi := &file_control_v1_control_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4906,7 +5021,7 @@ func (x *SubtaskMetrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskMetrics.ProtoReflect.Descriptor instead.
 func (*SubtaskMetrics) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{60}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *SubtaskMetrics) GetSubtask() *SubtaskRef {
@@ -5008,7 +5123,7 @@ type StateQuery struct {
 
 func (x *StateQuery) Reset() {
 	*x = StateQuery{}
-	mi := &file_control_v1_control_proto_msgTypes[61]
+	mi := &file_control_v1_control_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5020,7 +5135,7 @@ func (x *StateQuery) String() string {
 func (*StateQuery) ProtoMessage() {}
 
 func (x *StateQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[61]
+	mi := &file_control_v1_control_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5033,7 +5148,7 @@ func (x *StateQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateQuery.ProtoReflect.Descriptor instead.
 func (*StateQuery) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{61}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *StateQuery) GetRequestId() string {
@@ -5134,7 +5249,7 @@ type StateAnswer struct {
 
 func (x *StateAnswer) Reset() {
 	*x = StateAnswer{}
-	mi := &file_control_v1_control_proto_msgTypes[62]
+	mi := &file_control_v1_control_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5146,7 +5261,7 @@ func (x *StateAnswer) String() string {
 func (*StateAnswer) ProtoMessage() {}
 
 func (x *StateAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[62]
+	mi := &file_control_v1_control_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5159,7 +5274,7 @@ func (x *StateAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateAnswer.ProtoReflect.Descriptor instead.
 func (*StateAnswer) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{62}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *StateAnswer) GetRequestId() string {
@@ -5208,7 +5323,7 @@ type StateTable struct {
 
 func (x *StateTable) Reset() {
 	*x = StateTable{}
-	mi := &file_control_v1_control_proto_msgTypes[63]
+	mi := &file_control_v1_control_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5220,7 +5335,7 @@ func (x *StateTable) String() string {
 func (*StateTable) ProtoMessage() {}
 
 func (x *StateTable) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[63]
+	mi := &file_control_v1_control_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5233,7 +5348,7 @@ func (x *StateTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateTable.ProtoReflect.Descriptor instead.
 func (*StateTable) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{63}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *StateTable) GetName() string {
@@ -5270,7 +5385,7 @@ type StateEntry struct {
 
 func (x *StateEntry) Reset() {
 	*x = StateEntry{}
-	mi := &file_control_v1_control_proto_msgTypes[64]
+	mi := &file_control_v1_control_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5282,7 +5397,7 @@ func (x *StateEntry) String() string {
 func (*StateEntry) ProtoMessage() {}
 
 func (x *StateEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[64]
+	mi := &file_control_v1_control_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5295,7 +5410,7 @@ func (x *StateEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateEntry.ProtoReflect.Descriptor instead.
 func (*StateEntry) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{64}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *StateEntry) GetTable() int32 {
@@ -5337,7 +5452,7 @@ var File_control_v1_control_proto protoreflect.FileDescriptor
 
 const file_control_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x18control/v1/control.proto\x12\x0fleat.control.v1\"\xbb\x04\n" +
+	"\x18control/v1/control.proto\x12\x0fleat.control.v1\"\xeb\x04\n" +
 	"\x12TaskManagerMessage\x127\n" +
 	"\bregister\x18\x01 \x01(\v2\x19.leat.control.v1.RegisterH\x00R\bregister\x12:\n" +
 	"\theartbeat\x18\x02 \x01(\v2\x1a.leat.control.v1.HeartbeatH\x00R\theartbeat\x12>\n" +
@@ -5347,8 +5462,9 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\rworker_exited\x18\x05 \x01(\v2\x1d.leat.control.v1.WorkerExitedH\x00R\fworkerExited\x12I\n" +
 	"\fworker_event\x18\x06 \x01(\v2$.leat.control.v1.WorkerEventEnvelopeH\x00R\vworkerEvent\x128\n" +
 	"\tlog_chunk\x18\a \x01(\v2\x19.leat.control.v1.LogChunkH\x00R\blogChunk\x12T\n" +
-	"\x13start_worker_failed\x18\b \x01(\v2\".leat.control.v1.StartWorkerFailedH\x00R\x11startWorkerFailedB\x06\n" +
-	"\x04body\"\xdf\x03\n" +
+	"\x13start_worker_failed\x18\b \x01(\v2\".leat.control.v1.StartWorkerFailedH\x00R\x11startWorkerFailed\x12.\n" +
+	"\x05drain\x18\t \x01(\v2\x16.leat.control.v1.DrainH\x00R\x05drainB\x06\n" +
+	"\x04body\"\x95\x04\n" +
 	"\x11JobManagerMessage\x12=\n" +
 	"\n" +
 	"registered\x18\x01 \x01(\v2\x1b.leat.control.v1.RegisteredH\x00R\n" +
@@ -5359,7 +5475,8 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\vstop_worker\x18\x05 \x01(\v2\x1b.leat.control.v1.StopWorkerH\x00R\n" +
 	"stopWorker\x12O\n" +
 	"\x0eworker_command\x18\x06 \x01(\v2&.leat.control.v1.WorkerCommandEnvelopeH\x00R\rworkerCommand\x125\n" +
-	"\bread_log\x18\a \x01(\v2\x18.leat.control.v1.ReadLogH\x00R\areadLogB\x06\n" +
+	"\bread_log\x18\a \x01(\v2\x18.leat.control.v1.ReadLogH\x00R\areadLog\x124\n" +
+	"\adrained\x18\b \x01(\v2\x18.leat.control.v1.DrainedH\x00R\adrainedB\x06\n" +
 	"\x04body\"\x85\x03\n" +
 	"\bRegister\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
@@ -5376,7 +5493,10 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\fmemory_bytes\x18\v \x01(\x03R\vmemoryBytes\x12\x10\n" +
 	"\x03pid\x18\f \x01(\x03R\x03pid\x128\n" +
 	"\aworkers\x18\r \x03(\v2\x1e.leat.control.v1.RunningWorkerR\aworkers\x12'\n" +
-	"\x0fmetrics_address\x18\x0e \x01(\tR\x0emetricsAddress\"o\n" +
+	"\x0fmetrics_address\x18\x0e \x01(\tR\x0emetricsAddress\"\a\n" +
+	"\x05Drain\"!\n" +
+	"\aDrained\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"o\n" +
 	"\rRunningWorker\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x03R\aattempt\x12\x1b\n" +
@@ -5810,176 +5930,180 @@ func file_control_v1_control_proto_rawDescGZIP() []byte {
 }
 
 var file_control_v1_control_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 69)
+var file_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 71)
 var file_control_v1_control_proto_goTypes = []any{
 	(StateKind)(0),                // 0: leat.control.v1.StateKind
 	(TaskState)(0),                // 1: leat.control.v1.TaskState
 	(*TaskManagerMessage)(nil),    // 2: leat.control.v1.TaskManagerMessage
 	(*JobManagerMessage)(nil),     // 3: leat.control.v1.JobManagerMessage
 	(*Register)(nil),              // 4: leat.control.v1.Register
-	(*RunningWorker)(nil),         // 5: leat.control.v1.RunningWorker
-	(*Registered)(nil),            // 6: leat.control.v1.Registered
-	(*Heartbeat)(nil),             // 7: leat.control.v1.Heartbeat
-	(*HeartbeatAck)(nil),          // 8: leat.control.v1.HeartbeatAck
-	(*BundleRef)(nil),             // 9: leat.control.v1.BundleRef
-	(*ProgramInputs)(nil),         // 10: leat.control.v1.ProgramInputs
-	(*PlanRequest)(nil),           // 11: leat.control.v1.PlanRequest
-	(*PlanResult)(nil),            // 12: leat.control.v1.PlanResult
-	(*ErrorInfo)(nil),             // 13: leat.control.v1.ErrorInfo
-	(*StartWorker)(nil),           // 14: leat.control.v1.StartWorker
-	(*StartWorkerFailed)(nil),     // 15: leat.control.v1.StartWorkerFailed
-	(*StopWorker)(nil),            // 16: leat.control.v1.StopWorker
-	(*WorkerStarted)(nil),         // 17: leat.control.v1.WorkerStarted
-	(*WorkerExited)(nil),          // 18: leat.control.v1.WorkerExited
-	(*WorkerEventEnvelope)(nil),   // 19: leat.control.v1.WorkerEventEnvelope
-	(*WorkerCommandEnvelope)(nil), // 20: leat.control.v1.WorkerCommandEnvelope
-	(*ReadLog)(nil),               // 21: leat.control.v1.ReadLog
-	(*LogChunk)(nil),              // 22: leat.control.v1.LogChunk
-	(*Hello)(nil),                 // 23: leat.control.v1.Hello
-	(*WorkerMessage)(nil),         // 24: leat.control.v1.WorkerMessage
-	(*TaskManagerToWorker)(nil),   // 25: leat.control.v1.TaskManagerToWorker
-	(*Welcome)(nil),               // 26: leat.control.v1.Welcome
-	(*PutObjectRequest)(nil),      // 27: leat.control.v1.PutObjectRequest
-	(*PutObjectResponse)(nil),     // 28: leat.control.v1.PutObjectResponse
-	(*GetObjectRequest)(nil),      // 29: leat.control.v1.GetObjectRequest
-	(*GetObjectResponse)(nil),     // 30: leat.control.v1.GetObjectResponse
-	(*SubtaskRef)(nil),            // 31: leat.control.v1.SubtaskRef
-	(*WorkerEvent)(nil),           // 32: leat.control.v1.WorkerEvent
-	(*WorkerCommand)(nil),         // 33: leat.control.v1.WorkerCommand
-	(*Ready)(nil),                 // 34: leat.control.v1.Ready
-	(*Deploy)(nil),                // 35: leat.control.v1.Deploy
-	(*Placement)(nil),             // 36: leat.control.v1.Placement
-	(*Peer)(nil),                  // 37: leat.control.v1.Peer
-	(*TxnPool)(nil),               // 38: leat.control.v1.TxnPool
-	(*Restore)(nil),               // 39: leat.control.v1.Restore
-	(*StateHandle)(nil),           // 40: leat.control.v1.StateHandle
-	(*CoordinatorState)(nil),      // 41: leat.control.v1.CoordinatorState
-	(*Deployed)(nil),              // 42: leat.control.v1.Deployed
-	(*Start)(nil),                 // 43: leat.control.v1.Start
-	(*TriggerCheckpoint)(nil),     // 44: leat.control.v1.TriggerCheckpoint
-	(*CheckpointAck)(nil),         // 45: leat.control.v1.CheckpointAck
-	(*SubtaskSnapshot)(nil),       // 46: leat.control.v1.SubtaskSnapshot
-	(*CheckpointDecline)(nil),     // 47: leat.control.v1.CheckpointDecline
-	(*CoordinatorSnapshot)(nil),   // 48: leat.control.v1.CoordinatorSnapshot
-	(*CheckpointWanted)(nil),      // 49: leat.control.v1.CheckpointWanted
-	(*CheckpointCommitted)(nil),   // 50: leat.control.v1.CheckpointCommitted
-	(*CheckpointAborted)(nil),     // 51: leat.control.v1.CheckpointAborted
-	(*CommitDone)(nil),            // 52: leat.control.v1.CommitDone
-	(*Cancel)(nil),                // 53: leat.control.v1.Cancel
-	(*Adopt)(nil),                 // 54: leat.control.v1.Adopt
-	(*Standing)(nil),              // 55: leat.control.v1.Standing
-	(*OperatorEvent)(nil),         // 56: leat.control.v1.OperatorEvent
-	(*TaskStatus)(nil),            // 57: leat.control.v1.TaskStatus
-	(*Failure)(nil),               // 58: leat.control.v1.Failure
-	(*WorkerFailed)(nil),          // 59: leat.control.v1.WorkerFailed
-	(*MetricsReport)(nil),         // 60: leat.control.v1.MetricsReport
-	(*Trouble)(nil),               // 61: leat.control.v1.Trouble
-	(*SubtaskMetrics)(nil),        // 62: leat.control.v1.SubtaskMetrics
-	(*StateQuery)(nil),            // 63: leat.control.v1.StateQuery
-	(*StateAnswer)(nil),           // 64: leat.control.v1.StateAnswer
-	(*StateTable)(nil),            // 65: leat.control.v1.StateTable
-	(*StateEntry)(nil),            // 66: leat.control.v1.StateEntry
-	nil,                           // 67: leat.control.v1.ProgramInputs.PropertiesEntry
-	nil,                           // 68: leat.control.v1.ProgramInputs.EnvironmentEntry
-	nil,                           // 69: leat.control.v1.Deploy.OperatorParallelismEntry
-	nil,                           // 70: leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
+	(*Drain)(nil),                 // 5: leat.control.v1.Drain
+	(*Drained)(nil),               // 6: leat.control.v1.Drained
+	(*RunningWorker)(nil),         // 7: leat.control.v1.RunningWorker
+	(*Registered)(nil),            // 8: leat.control.v1.Registered
+	(*Heartbeat)(nil),             // 9: leat.control.v1.Heartbeat
+	(*HeartbeatAck)(nil),          // 10: leat.control.v1.HeartbeatAck
+	(*BundleRef)(nil),             // 11: leat.control.v1.BundleRef
+	(*ProgramInputs)(nil),         // 12: leat.control.v1.ProgramInputs
+	(*PlanRequest)(nil),           // 13: leat.control.v1.PlanRequest
+	(*PlanResult)(nil),            // 14: leat.control.v1.PlanResult
+	(*ErrorInfo)(nil),             // 15: leat.control.v1.ErrorInfo
+	(*StartWorker)(nil),           // 16: leat.control.v1.StartWorker
+	(*StartWorkerFailed)(nil),     // 17: leat.control.v1.StartWorkerFailed
+	(*StopWorker)(nil),            // 18: leat.control.v1.StopWorker
+	(*WorkerStarted)(nil),         // 19: leat.control.v1.WorkerStarted
+	(*WorkerExited)(nil),          // 20: leat.control.v1.WorkerExited
+	(*WorkerEventEnvelope)(nil),   // 21: leat.control.v1.WorkerEventEnvelope
+	(*WorkerCommandEnvelope)(nil), // 22: leat.control.v1.WorkerCommandEnvelope
+	(*ReadLog)(nil),               // 23: leat.control.v1.ReadLog
+	(*LogChunk)(nil),              // 24: leat.control.v1.LogChunk
+	(*Hello)(nil),                 // 25: leat.control.v1.Hello
+	(*WorkerMessage)(nil),         // 26: leat.control.v1.WorkerMessage
+	(*TaskManagerToWorker)(nil),   // 27: leat.control.v1.TaskManagerToWorker
+	(*Welcome)(nil),               // 28: leat.control.v1.Welcome
+	(*PutObjectRequest)(nil),      // 29: leat.control.v1.PutObjectRequest
+	(*PutObjectResponse)(nil),     // 30: leat.control.v1.PutObjectResponse
+	(*GetObjectRequest)(nil),      // 31: leat.control.v1.GetObjectRequest
+	(*GetObjectResponse)(nil),     // 32: leat.control.v1.GetObjectResponse
+	(*SubtaskRef)(nil),            // 33: leat.control.v1.SubtaskRef
+	(*WorkerEvent)(nil),           // 34: leat.control.v1.WorkerEvent
+	(*WorkerCommand)(nil),         // 35: leat.control.v1.WorkerCommand
+	(*Ready)(nil),                 // 36: leat.control.v1.Ready
+	(*Deploy)(nil),                // 37: leat.control.v1.Deploy
+	(*Placement)(nil),             // 38: leat.control.v1.Placement
+	(*Peer)(nil),                  // 39: leat.control.v1.Peer
+	(*TxnPool)(nil),               // 40: leat.control.v1.TxnPool
+	(*Restore)(nil),               // 41: leat.control.v1.Restore
+	(*StateHandle)(nil),           // 42: leat.control.v1.StateHandle
+	(*CoordinatorState)(nil),      // 43: leat.control.v1.CoordinatorState
+	(*Deployed)(nil),              // 44: leat.control.v1.Deployed
+	(*Start)(nil),                 // 45: leat.control.v1.Start
+	(*TriggerCheckpoint)(nil),     // 46: leat.control.v1.TriggerCheckpoint
+	(*CheckpointAck)(nil),         // 47: leat.control.v1.CheckpointAck
+	(*SubtaskSnapshot)(nil),       // 48: leat.control.v1.SubtaskSnapshot
+	(*CheckpointDecline)(nil),     // 49: leat.control.v1.CheckpointDecline
+	(*CoordinatorSnapshot)(nil),   // 50: leat.control.v1.CoordinatorSnapshot
+	(*CheckpointWanted)(nil),      // 51: leat.control.v1.CheckpointWanted
+	(*CheckpointCommitted)(nil),   // 52: leat.control.v1.CheckpointCommitted
+	(*CheckpointAborted)(nil),     // 53: leat.control.v1.CheckpointAborted
+	(*CommitDone)(nil),            // 54: leat.control.v1.CommitDone
+	(*Cancel)(nil),                // 55: leat.control.v1.Cancel
+	(*Adopt)(nil),                 // 56: leat.control.v1.Adopt
+	(*Standing)(nil),              // 57: leat.control.v1.Standing
+	(*OperatorEvent)(nil),         // 58: leat.control.v1.OperatorEvent
+	(*TaskStatus)(nil),            // 59: leat.control.v1.TaskStatus
+	(*Failure)(nil),               // 60: leat.control.v1.Failure
+	(*WorkerFailed)(nil),          // 61: leat.control.v1.WorkerFailed
+	(*MetricsReport)(nil),         // 62: leat.control.v1.MetricsReport
+	(*Trouble)(nil),               // 63: leat.control.v1.Trouble
+	(*SubtaskMetrics)(nil),        // 64: leat.control.v1.SubtaskMetrics
+	(*StateQuery)(nil),            // 65: leat.control.v1.StateQuery
+	(*StateAnswer)(nil),           // 66: leat.control.v1.StateAnswer
+	(*StateTable)(nil),            // 67: leat.control.v1.StateTable
+	(*StateEntry)(nil),            // 68: leat.control.v1.StateEntry
+	nil,                           // 69: leat.control.v1.ProgramInputs.PropertiesEntry
+	nil,                           // 70: leat.control.v1.ProgramInputs.EnvironmentEntry
+	nil,                           // 71: leat.control.v1.Deploy.OperatorParallelismEntry
+	nil,                           // 72: leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
 }
 var file_control_v1_control_proto_depIdxs = []int32{
 	4,  // 0: leat.control.v1.TaskManagerMessage.register:type_name -> leat.control.v1.Register
-	7,  // 1: leat.control.v1.TaskManagerMessage.heartbeat:type_name -> leat.control.v1.Heartbeat
-	12, // 2: leat.control.v1.TaskManagerMessage.plan_result:type_name -> leat.control.v1.PlanResult
-	17, // 3: leat.control.v1.TaskManagerMessage.worker_started:type_name -> leat.control.v1.WorkerStarted
-	18, // 4: leat.control.v1.TaskManagerMessage.worker_exited:type_name -> leat.control.v1.WorkerExited
-	19, // 5: leat.control.v1.TaskManagerMessage.worker_event:type_name -> leat.control.v1.WorkerEventEnvelope
-	22, // 6: leat.control.v1.TaskManagerMessage.log_chunk:type_name -> leat.control.v1.LogChunk
-	15, // 7: leat.control.v1.TaskManagerMessage.start_worker_failed:type_name -> leat.control.v1.StartWorkerFailed
-	6,  // 8: leat.control.v1.JobManagerMessage.registered:type_name -> leat.control.v1.Registered
-	8,  // 9: leat.control.v1.JobManagerMessage.heartbeat_ack:type_name -> leat.control.v1.HeartbeatAck
-	11, // 10: leat.control.v1.JobManagerMessage.plan:type_name -> leat.control.v1.PlanRequest
-	14, // 11: leat.control.v1.JobManagerMessage.start_worker:type_name -> leat.control.v1.StartWorker
-	16, // 12: leat.control.v1.JobManagerMessage.stop_worker:type_name -> leat.control.v1.StopWorker
-	20, // 13: leat.control.v1.JobManagerMessage.worker_command:type_name -> leat.control.v1.WorkerCommandEnvelope
-	21, // 14: leat.control.v1.JobManagerMessage.read_log:type_name -> leat.control.v1.ReadLog
-	5,  // 15: leat.control.v1.Register.workers:type_name -> leat.control.v1.RunningWorker
-	67, // 16: leat.control.v1.ProgramInputs.properties:type_name -> leat.control.v1.ProgramInputs.PropertiesEntry
-	68, // 17: leat.control.v1.ProgramInputs.environment:type_name -> leat.control.v1.ProgramInputs.EnvironmentEntry
-	9,  // 18: leat.control.v1.PlanRequest.bundle:type_name -> leat.control.v1.BundleRef
-	10, // 19: leat.control.v1.PlanRequest.inputs:type_name -> leat.control.v1.ProgramInputs
-	13, // 20: leat.control.v1.PlanResult.error:type_name -> leat.control.v1.ErrorInfo
-	9,  // 21: leat.control.v1.StartWorker.bundle:type_name -> leat.control.v1.BundleRef
-	10, // 22: leat.control.v1.StartWorker.inputs:type_name -> leat.control.v1.ProgramInputs
-	13, // 23: leat.control.v1.StartWorkerFailed.error:type_name -> leat.control.v1.ErrorInfo
-	32, // 24: leat.control.v1.WorkerEventEnvelope.event:type_name -> leat.control.v1.WorkerEvent
-	33, // 25: leat.control.v1.WorkerCommandEnvelope.command:type_name -> leat.control.v1.WorkerCommand
-	23, // 26: leat.control.v1.WorkerMessage.hello:type_name -> leat.control.v1.Hello
-	32, // 27: leat.control.v1.WorkerMessage.event:type_name -> leat.control.v1.WorkerEvent
-	26, // 28: leat.control.v1.TaskManagerToWorker.welcome:type_name -> leat.control.v1.Welcome
-	33, // 29: leat.control.v1.TaskManagerToWorker.command:type_name -> leat.control.v1.WorkerCommand
-	34, // 30: leat.control.v1.WorkerEvent.ready:type_name -> leat.control.v1.Ready
-	42, // 31: leat.control.v1.WorkerEvent.deployed:type_name -> leat.control.v1.Deployed
-	57, // 32: leat.control.v1.WorkerEvent.task_status:type_name -> leat.control.v1.TaskStatus
-	45, // 33: leat.control.v1.WorkerEvent.checkpoint_ack:type_name -> leat.control.v1.CheckpointAck
-	47, // 34: leat.control.v1.WorkerEvent.checkpoint_decline:type_name -> leat.control.v1.CheckpointDecline
-	52, // 35: leat.control.v1.WorkerEvent.commit_done:type_name -> leat.control.v1.CommitDone
-	56, // 36: leat.control.v1.WorkerEvent.operator_event:type_name -> leat.control.v1.OperatorEvent
-	60, // 37: leat.control.v1.WorkerEvent.metrics:type_name -> leat.control.v1.MetricsReport
-	59, // 38: leat.control.v1.WorkerEvent.failed:type_name -> leat.control.v1.WorkerFailed
-	48, // 39: leat.control.v1.WorkerEvent.coordinator_snapshot:type_name -> leat.control.v1.CoordinatorSnapshot
-	49, // 40: leat.control.v1.WorkerEvent.checkpoint_wanted:type_name -> leat.control.v1.CheckpointWanted
-	64, // 41: leat.control.v1.WorkerEvent.state_answer:type_name -> leat.control.v1.StateAnswer
-	55, // 42: leat.control.v1.WorkerEvent.standing:type_name -> leat.control.v1.Standing
-	35, // 43: leat.control.v1.WorkerCommand.deploy:type_name -> leat.control.v1.Deploy
-	43, // 44: leat.control.v1.WorkerCommand.start:type_name -> leat.control.v1.Start
-	44, // 45: leat.control.v1.WorkerCommand.trigger_checkpoint:type_name -> leat.control.v1.TriggerCheckpoint
-	50, // 46: leat.control.v1.WorkerCommand.checkpoint_committed:type_name -> leat.control.v1.CheckpointCommitted
-	51, // 47: leat.control.v1.WorkerCommand.checkpoint_aborted:type_name -> leat.control.v1.CheckpointAborted
-	53, // 48: leat.control.v1.WorkerCommand.cancel:type_name -> leat.control.v1.Cancel
-	56, // 49: leat.control.v1.WorkerCommand.operator_event:type_name -> leat.control.v1.OperatorEvent
-	63, // 50: leat.control.v1.WorkerCommand.state_query:type_name -> leat.control.v1.StateQuery
-	54, // 51: leat.control.v1.WorkerCommand.adopt:type_name -> leat.control.v1.Adopt
-	36, // 52: leat.control.v1.Deploy.placements:type_name -> leat.control.v1.Placement
-	37, // 53: leat.control.v1.Deploy.peers:type_name -> leat.control.v1.Peer
-	38, // 54: leat.control.v1.Deploy.pools:type_name -> leat.control.v1.TxnPool
-	39, // 55: leat.control.v1.Deploy.restore:type_name -> leat.control.v1.Restore
-	69, // 56: leat.control.v1.Deploy.operator_parallelism:type_name -> leat.control.v1.Deploy.OperatorParallelismEntry
-	31, // 57: leat.control.v1.Placement.subtask:type_name -> leat.control.v1.SubtaskRef
-	40, // 58: leat.control.v1.Restore.handles:type_name -> leat.control.v1.StateHandle
-	41, // 59: leat.control.v1.Restore.coordinators:type_name -> leat.control.v1.CoordinatorState
-	0,  // 60: leat.control.v1.StateHandle.kind:type_name -> leat.control.v1.StateKind
-	46, // 61: leat.control.v1.CheckpointAck.subtasks:type_name -> leat.control.v1.SubtaskSnapshot
-	31, // 62: leat.control.v1.SubtaskSnapshot.subtask:type_name -> leat.control.v1.SubtaskRef
-	40, // 63: leat.control.v1.SubtaskSnapshot.handles:type_name -> leat.control.v1.StateHandle
-	31, // 64: leat.control.v1.CheckpointDecline.subtask:type_name -> leat.control.v1.SubtaskRef
-	41, // 65: leat.control.v1.CoordinatorSnapshot.coordinators:type_name -> leat.control.v1.CoordinatorState
-	31, // 66: leat.control.v1.CommitDone.subtasks:type_name -> leat.control.v1.SubtaskRef
-	57, // 67: leat.control.v1.Standing.tasks:type_name -> leat.control.v1.TaskStatus
-	58, // 68: leat.control.v1.Standing.failure:type_name -> leat.control.v1.Failure
-	31, // 69: leat.control.v1.TaskStatus.subtask:type_name -> leat.control.v1.SubtaskRef
-	1,  // 70: leat.control.v1.TaskStatus.state:type_name -> leat.control.v1.TaskState
-	58, // 71: leat.control.v1.TaskStatus.failure:type_name -> leat.control.v1.Failure
-	13, // 72: leat.control.v1.Failure.error:type_name -> leat.control.v1.ErrorInfo
-	58, // 73: leat.control.v1.WorkerFailed.failure:type_name -> leat.control.v1.Failure
-	62, // 74: leat.control.v1.MetricsReport.subtasks:type_name -> leat.control.v1.SubtaskMetrics
-	61, // 75: leat.control.v1.MetricsReport.troubles:type_name -> leat.control.v1.Trouble
-	13, // 76: leat.control.v1.Trouble.error:type_name -> leat.control.v1.ErrorInfo
-	31, // 77: leat.control.v1.SubtaskMetrics.subtask:type_name -> leat.control.v1.SubtaskRef
-	70, // 78: leat.control.v1.SubtaskMetrics.operator_metrics:type_name -> leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
-	31, // 79: leat.control.v1.StateQuery.subtask:type_name -> leat.control.v1.SubtaskRef
-	65, // 80: leat.control.v1.StateAnswer.tables:type_name -> leat.control.v1.StateTable
-	66, // 81: leat.control.v1.StateAnswer.entries:type_name -> leat.control.v1.StateEntry
-	2,  // 82: leat.control.v1.JobManager.Session:input_type -> leat.control.v1.TaskManagerMessage
-	24, // 83: leat.control.v1.TaskManager.Session:input_type -> leat.control.v1.WorkerMessage
-	27, // 84: leat.control.v1.TaskManager.PutObject:input_type -> leat.control.v1.PutObjectRequest
-	29, // 85: leat.control.v1.TaskManager.GetObject:input_type -> leat.control.v1.GetObjectRequest
-	3,  // 86: leat.control.v1.JobManager.Session:output_type -> leat.control.v1.JobManagerMessage
-	25, // 87: leat.control.v1.TaskManager.Session:output_type -> leat.control.v1.TaskManagerToWorker
-	28, // 88: leat.control.v1.TaskManager.PutObject:output_type -> leat.control.v1.PutObjectResponse
-	30, // 89: leat.control.v1.TaskManager.GetObject:output_type -> leat.control.v1.GetObjectResponse
-	86, // [86:90] is the sub-list for method output_type
-	82, // [82:86] is the sub-list for method input_type
-	82, // [82:82] is the sub-list for extension type_name
-	82, // [82:82] is the sub-list for extension extendee
-	0,  // [0:82] is the sub-list for field type_name
+	9,  // 1: leat.control.v1.TaskManagerMessage.heartbeat:type_name -> leat.control.v1.Heartbeat
+	14, // 2: leat.control.v1.TaskManagerMessage.plan_result:type_name -> leat.control.v1.PlanResult
+	19, // 3: leat.control.v1.TaskManagerMessage.worker_started:type_name -> leat.control.v1.WorkerStarted
+	20, // 4: leat.control.v1.TaskManagerMessage.worker_exited:type_name -> leat.control.v1.WorkerExited
+	21, // 5: leat.control.v1.TaskManagerMessage.worker_event:type_name -> leat.control.v1.WorkerEventEnvelope
+	24, // 6: leat.control.v1.TaskManagerMessage.log_chunk:type_name -> leat.control.v1.LogChunk
+	17, // 7: leat.control.v1.TaskManagerMessage.start_worker_failed:type_name -> leat.control.v1.StartWorkerFailed
+	5,  // 8: leat.control.v1.TaskManagerMessage.drain:type_name -> leat.control.v1.Drain
+	8,  // 9: leat.control.v1.JobManagerMessage.registered:type_name -> leat.control.v1.Registered
+	10, // 10: leat.control.v1.JobManagerMessage.heartbeat_ack:type_name -> leat.control.v1.HeartbeatAck
+	13, // 11: leat.control.v1.JobManagerMessage.plan:type_name -> leat.control.v1.PlanRequest
+	16, // 12: leat.control.v1.JobManagerMessage.start_worker:type_name -> leat.control.v1.StartWorker
+	18, // 13: leat.control.v1.JobManagerMessage.stop_worker:type_name -> leat.control.v1.StopWorker
+	22, // 14: leat.control.v1.JobManagerMessage.worker_command:type_name -> leat.control.v1.WorkerCommandEnvelope
+	23, // 15: leat.control.v1.JobManagerMessage.read_log:type_name -> leat.control.v1.ReadLog
+	6,  // 16: leat.control.v1.JobManagerMessage.drained:type_name -> leat.control.v1.Drained
+	7,  // 17: leat.control.v1.Register.workers:type_name -> leat.control.v1.RunningWorker
+	69, // 18: leat.control.v1.ProgramInputs.properties:type_name -> leat.control.v1.ProgramInputs.PropertiesEntry
+	70, // 19: leat.control.v1.ProgramInputs.environment:type_name -> leat.control.v1.ProgramInputs.EnvironmentEntry
+	11, // 20: leat.control.v1.PlanRequest.bundle:type_name -> leat.control.v1.BundleRef
+	12, // 21: leat.control.v1.PlanRequest.inputs:type_name -> leat.control.v1.ProgramInputs
+	15, // 22: leat.control.v1.PlanResult.error:type_name -> leat.control.v1.ErrorInfo
+	11, // 23: leat.control.v1.StartWorker.bundle:type_name -> leat.control.v1.BundleRef
+	12, // 24: leat.control.v1.StartWorker.inputs:type_name -> leat.control.v1.ProgramInputs
+	15, // 25: leat.control.v1.StartWorkerFailed.error:type_name -> leat.control.v1.ErrorInfo
+	34, // 26: leat.control.v1.WorkerEventEnvelope.event:type_name -> leat.control.v1.WorkerEvent
+	35, // 27: leat.control.v1.WorkerCommandEnvelope.command:type_name -> leat.control.v1.WorkerCommand
+	25, // 28: leat.control.v1.WorkerMessage.hello:type_name -> leat.control.v1.Hello
+	34, // 29: leat.control.v1.WorkerMessage.event:type_name -> leat.control.v1.WorkerEvent
+	28, // 30: leat.control.v1.TaskManagerToWorker.welcome:type_name -> leat.control.v1.Welcome
+	35, // 31: leat.control.v1.TaskManagerToWorker.command:type_name -> leat.control.v1.WorkerCommand
+	36, // 32: leat.control.v1.WorkerEvent.ready:type_name -> leat.control.v1.Ready
+	44, // 33: leat.control.v1.WorkerEvent.deployed:type_name -> leat.control.v1.Deployed
+	59, // 34: leat.control.v1.WorkerEvent.task_status:type_name -> leat.control.v1.TaskStatus
+	47, // 35: leat.control.v1.WorkerEvent.checkpoint_ack:type_name -> leat.control.v1.CheckpointAck
+	49, // 36: leat.control.v1.WorkerEvent.checkpoint_decline:type_name -> leat.control.v1.CheckpointDecline
+	54, // 37: leat.control.v1.WorkerEvent.commit_done:type_name -> leat.control.v1.CommitDone
+	58, // 38: leat.control.v1.WorkerEvent.operator_event:type_name -> leat.control.v1.OperatorEvent
+	62, // 39: leat.control.v1.WorkerEvent.metrics:type_name -> leat.control.v1.MetricsReport
+	61, // 40: leat.control.v1.WorkerEvent.failed:type_name -> leat.control.v1.WorkerFailed
+	50, // 41: leat.control.v1.WorkerEvent.coordinator_snapshot:type_name -> leat.control.v1.CoordinatorSnapshot
+	51, // 42: leat.control.v1.WorkerEvent.checkpoint_wanted:type_name -> leat.control.v1.CheckpointWanted
+	66, // 43: leat.control.v1.WorkerEvent.state_answer:type_name -> leat.control.v1.StateAnswer
+	57, // 44: leat.control.v1.WorkerEvent.standing:type_name -> leat.control.v1.Standing
+	37, // 45: leat.control.v1.WorkerCommand.deploy:type_name -> leat.control.v1.Deploy
+	45, // 46: leat.control.v1.WorkerCommand.start:type_name -> leat.control.v1.Start
+	46, // 47: leat.control.v1.WorkerCommand.trigger_checkpoint:type_name -> leat.control.v1.TriggerCheckpoint
+	52, // 48: leat.control.v1.WorkerCommand.checkpoint_committed:type_name -> leat.control.v1.CheckpointCommitted
+	53, // 49: leat.control.v1.WorkerCommand.checkpoint_aborted:type_name -> leat.control.v1.CheckpointAborted
+	55, // 50: leat.control.v1.WorkerCommand.cancel:type_name -> leat.control.v1.Cancel
+	58, // 51: leat.control.v1.WorkerCommand.operator_event:type_name -> leat.control.v1.OperatorEvent
+	65, // 52: leat.control.v1.WorkerCommand.state_query:type_name -> leat.control.v1.StateQuery
+	56, // 53: leat.control.v1.WorkerCommand.adopt:type_name -> leat.control.v1.Adopt
+	38, // 54: leat.control.v1.Deploy.placements:type_name -> leat.control.v1.Placement
+	39, // 55: leat.control.v1.Deploy.peers:type_name -> leat.control.v1.Peer
+	40, // 56: leat.control.v1.Deploy.pools:type_name -> leat.control.v1.TxnPool
+	41, // 57: leat.control.v1.Deploy.restore:type_name -> leat.control.v1.Restore
+	71, // 58: leat.control.v1.Deploy.operator_parallelism:type_name -> leat.control.v1.Deploy.OperatorParallelismEntry
+	33, // 59: leat.control.v1.Placement.subtask:type_name -> leat.control.v1.SubtaskRef
+	42, // 60: leat.control.v1.Restore.handles:type_name -> leat.control.v1.StateHandle
+	43, // 61: leat.control.v1.Restore.coordinators:type_name -> leat.control.v1.CoordinatorState
+	0,  // 62: leat.control.v1.StateHandle.kind:type_name -> leat.control.v1.StateKind
+	48, // 63: leat.control.v1.CheckpointAck.subtasks:type_name -> leat.control.v1.SubtaskSnapshot
+	33, // 64: leat.control.v1.SubtaskSnapshot.subtask:type_name -> leat.control.v1.SubtaskRef
+	42, // 65: leat.control.v1.SubtaskSnapshot.handles:type_name -> leat.control.v1.StateHandle
+	33, // 66: leat.control.v1.CheckpointDecline.subtask:type_name -> leat.control.v1.SubtaskRef
+	43, // 67: leat.control.v1.CoordinatorSnapshot.coordinators:type_name -> leat.control.v1.CoordinatorState
+	33, // 68: leat.control.v1.CommitDone.subtasks:type_name -> leat.control.v1.SubtaskRef
+	59, // 69: leat.control.v1.Standing.tasks:type_name -> leat.control.v1.TaskStatus
+	60, // 70: leat.control.v1.Standing.failure:type_name -> leat.control.v1.Failure
+	33, // 71: leat.control.v1.TaskStatus.subtask:type_name -> leat.control.v1.SubtaskRef
+	1,  // 72: leat.control.v1.TaskStatus.state:type_name -> leat.control.v1.TaskState
+	60, // 73: leat.control.v1.TaskStatus.failure:type_name -> leat.control.v1.Failure
+	15, // 74: leat.control.v1.Failure.error:type_name -> leat.control.v1.ErrorInfo
+	60, // 75: leat.control.v1.WorkerFailed.failure:type_name -> leat.control.v1.Failure
+	64, // 76: leat.control.v1.MetricsReport.subtasks:type_name -> leat.control.v1.SubtaskMetrics
+	63, // 77: leat.control.v1.MetricsReport.troubles:type_name -> leat.control.v1.Trouble
+	15, // 78: leat.control.v1.Trouble.error:type_name -> leat.control.v1.ErrorInfo
+	33, // 79: leat.control.v1.SubtaskMetrics.subtask:type_name -> leat.control.v1.SubtaskRef
+	72, // 80: leat.control.v1.SubtaskMetrics.operator_metrics:type_name -> leat.control.v1.SubtaskMetrics.OperatorMetricsEntry
+	33, // 81: leat.control.v1.StateQuery.subtask:type_name -> leat.control.v1.SubtaskRef
+	67, // 82: leat.control.v1.StateAnswer.tables:type_name -> leat.control.v1.StateTable
+	68, // 83: leat.control.v1.StateAnswer.entries:type_name -> leat.control.v1.StateEntry
+	2,  // 84: leat.control.v1.JobManager.Session:input_type -> leat.control.v1.TaskManagerMessage
+	26, // 85: leat.control.v1.TaskManager.Session:input_type -> leat.control.v1.WorkerMessage
+	29, // 86: leat.control.v1.TaskManager.PutObject:input_type -> leat.control.v1.PutObjectRequest
+	31, // 87: leat.control.v1.TaskManager.GetObject:input_type -> leat.control.v1.GetObjectRequest
+	3,  // 88: leat.control.v1.JobManager.Session:output_type -> leat.control.v1.JobManagerMessage
+	27, // 89: leat.control.v1.TaskManager.Session:output_type -> leat.control.v1.TaskManagerToWorker
+	30, // 90: leat.control.v1.TaskManager.PutObject:output_type -> leat.control.v1.PutObjectResponse
+	32, // 91: leat.control.v1.TaskManager.GetObject:output_type -> leat.control.v1.GetObjectResponse
+	88, // [88:92] is the sub-list for method output_type
+	84, // [84:88] is the sub-list for method input_type
+	84, // [84:84] is the sub-list for extension type_name
+	84, // [84:84] is the sub-list for extension extendee
+	0,  // [0:84] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_control_proto_init() }
@@ -5996,6 +6120,7 @@ func file_control_v1_control_proto_init() {
 		(*TaskManagerMessage_WorkerEvent)(nil),
 		(*TaskManagerMessage_LogChunk)(nil),
 		(*TaskManagerMessage_StartWorkerFailed)(nil),
+		(*TaskManagerMessage_Drain)(nil),
 	}
 	file_control_v1_control_proto_msgTypes[1].OneofWrappers = []any{
 		(*JobManagerMessage_Registered)(nil),
@@ -6005,16 +6130,17 @@ func file_control_v1_control_proto_init() {
 		(*JobManagerMessage_StopWorker)(nil),
 		(*JobManagerMessage_WorkerCommand)(nil),
 		(*JobManagerMessage_ReadLog)(nil),
+		(*JobManagerMessage_Drained)(nil),
 	}
-	file_control_v1_control_proto_msgTypes[22].OneofWrappers = []any{
+	file_control_v1_control_proto_msgTypes[24].OneofWrappers = []any{
 		(*WorkerMessage_Hello)(nil),
 		(*WorkerMessage_Event)(nil),
 	}
-	file_control_v1_control_proto_msgTypes[23].OneofWrappers = []any{
+	file_control_v1_control_proto_msgTypes[25].OneofWrappers = []any{
 		(*TaskManagerToWorker_Welcome)(nil),
 		(*TaskManagerToWorker_Command)(nil),
 	}
-	file_control_v1_control_proto_msgTypes[30].OneofWrappers = []any{
+	file_control_v1_control_proto_msgTypes[32].OneofWrappers = []any{
 		(*WorkerEvent_Ready)(nil),
 		(*WorkerEvent_Deployed)(nil),
 		(*WorkerEvent_TaskStatus)(nil),
@@ -6029,7 +6155,7 @@ func file_control_v1_control_proto_init() {
 		(*WorkerEvent_StateAnswer)(nil),
 		(*WorkerEvent_Standing)(nil),
 	}
-	file_control_v1_control_proto_msgTypes[31].OneofWrappers = []any{
+	file_control_v1_control_proto_msgTypes[33].OneofWrappers = []any{
 		(*WorkerCommand_Deploy)(nil),
 		(*WorkerCommand_Start)(nil),
 		(*WorkerCommand_TriggerCheckpoint)(nil),
@@ -6046,7 +6172,7 @@ func file_control_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_control_proto_rawDesc), len(file_control_v1_control_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   69,
+			NumMessages:   71,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -153,6 +153,21 @@ func (r *Rig) Kill(ctx context.Context, what Target, job string, rng *rand.Rand)
 	return nil, "", fmt.Errorf("taskmanager %q is not of this cluster", tm)
 }
 
+// End has a taskmanager that runs a worker of the job end in order, and returns
+// once it has ended.
+func (r *Rig) End(ctx context.Context, job string, rng *rand.Rand) (restart func(context.Context) error, name string, err error) {
+	tm, _, err := r.pick(ctx, job, rng)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, p := range r.taskManagers {
+		if p.name == tm {
+			return func(context.Context) error { return p.start() }, tm, p.stop()
+		}
+	}
+	return nil, "", fmt.Errorf("taskmanager %q is not of this cluster", tm)
+}
+
 // pick chooses one of the job's workers.
 func (r *Rig) pick(ctx context.Context, job string, rng *rand.Rand) (taskManager string, w restapi.Worker, err error) {
 	_, c, err := r.leader(ctx)

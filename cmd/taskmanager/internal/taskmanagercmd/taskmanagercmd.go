@@ -82,7 +82,7 @@ func executorConfig(cfg *settings.TaskManager, own *taskexec.LogFile) taskexec.C
 	return taskexec.Config{
 		ID: cfg.Name(), Host: cfg.Host(), Address: cfg.Address, HostID: cfg.Machine(),
 		Slots: cfg.SlotCount(), MemoryBytes: cfg.MemoryBytes(), Dir: cfg.WorkDir(), SocketDir: cfg.SocketDir,
-		HelloMax: cfg.HelloMax, AwayMax: cfg.AwayMax, OwnLog: own,
+		HelloMax: cfg.HelloMax, AwayMax: cfg.AwayMax, DrainMax: cfg.DrainMax, OwnLog: own,
 	}
 }
 
