@@ -113,9 +113,9 @@ var nobodyImports = []string{"cmd", "test", "bench", "examples"}
 
 // contractsOnly are packages that the runtime may import of folders whose
 // other packages are concrete: connectors, operators, state. state/lookup
-// reads any backend through the contract, operators/measure names the figures
-// that REST shows.
-var contractsOnly = []string{"connectors", "operators", "operators/measure", "state", "state/lookup"}
+// reads any backend through the contract, state/stateform writes what it found
+// as text, operators/measure names the figures that REST shows.
+var contractsOnly = []string{"connectors", "operators", "operators/measure", "state", "state/lookup", "state/stateform"}
 
 // externalRule confines a third-party module to some folders.
 type externalRule struct {

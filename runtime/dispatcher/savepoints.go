@@ -11,6 +11,7 @@ import (
 
 	"github.com/leatstream/leat/checkpoint"
 	"github.com/leatstream/leat/checkpoint/manifest"
+	"github.com/leatstream/leat/checkpoint/savepoint"
 	"github.com/leatstream/leat/dataflow"
 	checkpointv1 "github.com/leatstream/leat/proto/checkpoint/v1"
 	"github.com/leatstream/leat/runtime/jobmaster"
@@ -57,6 +58,15 @@ func fillSavepoint(c *jobview.Checkpoint, m *checkpointv1.Manifest) {
 		c.Subtasks += int(o.GetParallelism())
 	}
 	c.Acked = c.Subtasks
+}
+
+// OpenSavepoint implements jobview.Control.
+func (d *Dispatcher) OpenSavepoint(ctx context.Context, at string) (*savepoint.Snapshot, error) {
+	m, _, err := d.readSavepoint(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	return savepoint.New(m, d.cfg.Store), nil
 }
 
 // DeleteSavepoint implements jobview.Control. A savepoint that a job would

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/leatstream/leat/dataflow/graph"
 	controlv1 "github.com/leatstream/leat/proto/control/v1"
 	"github.com/leatstream/leat/runtime/jobview"
+	"github.com/leatstream/leat/state/stateform"
 )
 
 const (
@@ -96,11 +98,11 @@ func addTable(ts []jobview.StateTable, t *controlv1.StateTable) []jobview.StateT
 			return ts
 		}
 	}
-	form, ok := tableForm(t.GetName(), t.GetSchema())
+	form, ok := stateform.Of(t.GetName(), t.GetSchema())
 	if !ok {
 		return ts // the engine's own: timers
 	}
-	return append(ts, jobview.StateTable{Name: t.GetName(), Kind: form.kind, Schema: form.shown(t.GetSchema()), Entries: t.GetEntries()})
+	return append(ts, jobview.StateTable{Name: t.GetName(), Kind: form.Kind(), Schema: form.Shown(t.GetSchema()), Entries: t.GetEntries()})
 }
 
 func named(n *graph.Node, name string) bool {
@@ -250,7 +252,7 @@ func (r *stateRead) result(answers []*controlv1.StateAnswer) (jobview.StateResul
 		return out, errStateQuery(fmt.Sprintf("operator %q has no state %q", r.node.UID, r.query.Table), "flinkctl state list "+string(r.job.ID))
 	}
 	for _, t := range op.Tables {
-		if t.Kind == kindSession && (r.query.From != nil || r.query.To != nil) {
+		if t.Kind == stateform.KindSession && (r.query.From != nil || r.query.To != nil) {
 			return out, errStateQuery(fmt.Sprintf("state %q of operator %q holds sessions, which cannot be looked for by their time", t.Name, r.node.UID),
 				"leave out from and to: each session is shown with its start and end")
 		}
@@ -258,14 +260,14 @@ func (r *stateRead) result(answers []*controlv1.StateAnswer) (jobview.StateResul
 	slices.SortFunc(all, func(a, b found) int {
 		return cmp.Or(cmp.Compare(a.table, b.table), bytes.Compare(a.GetKey(), b.GetKey()), cmp.Compare(a.GetNamespace(), b.GetNamespace()), bytes.Compare(a.GetSub(), b.GetSub()))
 	})
-	where := make(homes)
+	where := make(stateform.Homes)
 	for _, f := range all {
-		if err := where.add(schemas[f.table], f.StateEntry); err != nil {
+		if err := where.Add(schemas[f.table], f.GetKey(), f.GetSub(), f.GetValue()); err != nil {
 			return out, coded(err, "LEAT2008", fmt.Sprintf("state %q of operator %q cannot be read", f.table, r.node.UID))
 		}
 	}
 	for _, f := range all {
-		form, ok := tableForm(f.table, schemas[f.table])
+		form, ok := stateform.Of(f.table, schemas[f.table])
 		if !ok {
 			continue
 		}
@@ -276,14 +278,14 @@ func (r *stateRead) result(answers []*controlv1.StateAnswer) (jobview.StateResul
 		e := jobview.StateEntry{State: f.table, Namespace: f.GetNamespace()}
 		var err error
 		if e.Key, err = r.keys.AppendKeyJSON(nil, f.GetKey()); err == nil {
-			e.MapKey, e.Value, err = form.texts(f.GetSub(), f.GetValue())
+			e.MapKey, e.Value, err = form.Texts(f.GetSub(), f.GetValue())
 		}
 		open := true
-		if err == nil && form.kind == kindSession {
+		if err == nil && form.Kind() == stateform.KindSession {
 			open, err = showSession(&e)
 		}
-		if form.kind == "window" {
-			where.show(&e, f.StateEntry)
+		if start, end, ok := where.Window(f.GetKey(), f.GetSub()); ok && form.Kind() == stateform.KindWindow {
+			e.Namespace, e.WindowEnd = start, &end
 		}
 		if err != nil {
 			return out, coded(err, "LEAT2008", fmt.Sprintf("state %q of operator %q cannot be shown", f.table, r.node.UID))
@@ -294,6 +296,15 @@ func (r *stateRead) result(answers []*controlv1.StateAnswer) (jobview.StateResul
 	}
 	out.Operators = []jobview.StateOperator{op}
 	return out, nil
+}
+
+// showSession gives a session its window and what it holds.
+func showSession(e *jobview.StateEntry) (open bool, err error) {
+	start, end, acc, open, err := stateform.Session(e.Value)
+	if err == nil {
+		e.Namespace, e.WindowEnd, e.Value = start, &end, acc
+	}
+	return open, err
 }
 
 // askSubtasks asks all and awaits all answers. Any that fails ends it.
@@ -376,4 +387,14 @@ func (d *Dispatcher) stateAnswerLocked(a *controlv1.StateAnswer) {
 		delete(d.stateReads, a.GetRequestId())
 		ch <- a
 	}
+}
+
+func quoteJSON(s string) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if enc.Encode(s) != nil {
+		return []byte(`""`)
+	}
+	return bytes.TrimSpace(b.Bytes())
 }

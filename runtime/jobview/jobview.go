@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/leatstream/leat/checkpoint/savepoint"
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/dataflow/graph"
 )
@@ -379,6 +380,8 @@ type Control interface {
 	// Savepoints lists the savepoints in the job's own folder, the newest
 	// first; those copied elsewhere are not known.
 	Savepoints(ctx context.Context, id dataflow.JobID) ([]Checkpoint, error)
+	// OpenSavepoint reads the manifest of the savepoint or checkpoint at a URI.
+	OpenSavepoint(ctx context.Context, path string) (*savepoint.Snapshot, error)
 	// DeleteSavepoint removes a savepoint for good, by its URI. A checkpoint is
 	// invalid here; a savepoint that a job recovers from is a conflict.
 	DeleteSavepoint(ctx context.Context, path string) error

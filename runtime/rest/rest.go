@@ -41,6 +41,7 @@ type Handler struct {
 	cfg      Config
 	mux      *http.ServeMux
 	toLeader http.RoundTripper
+	exports  chan struct{} // holds one for each under way
 }
 
 var _ http.Handler = (*Handler)(nil)
@@ -50,7 +51,7 @@ func NewHandler(cfg Config) *Handler {
 	if cfg.UploadBytesMax == 0 {
 		cfg.UploadBytesMax = uploadBytesMaxDefault
 	}
-	h := &Handler{cfg: cfg, mux: http.NewServeMux(), toLeader: leaderTransport()}
+	h := &Handler{cfg: cfg, mux: http.NewServeMux(), toLeader: leaderTransport(), exports: make(chan struct{}, exportsMax)}
 	for pattern, serve := range h.routes() {
 		method, path, _ := strings.Cut(pattern, " ")
 		h.mux.HandleFunc(method+" /v1"+path, h.wrap(serve))
@@ -120,6 +121,8 @@ func (h *Handler) routes() map[string]serveFunc {
 		"GET /taskmanagers/metrics":                                                            h.taskManagersMetrics,
 		"GET /taskmanagers/{tm}/metrics":                                                       h.taskManagerMetrics,
 		"GET /datasets":                                                                        h.datasets,
+		"GET /savepoints":                                                                      h.savepointContents,
+		"GET /savepoints/export":                                                               h.exportSavepoint,
 		"POST /savepoint-disposal":                                                             h.disposeSavepoint,
 		"GET /taskmanagers":                                                                    h.taskManagers,
 		"GET /taskmanagers/{tm}":                                                               h.taskManager,

@@ -99,6 +99,25 @@ func (r *Reader) Next(want ...dataflow.KeyGroupRange) (Section, error) {
 	}
 }
 
+// Sizes reads the rest of the file, without the sections, and tells the size of
+// each. Next has nothing to return after it.
+func (r *Reader) Sizes(tell func(g dataflow.KeyGroup, bytes int64)) error {
+	for {
+		for _, e := range r.index {
+			if err := r.skip(int64(e.length)); err != nil {
+				return err
+			}
+			tell(e.group, int64(e.length))
+		}
+		r.index = r.index[:0]
+		if err := r.nextChunk(); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
 // nextChunk reads a chunk's index, or the end mark.
 func (r *Reader) nextChunk() error {
 	if r.done {

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"reflect"
 	"strings"
@@ -333,4 +334,40 @@ func FuzzHeader(f *testing.F) {
 			t.Errorf("header %+v", h)
 		}
 	})
+}
+
+// Sizes tells what Next would read, and reads no section.
+func TestSizes(t *testing.T) {
+	t.Parallel()
+	var file bytes.Buffer
+	h := Header{Checkpoint: 1, MaxParallelism: 8, Groups: dataflow.KeyGroupRange{First: 0, Last: 7}}
+	w, err := NewWriter(&file, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[dataflow.KeyGroup]int64{}
+	for i := range 3 {
+		var sections []Section
+		for g := range dataflow.KeyGroup(8) {
+			body := AppendGroupValue(nil, "v", make([]byte, i*10+int(g)))
+			want[g] += int64(len(body))
+			sections = append(sections, Section{Group: g, Body: body})
+		}
+		if err := w.Chunk(sections); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Finish(0); err != nil {
+		t.Fatal(err)
+	}
+	for name, in := range map[string]io.Reader{"seeking": bytes.NewReader(file.Bytes()), "reading": io.MultiReader(bytes.NewReader(file.Bytes()))} {
+		r, err := NewReader(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[dataflow.KeyGroup]int64{}
+		if err := r.Sizes(func(g dataflow.KeyGroup, n int64) { got[g] += n }); err != nil || !maps.Equal(got, want) {
+			t.Errorf("%s: %v, want %v, error %v", name, got, want, err)
+		}
+	}
 }

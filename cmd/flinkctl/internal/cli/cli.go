@@ -238,12 +238,17 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-func (a *app) client() *restapi.Client {
+func (a *app) client() *restapi.Client { return a.clientFor(2 * time.Minute) }
+
+// patientClient is for answers that may take any time, as long as ctx allows.
+func (a *app) patientClient() *restapi.Client { return a.clientFor(0) }
+
+func (a *app) clientFor(timeout time.Duration) *restapi.Client {
 	base := a.jobmanager
 	if !strings.Contains(base, "://") {
 		base = "http://" + base
 	}
-	return restapi.NewClient(base, &http.Client{Timeout: 2 * time.Minute})
+	return restapi.NewClient(base, &http.Client{Timeout: timeout})
 }
 
 func envOr(name, otherwise string) string {

@@ -1,49 +1,25 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io/fs"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/leatstream/leat/checkpoint/manifest"
-	checkpointv1 "github.com/leatstream/leat/proto/checkpoint/v1"
-	controlv1 "github.com/leatstream/leat/proto/control/v1"
+	"github.com/leatstream/leat/checkpoint/savepoint"
+	"github.com/leatstream/leat/runtime/restapi"
+	"github.com/leatstream/leat/runtime/savepointview"
 )
-
-// savepointView is what inspect shows of a manifest.
-type savepointView struct {
-	Path           string         `json:"path"`
-	Job            string         `json:"job"`
-	JobID          string         `json:"jobId"`
-	Checkpoint     int64          `json:"checkpoint"`
-	Kind           string         `json:"kind"`
-	Drained        bool           `json:"drained"`
-	Created        int64          `json:"created"`
-	MaxParallelism int32          `json:"maxParallelism"`
-	Engine         string         `json:"engine"`
-	Bytes          int64          `json:"bytes"`
-	Operators      []operatorView `json:"operators"`
-}
-
-type operatorView struct {
-	UID         string `json:"uid"`
-	Name        string `json:"name"`
-	ID          string `json:"id"`
-	Parallelism int32  `json:"parallelism"`
-	KeyedBytes  int64  `json:"keyedBytes"`
-	OtherBytes  int64  `json:"otherBytes"`
-}
 
 func (a *app) savepointInspect() *cobra.Command {
 	return &cobra.Command{
-		Use: "inspect PATH", Short: "Show what a savepoint or checkpoint on this machine's disk holds, by operator", Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			v, err := inspect(args[0])
+		Use: "inspect PATH", Short: "Show what a savepoint or checkpoint holds, by operator", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			v, err := a.contentsOf(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -52,63 +28,56 @@ func (a *app) savepointInspect() *cobra.Command {
 	}
 }
 
-func inspect(path string) (savepointView, error) {
+// contentsOf describes a savepoint on this machine's disk, or else one in the
+// cluster's storage.
+func (a *app) contentsOf(ctx context.Context, path string) (restapi.SavepointContents, error) {
+	s, err := onDisk(path)
+	if err != nil {
+		return restapi.SavepointContents{}, err
+	}
+	if s != nil {
+		return savepointview.Of(path, s.Manifest()), nil
+	}
+	v, err := a.client().SavepointContents(ctx, path)
+	return v, elsewhere(path, err)
+}
+
+// onDisk opens a savepoint on this machine's disk; nil when it is not there.
+func onDisk(path string) (*savepoint.Snapshot, error) {
 	file := strings.TrimPrefix(path, "file://")
 	if strings.Contains(file, "://") {
-		return savepointView{}, usagef("%s: inspect reads files; copy the folder here, or look at flinkctl savepoint list JOB", path)
+		return nil, nil
 	}
-	if info, err := os.Stat(file); err == nil && info.IsDir() {
-		found, _ := filepath.Glob(filepath.Join(file, "*manifest*")) // the pattern is well-formed
-		if len(found) != 1 {
-			return savepointView{}, exitWith(exitNotFound, coded("LEAT4208", fmt.Sprintf("%s holds %d manifests, not one", file, len(found))))
-		}
-		file = found[0]
+	s, err := savepoint.OpenLocal(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
-	data, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return savepointView{}, exitWith(exitNotFound, coded("LEAT4208", "there is no savepoint at "+file, "flinkctl savepoint list JOB"))
-	}
-	if err != nil {
-		return savepointView{}, err
-	}
-	m, err := manifest.Decode(filepath.Base(file), data)
-	if err != nil {
-		return savepointView{}, exitWith(exitProblems, coded("LEAT4205", fmt.Sprintf("%s cannot be read: %v", file, err), "use another savepoint or checkpoint of the job"))
-	}
-	return viewOf(path, m), nil
+	return s, faultOf(err, path)
 }
 
-func viewOf(path string, m *checkpointv1.Manifest) savepointView {
-	v := savepointView{
-		Path: path, Job: m.JobName, JobID: m.JobId, Checkpoint: m.CheckpointId, Kind: "checkpoint", Drained: m.Drained,
-		Created: m.CreatedMillis, MaxParallelism: m.MaxParallelism, Engine: m.EngineVersion,
+// faultOf gives an error about a savepoint its code.
+func faultOf(err error, path string) error {
+	fault := savepointview.Fault(err, path)
+	switch {
+	case fault == nil:
+		return err
+	case errors.Is(err, savepoint.ErrNoSuch):
+		return exitWith(exitNotFound, own(fault))
 	}
-	if m.Kind == checkpointv1.Kind_KIND_SAVEPOINT {
-		v.Kind = "savepoint"
-	}
-	at := make(map[string]int)
-	for _, o := range m.Operators {
-		at[o.Id] = len(v.Operators)
-		v.Operators = append(v.Operators, operatorView{UID: o.Uid, Name: o.Name, ID: o.Id, Parallelism: o.Parallelism})
-	}
-	for _, h := range m.Handles {
-		n := h.Length
-		if n == 0 {
-			n = int64(len(h.Inline))
-		}
-		v.Bytes += n
-		if i, ok := at[h.OperatorId]; !ok {
-			continue
-		} else if h.Kind == controlv1.StateKind_STATE_KIND_KEYED {
-			v.Operators[i].KeyedBytes += n
-		} else {
-			v.Operators[i].OtherBytes += n
-		}
-	}
-	return v
+	return exitWith(exitProblems, own(fault))
 }
 
-func savepointTable(v savepointView) table {
+// elsewhere is the error of a savepoint that is not on this machine's disk: of
+// one that may be nothing but a path here, that is said rather than that no
+// jobmanager could be asked.
+func elsewhere(path string, err error) error {
+	if errors.Is(err, restapi.ErrUnreachable) && !strings.Contains(strings.TrimPrefix(path, "file://"), "://") {
+		return exitWith(exitNotFound, coded("LEAT4208", "there is no savepoint at "+path+" on this machine, and no jobmanager could be asked for it", "flinkctl savepoint list JOB"))
+	}
+	return err
+}
+
+func savepointTable(v restapi.SavepointContents) table {
 	kind := v.Kind
 	if v.Drained {
 		kind += ", drained"

@@ -1,0 +1,83 @@
+package rest
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/leatstream/leat/checkpoint/savepoint"
+	"github.com/leatstream/leat/runtime/jobview"
+	"github.com/leatstream/leat/runtime/restapi"
+	"github.com/leatstream/leat/runtime/savepointview"
+)
+
+// exportsMax bounds the exports under way: each takes a share of a core and
+// the memory of some key groups.
+const exportsMax = 2
+
+func (h *Handler) savepointContents(_ http.ResponseWriter, r *http.Request, c jobview.Control) (any, error) {
+	path, err := pathOf(r)
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.OpenSavepoint(r.Context(), path)
+	if err != nil {
+		return nil, err
+	}
+	return savepointview.Of(path, s.Manifest()), nil
+}
+
+func pathOf(r *http.Request) (string, error) {
+	if path := r.URL.Query().Get("path"); path != "" {
+		return path, nil
+	}
+	return "", invalid("path is missing: the URI of a savepoint or checkpoint")
+}
+
+// exportSavepoint streams; what goes wrong after the first byte is told in a
+// trailer.
+func (h *Handler) exportSavepoint(w http.ResponseWriter, r *http.Request, c jobview.Control) (any, error) {
+	path, err := pathOf(r)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case h.exports <- struct{}{}:
+		defer func() { <-h.exports }()
+	default:
+		return nil, &jobview.Error{Code: "LEAT0501", Kind: jobview.KindUnavailable, What: "savepoints are being exported already", Fix: []string{"try again when one is done"}}
+	}
+	s, err := c.OpenSavepoint(r.Context(), path)
+	if err != nil {
+		return nil, err
+	}
+	w.Header().Set("Content-Type", "application/jsonl; charset=UTF-8")
+	w.Header().Set("Trailer", restapi.ExportErrorTrailer+", "+restapi.ExportResultTrailer)
+	out := bufio.NewWriterSize(w, 64<<10)
+	lines := json.NewEncoder(out)
+	lines.SetEscapeHTML(false)
+	q := r.URL.Query()
+	sum, err := s.Export(r.Context(), savepoint.Query{Operator: q.Get("operator"), State: q.Get("state")}, func(e *savepoint.Entry) error { return lines.Encode(e) })
+	if err := cmp.Or(err, out.Flush()); err != nil {
+		h.endExport(w, err, path)
+		return nil, nil
+	}
+	result, _ := json.Marshal(restapi.ExportResult{Entries: sum.Entries, LeftOut: sum.LeftOut}) // plain values always marshal
+	w.Header().Set(restapi.ExportResultTrailer, string(result))
+	return nil, nil
+}
+
+func (h *Handler) endExport(w http.ResponseWriter, err error, path string) {
+	e := &jobview.Error{}
+	switch fault := savepointview.Fault(err, path); {
+	case fault != nil:
+		e = fault
+	case !errors.As(err, &e):
+		h.cfg.Log.Error("export of a savepoint", "path", path, "error", err)
+		e = &jobview.Error{Code: "LEAT0500", What: "the savepoint could not be exported", Where: path, Why: err.Error(), Fix: []string{"try again"}}
+	}
+	body, _ := json.Marshal(restapi.ErrorBody{Errors: []string{e.Error()}, Error: apiError(e)}) // plain strings always marshal
+	w.Header().Set(restapi.ExportErrorTrailer, string(body))
+}

@@ -1,0 +1,90 @@
+package restapi
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+)
+
+// SavepointContents is GET /v1/savepoints?path=URI: what a savepoint or
+// checkpoint holds, by operator. It has no counterpart in Flink.
+type SavepointContents struct {
+	Path           string              `json:"path"`
+	Job            string              `json:"job"`
+	JobID          string              `json:"jobId"`
+	Checkpoint     int64               `json:"checkpoint"`
+	Kind           string              `json:"kind"` // savepoint or checkpoint
+	Drained        bool                `json:"drained"`
+	Created        int64               `json:"created"`
+	MaxParallelism int32               `json:"maxParallelism"`
+	Engine         string              `json:"engine"`
+	Bytes          int64               `json:"bytes"`
+	Operators      []SavepointOperator `json:"operators"`
+}
+
+// SavepointOperator is an operator in SavepointContents.
+type SavepointOperator struct {
+	UID         string `json:"uid"`
+	Name        string `json:"name"`
+	ID          string `json:"id"`
+	Parallelism int32  `json:"parallelism"`
+	KeyedBytes  int64  `json:"keyedBytes"`
+	OtherBytes  int64  `json:"otherBytes"`
+}
+
+// Trailers of GET /v1/savepoints/export: how it went is known at its end.
+const (
+	// ExportErrorTrailer holds an ErrorBody; what came before is then a part.
+	ExportErrorTrailer = "Leat-Export-Error"
+	// ExportResultTrailer holds an ExportResult, and says that all is there.
+	ExportResultTrailer = "Leat-Export-Result"
+)
+
+// ExportResult says what an export was. LeftOut are the tables that only the
+// engine needs, as "operator/table".
+type ExportResult struct {
+	Entries int64    `json:"entries"`
+	LeftOut []string `json:"leftOut,omitempty"`
+}
+
+// SavepointContents describes the savepoint or checkpoint at a URI.
+func (c *Client) SavepointContents(ctx context.Context, path string) (s SavepointContents, err error) {
+	return s, c.Get(ctx, "/savepoints?"+url.Values{"path": {path}}.Encode(), &s)
+}
+
+// ExportSavepoint writes the keyed state of a savepoint or checkpoint to w, one
+// JSON object a line. query holds path, and operator and state to have less.
+// After an error w has a part. The client's timeout must allow for all of it.
+func (c *Client) ExportSavepoint(ctx context.Context, query url.Values, w io.Writer) (r ExportResult, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/v1/savepoints/export?"+query.Encode(), nil)
+	if err != nil {
+		return r, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return r, c.unreachable(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return r, readError(resp)
+	}
+	if _, err := io.Copy(w, bufio.NewReader(resp.Body)); err != nil {
+		return r, c.unreachable(fmt.Errorf("the export broke off: %w", err))
+	}
+	if text := resp.Trailer.Get(ExportErrorTrailer); text != "" {
+		var body ErrorBody
+		if err := json.Unmarshal([]byte(text), &body); err != nil || body.Error == nil {
+			return r, fmt.Errorf("the export broke off: %s", text)
+		}
+		return r, body.Error
+	}
+	if err := json.Unmarshal([]byte(resp.Trailer.Get(ExportResultTrailer)), &r); err != nil {
+		return r, c.unreachable(errors.New("the export broke off before its end"))
+	}
+	return r, nil
+}
