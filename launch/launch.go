@@ -13,6 +13,7 @@
 package launch
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,7 +25,9 @@ import (
 
 	"github.com/leatstream/leat/connectors"
 	"github.com/leatstream/leat/dataflow/graph"
+	"github.com/leatstream/leat/launch/stateprobe"
 	"github.com/leatstream/leat/runtime/jobview"
+	"github.com/leatstream/leat/runtime/stateplan"
 	"github.com/leatstream/leat/runtime/taskexec"
 	"github.com/leatstream/leat/stream"
 )
@@ -131,15 +134,31 @@ func plan(build Build) taskexec.PlanOutput {
 	if err != nil {
 		return taskexec.PlanOutput{Error: planError(err)}
 	}
+	held := in.Properties[stateplan.Property]
+	delete(in.Properties, stateplan.Property)
 	g, err := Graph(build, in.Args, in.Properties)
 	if err != nil {
 		return taskexec.PlanOutput{Error: planError(err)}
 	}
-	b, err := g.Marshal()
+	b, err := withState(g, held)
 	if err != nil {
 		return taskexec.PlanOutput{Error: planError(err)}
 	}
 	return taskexec.PlanOutput{Graph: b, Fingerprint: g.Fingerprint()}
+}
+
+// withState returns the graph, with what its operators make of the state that
+// is asked about beside it, if any is.
+func withState(g *graph.JobGraph, held string) ([]byte, error) {
+	if held == "" {
+		return g.Marshal()
+	}
+	h, err := stateplan.Parse(held)
+	if err != nil {
+		return nil, err
+	}
+	// The process ends by its taskmanager if an operator hangs.
+	return stateplan.Attach(g, stateprobe.Probe(context.Background(), g, h))
 }
 
 func planError(err error) *taskexec.PlanError {

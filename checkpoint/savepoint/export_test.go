@@ -86,7 +86,7 @@ func newSubtask(t *testing.T, index int, groups dataflow.KeyGroupRange, b state.
 	if s.sums, err = state.RowTable(b, "sums", ints, false); err != nil {
 		t.Fatal(err)
 	}
-	if s.timers, err = b.Table(state.Descriptor{Name: "timers/event-timers", Schema: "timers 1"}); err != nil {
+	if s.timers, err = b.Table(state.Descriptor{Name: "timers/event-timers", Schema: "timers 1: pairs"}); err != nil {
 		t.Fatal(err)
 	}
 	return s

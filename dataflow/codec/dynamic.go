@@ -43,6 +43,16 @@ func (d *Dynamic) AppendKey(dst, json []byte) ([]byte, error) {
 	return d.key.append(dst, v.UnsafePointer()), nil
 }
 
+// AppendRow appends the row form, as Codec.Append, of the value that is given as
+// JSON, in the way of AppendKey.
+func (d *Dynamic) AppendRow(dst, json []byte) ([]byte, error) {
+	v := reflect.New(d.typ.Go)
+	if err := setJSON(d.typ, v.Elem(), json); err != nil {
+		return nil, err
+	}
+	return d.row.append(dst, v.UnsafePointer()), nil
+}
+
 // AppendKeyJSON appends the JSON form of an encoded key, which must fill src.
 func (d *Dynamic) AppendKeyJSON(dst, src []byte) ([]byte, error) {
 	v := reflect.New(d.typ.Go)

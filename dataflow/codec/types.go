@@ -120,3 +120,6 @@ type JSONOptions struct {
 	OmitZero  bool
 	Quoted    bool // json:",string"
 }
+
+// String is the schema text of the type.
+func (t *Type) String() string { return schemaOf(t) }

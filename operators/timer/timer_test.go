@@ -12,6 +12,7 @@ import (
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/state"
 	"github.com/leatstream/leat/state/memstate"
+	"github.com/leatstream/leat/state/stateform"
 )
 
 const groups = 64
@@ -263,5 +264,43 @@ func TestDeletedTimersTakeNoRoom(t *testing.T) {
 	}
 	if n := s.event.table.Len(); n != 1 {
 		t.Errorf("%d keys in the table, want 1", n)
+	}
+}
+
+// What is told of timers to people is what was registered.
+func TestTimersAreTold(t *testing.T) {
+	t.Parallel()
+	b := memstate.New(dataflow.KeyGroupsOf(0, 16, 1), 16)
+	s, err := New(b, "timers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := state.KeyOf([]byte("key"))
+	s.RegisterEvent(k, 7, 5000)
+	s.RegisterEvent(k, 0, 100)
+	s.RegisterProcessing(k, 1, 30)
+	var got []string
+	for _, d := range b.Tables() {
+		if !stateform.IsTimers(d.Schema) {
+			t.Errorf("table %q (%s) is not one of timers", d.Name, d.Schema)
+		}
+		table, err := b.Table(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, ns := range table.Namespaces() {
+			table.Scan(ns, func(_, val []byte) bool {
+				if err := stateform.Timers(val, func(time, ns int64) error {
+					got = append(got, fmt.Sprintf("%s %d in %d", d.Name, time, ns))
+					return nil
+				}); err != nil {
+					t.Error(err)
+				}
+				return true
+			})
+		}
+	}
+	if want := []string{"timers/event-timers 100 in 0", "timers/event-timers 5000 in 7", "timers/processing-timers 30 in 1"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -197,6 +197,15 @@ func (d *Dispatcher) failPlansLocked(why string) {
 
 // PlanBundle implements jobview.Control.
 func (d *Dispatcher) PlanBundle(ctx context.Context, s jobview.Submission) (*graph.Plan, error) {
+	g, err := d.planOnce(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return buildPlan(g, s.Parallelism)
+}
+
+// planOnce has the bundle planned without a job, and returns the graph.
+func (d *Dispatcher) planOnce(ctx context.Context, s jobview.Submission) ([]byte, error) {
 	if err := d.awaitReady(ctx); err != nil {
 		return nil, err
 	}
@@ -234,7 +243,7 @@ func (d *Dispatcher) PlanBundle(ctx context.Context, s jobview.Submission) (*gra
 		if a.err != nil {
 			return nil, a.err
 		}
-		return buildPlan(a.g, s.Parallelism)
+		return a.g, nil
 	case <-ctx.Done():
 		d.mu.Lock()
 		d.plans = slices.DeleteFunc(d.plans, func(o *planning) bool { return o == p })

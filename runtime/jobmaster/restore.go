@@ -143,7 +143,7 @@ func operatorNames(m *checkpointv1.Manifest) []string {
 
 // checkOperators refuses to lose the state of operators that the graph lacks.
 func checkOperators(g *graph.JobGraph, m *checkpointv1.Manifest, dropped map[string]bool, rules RestoreRules) *jobview.Error {
-	bytes := stateBytes(m)
+	bytes := StateBytes(m)
 	var lost []string
 	var fixes []string
 	for _, id := range slices.Sorted(maps.Keys(bytes)) {
@@ -165,9 +165,9 @@ func checkOperators(g *graph.JobGraph, m *checkpointv1.Manifest, dropped map[str
 	}
 }
 
-// stateBytes returns the size of each operator's state. The watermarks that a
+// StateBytes returns the size of each operator's state. The watermarks that a
 // task keeps for itself do not count: they are lost with their vertex.
-func stateBytes(m *checkpointv1.Manifest) map[string]int64 {
+func StateBytes(m *checkpointv1.Manifest) map[string]int64 {
 	out := make(map[string]int64)
 	for _, h := range m.GetHandles() {
 		if h.GetKind() != controlv1.StateKind_STATE_KIND_TASK {

@@ -12,6 +12,7 @@ import (
 	"github.com/leatstream/leat/checkpoint/savepoint"
 	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/dataflow/graph"
+	"github.com/leatstream/leat/runtime/stateplan"
 )
 
 // JobState is the state of a job.
@@ -320,6 +321,36 @@ type RescaleRequest struct {
 // of now allow, at least the lower one. A lower bound of 0 is the upper one.
 type Bounds struct{ Lower, Upper int }
 
+// SavepointCheck says what a start from a savepoint makes of its state.
+type SavepointCheck struct {
+	Path, JobName string
+	// Errors are those of the start, which would be refused; the same codes.
+	Errors    []*Error
+	Operators []OperatorCheck
+}
+
+// Fates of an operator in a SavepointCheck, beside those of stateplan.
+const (
+	FateMapped  = "mapped"  // restored under another name
+	FateLost    = "lost"    // no operator takes it: refused
+	FateDropped = "dropped" // lost, as --drop-state says
+	FateGone    = "gone"    // no operator, and no state to lose
+)
+
+// OperatorCheck is what becomes of an operator's state.
+type OperatorCheck struct {
+	ID   dataflow.OperatorID
+	UID  string
+	Name string
+	// Was is the name in the savepoint where it is another one.
+	Was  string
+	Fate string
+	// Why says more to people, as what is not known.
+	Why    string
+	Bytes  int64
+	States []stateplan.State
+}
+
 // Control is what the REST API may ask of the leading jobmanager; safe for
 // concurrent use. Errors are *Error: of KindNotFound for a job, an operation or
 // a bundle that is not there, KindConflict where its state forbids what is
@@ -382,6 +413,10 @@ type Control interface {
 	Savepoints(ctx context.Context, id dataflow.JobID) ([]Checkpoint, error)
 	// OpenSavepoint reads the manifest of the savepoint or checkpoint at a URI.
 	OpenSavepoint(ctx context.Context, path string) (*savepoint.Snapshot, error)
+	// CheckSavepoint says what a submission would make of the savepoint that it
+	// starts from; nothing is started or recorded. Errors say that this could
+	// not be found out; that the start would be refused is no error.
+	CheckSavepoint(ctx context.Context, s Submission) (SavepointCheck, error)
 	// DeleteSavepoint removes a savepoint for good, by its URI. A checkpoint is
 	// invalid here; a savepoint that a job recovers from is a conflict.
 	DeleteSavepoint(ctx context.Context, path string) error

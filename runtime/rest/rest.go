@@ -134,6 +134,7 @@ func (h *Handler) routes() map[string]serveFunc {
 		"POST /jars/{jar}/run":                                                                 h.run,
 		"GET /jars/{jar}/plan":                                                                 h.bundlePlan,
 		"POST /jars/{jar}/plan":                                                                h.bundlePlan,
+		"POST /jars/{jar}/savepoint-check":                                                     h.checkSavepoint,
 	}
 }
 

@@ -81,3 +81,29 @@ func (h *Handler) endExport(w http.ResponseWriter, err error, path string) {
 	body, _ := json.Marshal(restapi.ErrorBody{Errors: []string{e.Error()}, Error: apiError(e)}) // plain strings always marshal
 	w.Header().Set(restapi.ExportErrorTrailer, string(body))
 }
+
+func (h *Handler) checkSavepoint(w http.ResponseWriter, r *http.Request, c jobview.Control) (any, error) {
+	s, err := submission(w, r)
+	if err != nil {
+		return nil, err
+	}
+	if s.FromSavepoint == "" {
+		return nil, invalid("savepointPath is missing: the URI of a savepoint or checkpoint")
+	}
+	sc, err := c.CheckSavepoint(r.Context(), s)
+	if err != nil {
+		return nil, err
+	}
+	out := restapi.SavepointCheck{Savepoint: sc.Path, Job: sc.JobName, OK: len(sc.Errors) == 0, Operators: []restapi.OperatorCheck{}}
+	for _, e := range sc.Errors {
+		out.Errors = append(out.Errors, apiError(e))
+	}
+	for _, o := range sc.Operators {
+		oc := restapi.OperatorCheck{UID: o.UID, Name: o.Name, Was: o.Was, ID: string(o.ID), Fate: o.Fate, Why: o.Why, Bytes: o.Bytes}
+		for _, st := range o.States {
+			oc.States = append(oc.States, restapi.StateCheck{Name: st.Name, Fate: st.Fate, Was: st.Was, Now: st.Now, Changes: st.Changes})
+		}
+		out.Operators = append(out.Operators, oc)
+	}
+	return out, nil
+}

@@ -88,3 +88,44 @@ func (c *Client) ExportSavepoint(ctx context.Context, query url.Values, w io.Wri
 	}
 	return r, nil
 }
+
+// SavepointCheck is POST /v1/jars/:jarid/savepoint-check with a RunRequest: what
+// a start of the bundle from the savepoint would make of its state.
+type SavepointCheck struct {
+	Savepoint string `json:"savepoint"`
+	Job       string `json:"job"` // of which it is
+	// OK says that the start would not be refused for what Errors say.
+	OK        bool            `json:"ok"`
+	Errors    []*Error        `json:"errors,omitempty"`
+	Operators []OperatorCheck `json:"operators"`
+}
+
+// OperatorCheck says what becomes of an operator's state. Fate is restored,
+// mapped (under another name, which Was was), migrated, new, dropped, gone (it
+// had no state), lost, refused or unknown.
+type OperatorCheck struct {
+	UID    string       `json:"uid"`
+	Name   string       `json:"name"`
+	Was    string       `json:"was,omitempty"`
+	ID     string       `json:"id"`
+	Fate   string       `json:"fate"`
+	Why    string       `json:"why,omitempty"`
+	Bytes  int64        `json:"bytes"`
+	States []StateCheck `json:"states,omitempty"`
+}
+
+// StateCheck is one state. Fate is restored, migrated, new, unused (kept, but
+// not opened) or refused; Was and Now are the types, as schema texts.
+type StateCheck struct {
+	Name    string   `json:"name"`
+	Fate    string   `json:"fate"`
+	Was     string   `json:"was,omitempty"`
+	Now     string   `json:"now,omitempty"`
+	Changes []string `json:"changes,omitempty"`
+}
+
+// CheckSavepoint asks what a start of a stored bundle from r.SavepointPath would
+// make of the state there.
+func (c *Client) CheckSavepoint(ctx context.Context, bundle string, r RunRequest) (s SavepointCheck, err error) {
+	return s, c.Post(ctx, "/jars/"+url.PathEscape(bundle)+"/savepoint-check", r, &s)
+}

@@ -21,6 +21,7 @@ import (
 type Form struct {
 	kind    string
 	stamped bool           // with a TTL: the time of the last update lies before each value
+	ttl     string         // the time that it goes by
 	key     *codec.Dynamic // of a map
 	row     *codec.Dynamic
 }
@@ -46,6 +47,20 @@ const recordSchema = "{HomeStart:int64,HomeEnd:int64,Next:"
 // by the records.
 const countsTable = "window-counts"
 
+// TTL is "processing" or "event" for state that expires, by that time.
+func (f Form) TTL() string { return f.ttl }
+
+// KeySchema is that of a map's keys, "" for other kinds.
+func (f Form) KeySchema() string {
+	if f.key == nil {
+		return ""
+	}
+	return f.key.Type().String()
+}
+
+// RowSchema is that of a value, or of an element of a list.
+func (f Form) RowSchema() string { return f.row.Type().String() }
+
 // Of reads a table's name and schema; ok is false for tables that are none of
 // the user's: timers, and what only an operator needs.
 func Of(name, schema string) (f Form, ok bool) {
@@ -56,7 +71,7 @@ func Of(name, schema string) (f Form, ok bool) {
 }
 
 // IsTimers reports whether a table with that schema holds timers, see Timers.
-func IsTimers(schema string) bool { return schema == timersSchema }
+func IsTimers(schema string) bool { return strings.HasPrefix(schema, timersSchema) }
 
 // Timers calls fn for each timer of a key, in order of time.
 func Timers(val []byte, fn func(time, ns int64) error) error {
@@ -82,7 +97,7 @@ func KeySchema(name, schema string) (key string, ok bool) {
 
 // Timers as operators/timer keeps them, docs/formats/state.md.
 const (
-	timersSchema = "timers 1"
+	timersSchema = "timers 1:" // what follows is for people
 	timerBytes   = 16
 )
 
@@ -108,7 +123,7 @@ func formOf(schema string) (f Form, ok bool) {
 	var err error
 	f.kind = kind
 	if after, ok := strings.CutPrefix(rest, "stamped("); ok && found {
-		_, rest, f.stamped = strings.Cut(after, ") ")
+		f.ttl, rest, f.stamped = strings.Cut(after, ") ")
 	}
 	switch kind {
 	case "value", "list", "reducing", "aggregating", KindWindow, KindSession:

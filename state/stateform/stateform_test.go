@@ -68,7 +68,7 @@ func TestTimers(t *testing.T) {
 	if err := Timers(val, func(int64, int64) error { return stop }); !errors.Is(err, stop) {
 		t.Error(err)
 	}
-	if !IsTimers("timers 1") || IsTimers("value int64") {
+	if !IsTimers("timers 1: in pairs") || IsTimers("value int64") {
 		t.Error("timers are not told from values")
 	}
 	if key, ok := KeySchema("leat:key", "key {A:int64}"); !ok || key != "{A:int64}" {

@@ -151,14 +151,14 @@ func (a *app) await(ctx context.Context, poll func() (restapi.OperationStatus, e
 }
 
 func (a *app) savepointCommands() *cobra.Command {
-	c := &cobra.Command{Use: "savepoint", Short: "Create, list, inspect, export and delete savepoints", Annotations: jobNoun()}
+	c := &cobra.Command{Use: "savepoint", Short: "Create, list, inspect, export, check and delete savepoints", Annotations: jobNoun()}
 	c.Args, c.RunE = nounOrJob("JOB", "DIR"), func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return c.Help()
 		}
 		return verbOf(c, args, a.takeSavepoint(c.Context(), args[0], strings.Join(args[1:], "")))
 	}
-	c.AddCommand(a.savepointCreate(), a.savepointList(), a.savepointInspect(), a.savepointExport(), a.savepointDelete())
+	c.AddCommand(a.savepointCreate(), a.savepointList(), a.savepointInspect(), a.savepointExport(), a.savepointCheck(), a.savepointDelete())
 	return c
 }
 

@@ -30,6 +30,7 @@ func build(env *stream.Env) error {
 	uid := set.String("uid", "sums", "UID of the operator with state")
 	fail := set.Int64("panic-at", -1, "panic at this row")
 	restart := set.Bool("restart", false, "restart after a failure")
+	shape := set.String("shape", "", "type of what is counted: that of Tick, or wide or narrow")
 	if err := set.Parse(env.Args()); err != nil {
 		return err
 	}
@@ -49,11 +50,34 @@ func build(env *stream.Env) error {
 		}
 		return t
 	}, stream.UID("see"))
-	sums := stream.Reduce(stream.KeyBy(seen, func(t Tick) int64 { return t.Rest }), func(a, b Tick) Tick {
-		return Tick{N: a.N + b.N, Rest: a.Rest}
-	}, stream.UID(*uid))
-	sums.Filter(func(t Tick) bool { return t.N%1000 == 0 }, stream.UID("some")).To(console.New(encoder), stream.UID("out"))
+	switch *shape {
+	case "wide":
+		count(seen, *uid, func(t Tick) Wide { return Wide{Rest: t.Rest, N: t.N} }, func(t Wide) int64 { return t.Rest },
+			func(a, b Wide) Wide { a.N += b.N; return a }, func(t Wide) Tick { return Tick{N: t.N, Rest: t.Rest} })
+	case "narrow":
+		count(seen, *uid, func(t Tick) Narrow { return Narrow{Rest: int8(t.Rest)} }, func(t Narrow) int64 { return int64(t.Rest) },
+			func(a, _ Narrow) Narrow { return a }, func(t Narrow) Tick { return Tick{Rest: int64(t.Rest)} })
+	default:
+		same := func(t Tick) Tick { return t }
+		count(seen, *uid, same, func(t Tick) int64 { return t.Rest }, func(a, b Tick) Tick { return Tick{N: a.N + b.N, Rest: a.Rest} }, same)
+	}
 	return nil
+}
+
+// Wide and Narrow are what a later version may make of Tick.
+type (
+	Wide struct {
+		Rest  int64
+		N     int64
+		Place string
+	}
+	Narrow struct{ Rest int8 }
+)
+
+// count sums ticks up in the form of T.
+func count[T any](ticks *stream.DataStream[Tick], uid string, in func(Tick) T, rest func(T) int64, add func(a, b T) T, out func(T) Tick) {
+	sums := stream.Reduce(stream.KeyBy(stream.Map(ticks, in, stream.UID("shape")), rest), add, stream.UID(uid))
+	stream.Map(sums, out, stream.UID("plain")).Filter(func(t Tick) bool { return t.N%1000 == 0 }, stream.UID("some")).To(console.New(encoder), stream.UID("out"))
 }
 
 func makeTick(i int64, _ *rand.Rand) Tick { return Tick{N: i, Rest: i % 7} }
