@@ -394,12 +394,12 @@ func TestStopWithSavepointAndStartFromIt(t *testing.T) {
 			t.Fatal("a start from a savepoint must have a new incarnation")
 		}
 		// Until it has a checkpoint of its own, the savepoint is needed.
-		if err := c.d.DeleteSavepoint(t.Context(), done.Path); err == nil {
+		if _, err := c.d.DeleteSavepoint(t.Context(), done.Path); err == nil {
 			t.Fatal("a savepoint was deleted that a job recovers from")
 		}
 		seconds(3)
-		if err := c.d.DeleteSavepoint(t.Context(), done.Path); err != nil {
-			t.Fatal(err)
+		if freed, err := c.d.DeleteSavepoint(t.Context(), done.Path); err != nil || freed.Objects == 0 || freed.Bytes == 0 {
+			t.Fatal(freed, err)
 		}
 		if _, err := c.d.Submit(t.Context(), jobview.Submission{BundleSHA: "b1", FromSavepoint: done.Path}); !hasCode(err, "LEAT4208") {
 			t.Fatalf("start from a deleted savepoint: %v", err)

@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/leatstream/leat/checkpoint"
 	"github.com/leatstream/leat/checkpoint/manifest"
 	"github.com/leatstream/leat/checkpoint/savepoint"
+	"github.com/leatstream/leat/checkpoint/store"
 	"github.com/leatstream/leat/dataflow"
 	checkpointv1 "github.com/leatstream/leat/proto/checkpoint/v1"
 	"github.com/leatstream/leat/runtime/jobmaster"
@@ -70,41 +72,57 @@ func (d *Dispatcher) OpenSavepoint(ctx context.Context, at string) (*savepoint.S
 }
 
 // DeleteSavepoint implements jobview.Control. A savepoint that a job would
-// start or recover from is not deleted.
-func (d *Dispatcher) DeleteSavepoint(ctx context.Context, at string) error {
+// start or recover from is not deleted. In its job's own folder all goes that is
+// there; elsewhere, where people may keep other things beside it, only what its
+// manifest names.
+func (d *Dispatcher) DeleteSavepoint(ctx context.Context, at string) (jobview.Freed, error) {
 	m, key, err := d.readSavepoint(ctx, at)
 	if err != nil {
-		return err
+		return jobview.Freed{}, err
 	}
 	if m.GetKind() != checkpointv1.Kind_KIND_SAVEPOINT {
-		return invalid("LEAT4209", at+" is a checkpoint, not a savepoint", "checkpoints belong to their job, which deletes them itself")
-	}
-	if err := d.unneeded(ctx, key); err != nil {
-		return err
+		return jobview.Freed{}, invalid("LEAT4209", at+" is a checkpoint, not a savepoint", "checkpoints belong to their job, which deletes them itself")
 	}
 	dir := path.Dir(key) + "/"
+	own := strings.HasPrefix(dir, jobPrefix(dataflow.JobID(m.GetJobId()))+savepointDir)
+	listed := map[string]bool{key: true}
+	for _, o := range m.GetObjects() {
+		listed[o.GetKey()] = true
+	}
+	freed := jobview.Freed{}
 	keys := []string{key} // first: what is left is then no savepoint any more
 	for info, err := range d.cfg.Store.List(ctx, dir) {
 		if err != nil {
-			return errUnavailable(err.Error())
+			return jobview.Freed{}, errUnavailable(err.Error())
 		}
+		if !own && !listed[info.Key] {
+			continue
+		}
+		freed.Objects++
+		freed.Bytes += info.Size
 		if info.Key != key {
 			keys = append(keys, info.Key)
 		}
 	}
-	if err := d.cfg.Store.Delete(ctx, keys...); err != nil {
-		return errUnavailable(err.Error())
+	if err := d.unneeded(ctx, key, keys); err != nil {
+		return jobview.Freed{}, err
 	}
-	return nil
+	if err := d.cfg.Store.Delete(ctx, keys...); err != nil {
+		return jobview.Freed{}, errUnavailable(err.Error())
+	}
+	return freed, nil
 }
 
-// unneeded checks that no job that lives would read the savepoint.
-func (d *Dispatcher) unneeded(ctx context.Context, key string) error {
-	type need struct {
-		name    string
-		id      dataflow.JobID
-		started bool // from this savepoint
-	}
+// need is a job that may read a savepoint.
+type need struct {
+	name    string
+	id      dataflow.JobID
+	started bool // from this savepoint
+}
+
+// unneeded checks that no job that lives would read the savepoint, and that no
+// checkpoint which such a job keeps needs one of the objects.
+func (d *Dispatcher) unneeded(ctx context.Context, key string, keys []string) error {
 	d.mu.Lock()
 	var needs []need
 	for id, j := range d.jobs {
@@ -114,18 +132,52 @@ func (d *Dispatcher) unneeded(ctx context.Context, key string) error {
 		}
 	}
 	d.mu.Unlock()
+	goes := make(map[string]bool, len(keys))
+	for _, k := range keys {
+		goes[k] = true
+	}
 	for _, n := range needs {
 		p, err := jobmaster.ReadStoredPointer(ctx, d.journal, jobmaster.PointerKey(n.id))
 		if err != nil {
 			return errUnavailable(err.Error())
 		}
 		latest := p != nil && p.Latest != nil
-		if latest && p.Latest.Manifest == key || n.started && !latest {
-			return &jobview.Error{Code: "LEAT4210", Kind: jobview.KindConflict, What: fmt.Sprintf("job %q recovers from this savepoint", n.name),
-				Why: "it has no later checkpoint yet", Fix: []string{"wait for its next checkpoint, or stop the job"}}
+		if latest && goes[p.Latest.Manifest] || n.started && !latest {
+			return errNeeded(n.name, "it has no later checkpoint yet", "wait for its next checkpoint, or stop the job")
+		}
+		if p == nil {
+			continue
+		}
+		for _, e := range p.Retained {
+			needed, err := d.needs(ctx, e.Manifest, goes)
+			if err != nil {
+				return err
+			}
+			if needed {
+				return errNeeded(n.name, fmt.Sprintf("its checkpoint %d has files there", e.ID), "wait until the job keeps only later ones, or stop it")
+			}
 		}
 	}
 	return nil
+}
+
+// needs reports whether a checkpoint is, or has an object, among those that go.
+func (d *Dispatcher) needs(ctx context.Context, key string, goes map[string]bool) (bool, error) {
+	if goes[key] {
+		return true, nil
+	}
+	m, err := manifest.Read(ctx, d.cfg.Store, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil // the job has just let it go
+	}
+	if err != nil {
+		return false, errUnavailable(err.Error())
+	}
+	return slices.ContainsFunc(m.GetObjects(), func(o *checkpointv1.Object) bool { return goes[o.GetKey()] }), nil
+}
+
+func errNeeded(job, why, fix string) *jobview.Error {
+	return &jobview.Error{Code: "LEAT4210", Kind: jobview.KindConflict, What: fmt.Sprintf("job %q recovers from this savepoint", job), Why: why, Fix: []string{fix}}
 }
 
 // PutBundle implements jobview.Control.

@@ -321,6 +321,13 @@ type RescaleRequest struct {
 // of now allow, at least the lower one. A lower bound of 0 is the upper one.
 type Bounds struct{ Lower, Upper int }
 
+
+// Freed is what a deletion has given back to the storage.
+type Freed struct {
+	Objects int
+	Bytes   int64
+}
+
 // SavepointCheck says what a start from a savepoint makes of its state.
 type SavepointCheck struct {
 	Path, JobName string
@@ -419,7 +426,7 @@ type Control interface {
 	CheckSavepoint(ctx context.Context, s Submission) (SavepointCheck, error)
 	// DeleteSavepoint removes a savepoint for good, by its URI. A checkpoint is
 	// invalid here; a savepoint that a job recovers from is a conflict.
-	DeleteSavepoint(ctx context.Context, path string) error
+	DeleteSavepoint(ctx context.Context, path string) (Freed, error)
 	// State reads live keyed state of a running job.
 	State(ctx context.Context, id dataflow.JobID, q StateQuery) (StateResult, error)
 }

@@ -228,5 +228,6 @@ func (h *Handler) disposeSavepoint(w http.ResponseWriter, r *http.Request, c job
 	if req.Path == "" {
 		return nil, invalid("savepoint-path is missing")
 	}
-	return map[string]any{}, c.DeleteSavepoint(r.Context(), req.Path)
+	freed, err := c.DeleteSavepoint(r.Context(), req.Path)
+	return restapi.SavepointDisposal{Objects: freed.Objects, Bytes: freed.Bytes}, err
 }

@@ -128,8 +128,8 @@ func (c *Client) Savepoints(ctx context.Context, id string) ([]Checkpoint, error
 }
 
 // DeleteSavepoint disposes of the savepoint at a path.
-func (c *Client) DeleteSavepoint(ctx context.Context, path string) error {
-	return c.Post(ctx, "/savepoint-disposal", map[string]string{"savepoint-path": path}, nil)
+func (c *Client) DeleteSavepoint(ctx context.Context, path string) (d SavepointDisposal, err error) {
+	return d, c.Post(ctx, "/savepoint-disposal", map[string]string{"savepoint-path": path}, &d)
 }
 
 // TaskManagers lists the registered taskmanagers.

@@ -37,6 +37,13 @@ type SavepointOperator struct {
 	OtherBytes  int64  `json:"otherBytes"`
 }
 
+// SavepointDisposal is the answer of POST /v1/savepoint-disposal: what was
+// given back to the storage.
+type SavepointDisposal struct {
+	Objects int   `json:"objects"`
+	Bytes   int64 `json:"bytes"`
+}
+
 // Trailers of GET /v1/savepoints/export: how it went is known at its end.
 const (
 	// ExportErrorTrailer holds an ErrorBody; what came before is then a part.

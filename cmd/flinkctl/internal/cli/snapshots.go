@@ -226,14 +226,20 @@ func (a *app) savepointDelete() *cobra.Command {
 	return &cobra.Command{
 		Use: "delete PATH", Aliases: []string{"dispose"}, Short: "Delete a savepoint for good", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := a.askName("Delete the savepoint for good? Its state is lost.", args[0]); err != nil {
+			// Whoever is asked has to see of what; else the answer tells.
+			question := "Delete the savepoint for good? Its state is lost."
+			if v, err := a.client().SavepointContents(c.Context(), args[0]); err == nil {
+				question = fmt.Sprintf("Delete %s %d of job %s, %s of state as of %s ago, for good? It is lost.", v.Kind, v.Checkpoint, v.Job, size(v.Bytes), ago(v.Created))
+			}
+			if err := a.askName(question, args[0]); err != nil {
 				return err
 			}
-			if err := a.client().DeleteSavepoint(c.Context(), args[0]); err != nil {
+			d, err := a.client().DeleteSavepoint(c.Context(), args[0])
+			if err != nil {
 				return err
 			}
-			return a.print(map[string]string{"deleted": args[0]}, func() table {
-				return table{header: []string{"DELETED"}, rows: [][]string{{args[0]}}}
+			return a.print(map[string]any{"deleted": args[0], "objects": d.Objects, "bytes": d.Bytes}, func() table {
+				return table{header: []string{"FREED", "OBJECTS", "DELETED"}, rows: [][]string{{size(d.Bytes), strconv.Itoa(d.Objects), args[0]}}, names: []string{args[0]}}
 			})
 		},
 	}
