@@ -34,6 +34,10 @@ const (
 // says of its tables: so what the start would report is known before it.
 func (d *Dispatcher) CheckSavepoint(ctx context.Context, s jobview.Submission) (jobview.SavepointCheck, error) {
 	out := jobview.SavepointCheck{Path: s.FromSavepoint}
+	s, err := d.like(s)
+	if err != nil {
+		return out, err
+	}
 	m, _, err := d.readSavepoint(ctx, s.FromSavepoint)
 	if err != nil {
 		return out, err

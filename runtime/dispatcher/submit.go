@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -60,6 +61,10 @@ func (d *Dispatcher) Submit(ctx context.Context, s jobview.Submission) (dataflow
 }
 
 func (d *Dispatcher) submit(ctx context.Context, s jobview.Submission) (dataflow.JobID, error) {
+	s, err := d.like(s)
+	if err != nil {
+		return "", err
+	}
 	if s.Auto && s.Parallelism != 0 {
 		return "", invalid("LEAT2004", fmt.Sprintf("parallelism is both %d and auto", s.Parallelism), "give one of them")
 	}
@@ -91,6 +96,42 @@ func (d *Dispatcher) submit(ctx context.Context, s jobview.Submission) (dataflow
 		return "", coded(err, "LEAT2005", "the job cannot be started")
 	}
 	return rec.ID, nil
+}
+
+// like fills what a submission takes from that of another job.
+func (d *Dispatcher) like(s jobview.Submission) (jobview.Submission, error) {
+	if s.Like == "" {
+		return s, nil
+	}
+	j, err := d.find(s.Like)
+	if err != nil {
+		return s, err
+	}
+	d.mu.Lock()
+	r, name := j.record, j.name()
+	d.mu.Unlock()
+	s.Name = cmp.Or(s.Name, name)
+	if s.Parallelism == 0 && !s.Auto {
+		if s.Auto = r.Auto; !s.Auto {
+			s.Parallelism = r.Parallelism
+		}
+	}
+	if len(s.Args) == 0 {
+		s.Args = r.Inputs.Args
+	}
+	s.Properties = over(r.Inputs.Properties, s.Properties)
+	s.Environment = over(r.Inputs.Environment, s.Environment)
+	return s, nil
+}
+
+// over returns what is in either, that of top where it is in both.
+func over(base, top map[string]string) map[string]string {
+	if len(base) == 0 {
+		return top
+	}
+	out := maps.Clone(base)
+	maps.Copy(out, top)
+	return out
 }
 
 // knownJob says that a request was made before.

@@ -213,6 +213,10 @@ type Submission struct {
 	DropState    []string
 	// RequestID makes a repeated submission return the first one's job.
 	RequestID string
+	// Like is another job, which may have ended: name, parallelism and arguments
+	// that are not given are those that it was submitted with, as are properties
+	// and environment under names that are not given.
+	Like dataflow.JobID
 }
 
 // StopRequest asks for stop-with-savepoint or a savepoint alone.
@@ -320,7 +324,6 @@ type RescaleRequest struct {
 // Bounds are of a vertex' parallelism: the upper one, or as much as the slots
 // of now allow, at least the lower one. A lower bound of 0 is the upper one.
 type Bounds struct{ Lower, Upper int }
-
 
 // Freed is what a deletion has given back to the storage.
 type Freed struct {

@@ -198,7 +198,7 @@ func submission(w http.ResponseWriter, r *http.Request) (jobview.Submission, err
 	return jobview.Submission{
 		BundleSHA: r.PathValue("jar"), Name: req.Name, Parallelism: req.Parallelism, Auto: req.Auto, Args: req.ProgramArgsList,
 		Properties: req.Configuration, Environment: req.Environment, FromSavepoint: req.SavepointPath,
-		AllowDrained: req.AllowDrained, DropState: req.DropState, RequestID: req.RequestID,
+		AllowDrained: req.AllowDrained, DropState: req.DropState, RequestID: req.RequestID, Like: dataflow.JobID(req.Like),
 	}, nil
 }
 

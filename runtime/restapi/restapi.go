@@ -432,6 +432,9 @@ type RunRequest struct {
 	AllowDrained bool              `json:"allowDrained,omitempty"`
 	Environment  map[string]string `json:"environment,omitempty"`
 	RequestID    string            `json:"requestId,omitempty"`
+	// Like is the id of another job, from whose submission is taken what is not
+	// given here: name, parallelism, arguments, properties, environment.
+	Like string `json:"like,omitempty"`
 }
 
 // RunResponse names the job that runs.

@@ -34,6 +34,10 @@ func TestScripts(t *testing.T) {
 			p.play(file)
 		})
 	}
+	t.Run("upgrade interrupted", func(t *testing.T) {
+		t.Parallel()
+		c.interruptedUpgrade(t)
+	})
 	t.Run("rescale", func(t *testing.T) {
 		t.Parallel()
 		c.rescale(t)

@@ -18,7 +18,7 @@ type startFlags struct {
 
 func (s *startFlags) add(c *cobra.Command) {
 	f := c.Flags()
-	f.IntVarP(&s.req.Parallelism, "parallelism", "p", 0, "parallelism; default: the program's")
+	f.VarP(parallelismFlag{&s.req}, "parallelism", "p", "parallelism, or auto: as much as there are slots for; default: the program's")
 	f.StringArrayVar(&s.req.DropState, "drop-state", nil, "UID of an operator whose state in the savepoint may be lost; may be repeated")
 	f.BoolVar(&s.req.AllowDrained, "allow-drained", false, "start from a savepoint whose input was ended by --drain")
 	f.StringArrayVarP(&s.properties, "define", "D", nil, "key=value, read by the job; may be repeated")

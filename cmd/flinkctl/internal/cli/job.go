@@ -17,8 +17,8 @@ import (
 const pollInterval = 100 * time.Millisecond
 
 func (a *app) jobCommands() *cobra.Command {
-	c := &cobra.Command{Use: "job", Short: "List, look at, rescale, stop and cancel jobs"}
-	c.AddCommand(a.jobList(), a.jobGet(), a.jobGraph(), a.jobStop(), a.jobCancel(), a.jobRescale(), a.jobExceptions(), a.jobWait())
+	c := &cobra.Command{Use: "job", Short: "List, look at, rescale, stop, cancel and upgrade jobs"}
+	c.AddCommand(a.jobList(), a.jobGet(), a.jobGraph(), a.jobStop(), a.jobCancel(), a.jobRescale(), a.jobUpgrade(), a.jobExceptions(), a.jobWait())
 	return c
 }
 

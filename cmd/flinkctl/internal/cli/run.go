@@ -17,7 +17,7 @@ import (
 
 func (a *app) runCommand(use string) *cobra.Command {
 	var req restapi.RunRequest
-	var wait string
+	var wait, like string
 	var properties, environment []string
 	var timeout time.Duration
 	c := &cobra.Command{
@@ -34,6 +34,13 @@ func (a *app) runCommand(use string) *cobra.Command {
 				return usagef("--wait %q is not one of running, finished, detach", wait)
 			}
 			req.ProgramArgsList = args[1:]
+			if like != "" {
+				o, err := a.lookAtJob(c.Context(), like)
+				if err != nil {
+					return err
+				}
+				req.Like = o.ID
+			}
 			var err error
 			if req.Configuration, err = pairs("-D", properties); err != nil {
 				return err
@@ -52,6 +59,7 @@ func (a *app) runCommand(use string) *cobra.Command {
 	f.BoolVar(&req.AllowDrained, "allow-drained", false, "start from a savepoint whose input was ended by --drain")
 	f.StringArrayVarP(&properties, "define", "D", nil, "key=value, read by the job; may be repeated")
 	f.StringArrayVar(&environment, "env", nil, "NAME or NAME=value: environment that the job sees; may be repeated")
+	f.StringVar(&like, "like", "", "name, parallelism, arguments, -D and --env that are not given are those of this job, which may have ended")
 	f.StringVar(&wait, "wait", "running", "return when the job is running or finished, or at once (detach)")
 	f.DurationVar(&timeout, "timeout", 0, "give up waiting after this time (0: never); the job goes on")
 	return c

@@ -29,20 +29,26 @@ func build(env *stream.Env) error {
 	rate := set.Float64("rate", 200, "rows a second")
 	uid := set.String("uid", "sums", "UID of the operator with state")
 	fail := set.Int64("panic-at", -1, "panic at this row")
+	from := set.Int64("panic-from", -1, "panic at this row and all that follow")
+	interval := set.Duration("checkpoint-interval", 200*time.Millisecond, "time between checkpoints; negative: none")
+	stall := set.Bool("stall", false, "never get beyond the first row")
 	restart := set.Bool("restart", false, "restart after a failure")
 	shape := set.String("shape", "", "type of what is counted: that of Tick, or wide or narrow")
 	if err := set.Parse(env.Args()); err != nil {
 		return err
 	}
-	env.Set(stream.JobName("ticker"), stream.CheckpointInterval(200*time.Millisecond))
+	env.Set(stream.JobName("ticker"), stream.CheckpointInterval(*interval))
 	if !*restart {
 		env.Set(stream.RestartNever())
 	}
 	greeting, place := env.Property("greeting"), os.Getenv("TICKER_PLACE")
 	ticks := stream.From(env, datagen.New(datagen.Config{Count: *rows, PerSecond: *rate, Splits: 4}, makeTick), stream.UID("ticks"))
 	seen := stream.Map(ticks, func(t Tick) Tick {
-		if t.N == *fail {
+		if t.N == *fail || *from >= 0 && t.N >= *from {
 			panic(fmt.Sprintf("tick %d is broken", t.N))
+		}
+		if *stall {
+			select {}
 		}
 		if t.N%50 == 0 {
 			slog.Info("tick", "n", t.N, "greeting", greeting, "place", place)
