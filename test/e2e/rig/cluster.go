@@ -39,7 +39,7 @@ func (r *Rig) startCluster(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		id := fmt.Sprintf("jm-%d", i+1)
+		id := fmt.Sprintf("%sjm-%d", r.prefix, i+1)
 		p := r.process(id, append(r.command("jobmanager", id),
 			"--control-listen", fmt.Sprintf("127.0.0.1:%d", control), "--rest-listen", fmt.Sprintf("127.0.0.1:%d", web))...)
 		p.env = append(p.env, r.Trace.env()...)
@@ -47,7 +47,7 @@ func (r *Rig) startCluster(ctx context.Context) error {
 		r.rest = append(r.rest, fmt.Sprintf("http://127.0.0.1:%d", web))
 	}
 	for i := range r.cfg.TaskManagers {
-		id := fmt.Sprintf("tm-%d", i+1)
+		id := fmt.Sprintf("%stm-%d", r.prefix, i+1)
 		sockets := filepath.Join(r.sockets, id)
 		if err := os.Mkdir(sockets, 0o700); err != nil {
 			return err
@@ -69,8 +69,8 @@ func (r *Rig) startCluster(ctx context.Context) error {
 // command is a program with the options that jobmanagers and taskmanagers share.
 func (r *Rig) command(program, id string) []string {
 	return []string{
-		filepath.Join(r.cfg.Programs, program), "--id", id, "--dir", filepath.Join(r.dir, id), "--ha-endpoints", r.etcdURL, "--ha-prefix", "leat/e2e",
-		"--store-uri", "s3://" + bucket + "/cluster", "--store-endpoint", r.s3URL, "--store-region", "us-east-1",
+		filepath.Join(r.cfg.Programs, program), "--id", id, "--dir", filepath.Join(r.dir, id), "--ha-endpoints", r.etcdURL, "--ha-prefix", "leat/e2e" + r.prefix,
+		"--store-uri", "s3://" + r.bucket + "/cluster", "--store-endpoint", r.s3URL, "--store-region", "us-east-1",
 		"--store-access-key", accessKey, "--store-secret-key", secretKey,
 	}
 }

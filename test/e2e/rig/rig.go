@@ -39,11 +39,14 @@ type Rig struct {
 	rest                      []string // of each jobmanager
 	sockets                   string
 	Trace                     *Trace
+
+	prefix, bucket string // of this cluster's names, and its objects
+	beside         bool   // the servers are another rig's
 }
 
 // Start runs the cluster and returns when it can take a job.
 func Start(ctx context.Context, cfg Config) (_ *Rig, err error) {
-	r := &Rig{cfg: cfg, dir: cfg.Dir}
+	r := &Rig{cfg: cfg, dir: cfg.Dir, bucket: bucket}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Close())
@@ -81,7 +84,7 @@ func (r *Rig) Close() error {
 	for _, p := range append(append([]*process{}, r.taskManagers...), r.jobManagers...) {
 		errs = append(errs, p.stop())
 	}
-	if r.brokers != "" {
+	if r.brokers != "" && !r.beside {
 		_, err := r.kafka(context.Background(), "stop", "--dir", filepath.Join(r.dir, "kafka"))
 		errs = append(errs, err)
 	}
@@ -92,6 +95,9 @@ func (r *Rig) Close() error {
 	}
 	if r.sockets != "" {
 		errs = append(errs, os.RemoveAll(r.sockets))
+	}
+	if r.beside {
+		return errors.Join(errs...)
 	}
 	return errors.Join(append(errs, r.orphans())...)
 }
