@@ -2,12 +2,14 @@ package savepoint
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/leatstream/leat/checkpoint/chain"
@@ -53,6 +55,56 @@ type Entry struct {
 	// Time is when a timer fires, in milliseconds.
 	Time  *int64          `json:"time,omitempty"`
 	Value json.RawMessage `json:"value,omitempty"`
+}
+
+// AppendLine appends the entry as a line of JSON, as json.Marshal writes it but
+// for a new line at the end.
+func (e *Entry) AppendLine(dst []byte) []byte {
+	dst = appendText(append(dst, `{"operator":`...), e.Operator)
+	dst = appendText(append(dst, `,"state":`...), e.State)
+	dst = appendText(append(dst, `,"kind":`...), e.Kind)
+	dst = append(append(dst, `,"key":`...), e.Key...)
+	if len(e.KeyBytes) > 0 {
+		dst = appendText(append(dst, `,"keyBytes":`...), base64.StdEncoding.EncodeToString(e.KeyBytes))
+	}
+	dst = appendNumber(dst, `,"window":`, e.Window)
+	dst = appendNumber(dst, `,"windowEnd":`, e.WindowEnd)
+	if len(e.MapKey) > 0 {
+		dst = append(append(dst, `,"mapKey":`...), e.MapKey...)
+	}
+	dst = appendNumber(dst, `,"time":`, e.Time)
+	if len(e.Value) > 0 {
+		dst = append(append(dst, `,"value":`...), e.Value...)
+	}
+	return append(dst, "}\n"...)
+}
+
+func appendNumber(dst []byte, name string, n *int64) []byte {
+	if n == nil {
+		return dst
+	}
+	return strconv.AppendInt(append(dst, name...), *n, 10)
+}
+
+// appendText quotes a name; those that need an escape are rare.
+func appendText(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x7f {
+			b, _ := json.Marshal(s) // a text always marshals
+			return append(dst, b...)
+		}
+	}
+	return append(append(append(dst, '"'), s...), '"')
+}
+
+// Lines returns a function for Export that writes each entry as a line to w.
+func Lines(w io.Writer) func(*Entry) error {
+	var line []byte
+	return func(e *Entry) error {
+		line = e.AppendLine(line[:0])
+		_, err := w.Write(line)
+		return err
+	}
 }
 
 // Exported says what an export was.

@@ -209,6 +209,9 @@ func export(t *testing.T, s *Snapshot, q Query) []string {
 	sum, err := s.Export(t.Context(), q, func(e *Entry) error {
 		b, err := json.Marshal(e)
 		got = append(got, string(b))
+		if line := e.AppendLine(nil); string(line) != string(b)+"\n" {
+			t.Errorf("the line is %s, want %s", line, b)
+		}
 		return err
 	})
 	if err != nil {
@@ -344,6 +347,21 @@ func TestExportOfDamage(t *testing.T) {
 			if _, err := New(m, objects).Export(t.Context(), Query{}, func(*Entry) error { return nil }); err == nil || !strings.Contains(err.Error(), last.GetObject()) {
 				t.Errorf("%d bytes of %d: %v", len(file), len(b), err)
 			}
+		}
+	}
+}
+
+// Names with what JSON escapes, and keys of no known type.
+func TestLine(t *testing.T) {
+	t.Parallel()
+	n := int64(-3)
+	for _, e := range []Entry{
+		{Operator: "a\"b\\c\nd", State: "é", Kind: "value", Key: []byte("null"), KeyBytes: []byte{0, 255}, Window: &n, WindowEnd: &n, Time: &n},
+		{Operator: "o", State: "s", Kind: "map", Key: []byte(`"k"`), MapKey: []byte("1"), Value: []byte(`{"A":1}`)},
+	} {
+		want, err := json.Marshal(e)
+		if err != nil || string(e.AppendLine(nil)) != string(want)+"\n" {
+			t.Errorf("%s, want %s, %v", e.AppendLine(nil), want, err)
 		}
 	}
 }

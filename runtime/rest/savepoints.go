@@ -56,10 +56,8 @@ func (h *Handler) exportSavepoint(w http.ResponseWriter, r *http.Request, c jobv
 	w.Header().Set("Content-Type", "application/jsonl; charset=UTF-8")
 	w.Header().Set("Trailer", restapi.ExportErrorTrailer+", "+restapi.ExportResultTrailer)
 	out := bufio.NewWriterSize(w, 64<<10)
-	lines := json.NewEncoder(out)
-	lines.SetEscapeHTML(false)
 	q := r.URL.Query()
-	sum, err := s.Export(r.Context(), savepoint.Query{Operator: q.Get("operator"), State: q.Get("state")}, func(e *savepoint.Entry) error { return lines.Encode(e) })
+	sum, err := s.Export(r.Context(), savepoint.Query{Operator: q.Get("operator"), State: q.Get("state")}, savepoint.Lines(out))
 	if err := cmp.Or(err, out.Flush()); err != nil {
 		h.endExport(w, err, path)
 		return nil, nil

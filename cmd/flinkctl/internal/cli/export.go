@@ -3,7 +3,6 @@ package cli
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -57,8 +56,6 @@ func (a *app) export(ctx context.Context, path string, q savepoint.Query, w io.W
 		r, err := a.patientClient().ExportSavepoint(ctx, url.Values{"path": {path}, "operator": {q.Operator}, "state": {q.State}}, w)
 		return r, elsewhere(path, err)
 	}
-	lines := json.NewEncoder(w)
-	lines.SetEscapeHTML(false)
-	sum, err := s.Export(ctx, q, func(e *savepoint.Entry) error { return lines.Encode(e) })
+	sum, err := s.Export(ctx, q, savepoint.Lines(w))
 	return restapi.ExportResult{Entries: sum.Entries, LeftOut: sum.LeftOut}, faultOf(err, path)
 }

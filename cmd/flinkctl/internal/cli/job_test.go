@@ -34,7 +34,7 @@ func TestJobsOfOneName(t *testing.T) {
 		}
 	}
 	for verb, changes := range map[string]bool{
-		"job get orders": false, "job graph orders": false, "job exceptions orders": false, "job wait orders --timeout 1ms": false,
+		"job get orders": false, "job graph orders": false, "job exceptions orders": false, "job wait orders --timeout 200ms": false,
 		"logs orders": false, "checkpoint list orders": false, "checkpoint get orders 1": false, "savepoint list orders": false,
 		"state list orders": false, "state get orders sums 3": false, "state scan orders sums": false,
 		"job stop orders": true, "job cancel orders": true, "job rescale orders 3": true, "checkpoint trigger orders": true, "savepoint create orders": true,
