@@ -11,10 +11,13 @@ import (
 
 	"github.com/leatstream/leat/connectors/console"
 	"github.com/leatstream/leat/connectors/datagen"
+	"github.com/leatstream/leat/dataflow"
 	"github.com/leatstream/leat/dataflow/graph"
 	"github.com/leatstream/leat/formats"
 	"github.com/leatstream/leat/formats/jsonfmt"
 	"github.com/leatstream/leat/launch/stateprobe"
+	"github.com/leatstream/leat/operators"
+	"github.com/leatstream/leat/operators/opstate"
 	"github.com/leatstream/leat/runtime/stateplan"
 	"github.com/leatstream/leat/state"
 	"github.com/leatstream/leat/stream"
@@ -195,5 +198,55 @@ func TestProbeOfKeys(t *testing.T) {
 	held.Operators[0].Tables = append(held.Operators[0].Tables, stateplan.Table{Name: state.KeyTable, Schema: "key int64"})
 	if o := probeOf(t, jobOf[older](t, "", "value"), held); o.Error == nil || o.Error.Code != "LEAT4201" || !strings.Contains(o.Error.Why, "int64") {
 		t.Errorf("%+v", o)
+	}
+}
+
+// lister keeps a list that belongs to no key.
+type lister[T any] struct{ list stream.ListState[T] }
+
+// Open implements stream.RowProcessor.
+func (l *lister[T]) Open(ctx *stream.RowContext[row]) error { return l.list.Open(ctx, "seen") }
+
+// Process implements stream.RowProcessor.
+func (l *lister[T]) Process(ctx *stream.RowContext[row], r row) error {
+	ctx.Emit(r)
+	return nil
+}
+
+func listing[T any](t *testing.T) *graph.JobGraph {
+	t.Helper()
+	env := stream.NewEnv(stream.MaxParallelism(16))
+	rows := stream.From(env, datagen.New(datagen.Config{}, func(i int64, _ *rand.Rand) row { return row{N: i} }), stream.UID("rows"))
+	stream.ProcessRows(rows, &lister[T]{}, stream.UID("keep")).To(console.New(encoder), stream.UID("out"))
+	g, err := env.Graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// State that is not keyed is looked at as it is, unless it is large.
+func TestProbeOfOperatorState(t *testing.T) {
+	t.Parallel()
+	set, err := opstate.Open(&operators.Context{Info: dataflow.TaskInfo{Parallelism: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := opstate.NewList[older](set, "seen")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list.Add(older{Count: 3})
+	id := listing[older](t).Nodes[1].ID
+	held := stateplan.Held{Operators: []stateplan.HeldOperator{{ID: id, State: [][]byte{set.Snapshot(), nil}}}}
+	if o := probeOf(t, listing[newer](t), held); o.Error != nil || o.Unknown != "" {
+		t.Errorf("a type that can be read: %+v", o)
+	}
+	if o := probeOf(t, listing[narrower](t), held); o.Error == nil || o.Error.Code != "LEAT4201" || !strings.Contains(o.Error.Why, `"seen" of operator "keep" is a list`) {
+		t.Errorf("a type that cannot be read: %+v", o)
+	}
+	held.Operators[0].State, held.Operators[0].Large = nil, true
+	if o := probeOf(t, listing[older](t), held); !strings.Contains(o.Unknown, "too large") {
+		t.Errorf("large state: %+v", o)
 	}
 }

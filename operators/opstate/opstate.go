@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/leatstream/leat/operators"
+	"github.com/leatstream/leat/state"
 )
 
 // Kind says what becomes of a state at a restore.
@@ -130,9 +131,10 @@ func (s *Set) claim(name string, kind Kind, prefix string, c values, h handle) (
 	return f, nil
 }
 
+// mismatch ends the job: no restart mends it.
 func mismatch(name string, f form, kind Kind, schema string) error {
-	return fmt.Errorf("state %q is a %s of schema %q in the checkpoint, but the operator wants a %s of schema %q: keep the type, or give the new state another name",
-		name, f.kind, f.schema, kind, schema)
+	return &state.MismatchError{Table: name, Why: fmt.Sprintf("is a %s of schema %q in the checkpoint, but the operator wants a %s of schema %q: keep the type, or give the new state another name",
+		f.kind, f.schema, kind, schema)}
 }
 
 // values is what claim needs to know of a codec.Codec, whatever its type.
