@@ -427,6 +427,11 @@ func (u *upgrade) since(ctx context.Context) (string, error) {
 		u.step("the new program's output up to its checkpoint %d is committed, and is written again: --rollback-to savepoint", last.ID)
 		return u.from, nil
 	}
+	if len(u.req.DropState) > 0 {
+		u.step("the new program's checkpoint %d lacks the state that was dropped (%s): the old one goes on from the savepoint, and output since is written a second time",
+			last.ID, strings.Join(u.req.DropState, ", "))
+		return u.from, nil
+	}
 	sc, err := u.client().CheckSavepoint(ctx, u.old.Bundle, restapi.RunRequest{Like: u.job.ID, SavepointPath: last.ExternalPath})
 	if err == nil && sc.OK {
 		u.step("the new program has committed its checkpoint %d: the old one goes on from there", last.ID)

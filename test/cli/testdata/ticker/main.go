@@ -31,6 +31,7 @@ func build(env *stream.Env) error {
 	fail := set.Int64("panic-at", -1, "panic at this row")
 	from := set.Int64("panic-from", -1, "panic at this row and all that follow")
 	interval := set.Duration("checkpoint-interval", 200*time.Millisecond, "time between checkpoints; negative: none")
+	after := set.Duration("panic-after", 0, "panic at the first row after this time")
 	stall := set.Bool("stall", false, "never get beyond the first row")
 	restart := set.Bool("restart", false, "restart after a failure")
 	shape := set.String("shape", "", "type of what is counted: that of Tick, or wide or narrow")
@@ -41,10 +42,11 @@ func build(env *stream.Env) error {
 	if !*restart {
 		env.Set(stream.RestartNever())
 	}
+	began := time.Now()
 	greeting, place := env.Property("greeting"), os.Getenv("TICKER_PLACE")
 	ticks := stream.From(env, datagen.New(datagen.Config{Count: *rows, PerSecond: *rate, Splits: 4}, makeTick), stream.UID("ticks"))
 	seen := stream.Map(ticks, func(t Tick) Tick {
-		if t.N == *fail || *from >= 0 && t.N >= *from {
+		if t.N == *fail || *from >= 0 && t.N >= *from || *after > 0 && time.Since(began) > *after {
 			panic(fmt.Sprintf("tick %d is broken", t.N))
 		}
 		if *stall {
