@@ -108,8 +108,11 @@ func (d *Dispatcher) like(s jobview.Submission) (jobview.Submission, error) {
 		return s, err
 	}
 	d.mu.Lock()
-	r, name := j.record, j.name()
+	r, name, driver := j.record, j.name(), j.driver
 	d.mu.Unlock()
+	if driver != nil { // it may have been rescaled since
+		r = driver.Record()
+	}
 	s.Name = cmp.Or(s.Name, name)
 	if s.Parallelism == 0 && !s.Auto {
 		if s.Auto = r.Auto; !s.Auto {
