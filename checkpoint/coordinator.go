@@ -1,7 +1,10 @@
 package checkpoint
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/leatstream/leat/checkpoint/retention"
@@ -101,6 +104,7 @@ func New(cfg Config, rec Recovered) (*Coordinator, error) {
 		c.completed = append(c.completed, c.recovered(e, rec.Completed))
 		c.next = max(c.next, e.ID+1)
 	}
+	c.completed = c.withGone(c.completed)
 	if l := c.pointer.Latest; l != nil {
 		c.next = max(c.next, l.ID+1)
 	}
@@ -115,6 +119,33 @@ func (c *Coordinator) recovered(e Entry, known []Completed) retention.Checkpoint
 		}
 	}
 	return r
+}
+
+// withGone adds, in ascending order, the checkpoints that an earlier
+// coordinator removed except for objects that the retained ones need: once
+// these do not need them any more, they may go.
+func (c *Coordinator) withGone(retained []retention.Checkpoint) []retention.Checkpoint {
+	whole := map[dataflow.CheckpointID]bool{}
+	left := map[dataflow.CheckpointID][]string{}
+	for _, r := range retained {
+		whole[r.ID] = true
+		for _, key := range r.Objects {
+			base := c.cfg.Prefix + checkpointDir
+			_, id, ok := ownerOf(base, key)
+			if ok && strings.HasPrefix(key, base) && !slices.Contains(left[id], key) {
+				left[id] = append(left[id], key)
+			}
+		}
+	}
+	all := slices.Clone(retained)
+	for id, keys := range left {
+		if !whole[id] {
+			slices.Sort(keys)
+			all = append(all, retention.Checkpoint{ID: id, Dir: c.cfg.Prefix + ObjectDir(false, id), Objects: keys, Gone: true})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b retention.Checkpoint) int { return cmp.Compare(a.ID, b.ID) })
+	return all
 }
 
 // Step applies one event and returns the commands the driver must carry out,

@@ -93,7 +93,7 @@ func (s *script) create() string {
 		rec.Pointer.Retained = append(rec.Pointer.Retained, e)
 		rec.Pointer.Latest = &e
 		if !s.d.HasArg("unreadable") {
-			rec.Completed = append(rec.Completed, Completed{Entry: e, Dir: "jobs/j/chk-" + id + "/", Objects: []string{"jobs/j/chk-" + id + "/w.state"}})
+			rec.Completed = append(rec.Completed, Completed{Entry: e, Dir: "jobs/j/chk-" + id + "/", Objects: append(s.list("needs"), "jobs/j/chk-"+id+"/w.state")})
 		}
 	}
 	if id := s.num("savepoint", 0); id > 0 {
