@@ -101,6 +101,7 @@ func (h *Handler) routes() map[string]serveFunc {
 		"GET /jobs/{job}/savepoints":                                                           h.savepoints,
 		"POST /jobs/{job}/savepoints":                                                          h.triggerSavepoint,
 		"GET /jobs/{job}/savepoints/{trigger}":                                                 h.savepointOperation,
+		"GET /jobs/{job}/problems":                                                             h.problems,
 		"PATCH /jobs/{job}/rescaling":                                                          h.rescale,
 		"GET /jobs/{job}/rescaling/{trigger}":                                                  h.rescaleOperation,
 		"GET /jobs/{job}/resource-requirements":                                                h.resourceRequirements,

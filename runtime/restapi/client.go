@@ -105,6 +105,11 @@ func (c *Client) Rescale(ctx context.Context, id string, r RescaleRequest) (t Tr
 	return t, c.do(ctx, http.MethodPatch, "/jobs/"+url.PathEscape(id)+"/rescaling", r, &t)
 }
 
+// Problems says what holds a job up; it takes a second.
+func (c *Client) Problems(ctx context.Context, id string) (p Problems, err error) {
+	return p, c.Get(ctx, "/jobs/"+url.PathEscape(id)+"/problems", &p)
+}
+
 // RescaleStatus polls a change of the parallelism.
 func (c *Client) RescaleStatus(ctx context.Context, id, trigger string) (s OperationStatus, err error) {
 	return s, c.Get(ctx, "/jobs/"+url.PathEscape(id)+"/rescaling/"+url.PathEscape(trigger), &s)

@@ -494,6 +494,23 @@ type ParallelismBounds struct {
 	UpperBound int `json:"upperBound"`
 }
 
+// Problems is GET /v1/jobs/:jobid/problems (own path): what holds the job up,
+// the likeliest cause first, by so many rules. It takes a second.
+type Problems struct {
+	Problems []Problem `json:"problems"`
+	Rules    int       `json:"rules"`
+}
+
+// Problem is one finding. Severity is error, warning or note.
+type Problem struct {
+	Rule     string   `json:"rule"`
+	Severity string   `json:"severity"`
+	What     string   `json:"what"`
+	Where    string   `json:"where,omitempty"`
+	Why      string   `json:"why,omitempty"`
+	Fix      []string `json:"fix,omitempty"`
+}
+
 // OperationStatus is the answer when an operation is polled.
 type OperationStatus struct {
 	Status    StatusID   `json:"status"`

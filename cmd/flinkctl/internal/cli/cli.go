@@ -121,7 +121,7 @@ func (a *app) root() *cobra.Command {
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "print stacks and details of errors")
 	f.BoolVar(&a.yes, "yes", false, "answer every question with yes")
 	f.StringVar(&a.confirm, "confirm", "", "with --yes: the name of what loses its state")
-	root.AddCommand(a.localCommands(), a.bundleCommands(), a.runCommand("run"), a.jobCommands(), a.checkpointCommands(), a.stateCommands(),
+	root.AddCommand(a.localCommands(), a.bundleCommands(), a.runCommand("run"), a.jobCommands(), a.diagnose(), a.checkpointCommands(), a.stateCommands(),
 		a.savepointCommands(), a.taskmanagerCommands(), a.clusterCommands(), a.logsCommand(), a.kafkaCommands(), a.versionCommand())
 	root.AddCommand(a.shortcuts()...)
 	root.SetHelpTemplate(helpTemplate)
