@@ -164,6 +164,9 @@ func (c *checking) check(out *jobview.SavepointCheck) {
 			oc.Fate = jobview.FateGone
 		default:
 			c.restored(&oc, node, out)
+			if oc.Why == "" && c.rowsTo(o.GetId()) {
+				oc.Why = "the checkpoint holds rows on their way to it: a start is refused (LEAT4215) if what sends them is gone; a savepoint holds none"
+			}
 		}
 		out.Operators = append(out.Operators, oc)
 	}
@@ -203,6 +206,14 @@ func (c *checking) restored(oc *jobview.OperatorCheck, n *graph.Node, out *jobvi
 			oc.Fate = stateplan.Migrated
 		}
 	}
+}
+
+// rowsTo reports whether a checkpoint holds rows that barriers overtook. From
+// which operator they came is not known before they are read.
+func (c *checking) rowsTo(op string) bool {
+	return slices.ContainsFunc(c.m.GetHandles(), func(h *controlv1.StateHandle) bool {
+		return h.GetKind() == controlv1.StateKind_STATE_KIND_CHANNEL && h.GetOperatorId() == op
+	})
 }
 
 func (c *checking) answered(id dataflow.OperatorID) *stateplan.Operator {

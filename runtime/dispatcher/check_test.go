@@ -72,7 +72,13 @@ func TestCheckingOfOperators(t *testing.T) {
 			m: checkedManifest(), graph: &graph.JobGraph{Version: graph.FormatVersion, MaxParallelism: 16, Nodes: c.nodes},
 			answer: stateplan.Answer{Operators: c.answer}, known: !c.unknown, sub: jobview.Submission{FromSavepoint: "sp", DropState: c.drop},
 		}
+		if name == "all" {
+			check.m.Handles = append(check.m.Handles, &controlv1.StateHandle{OperatorId: "a", Kind: controlv1.StateKind_STATE_KIND_CHANNEL, Inline: []byte("rows")})
+		}
 		check.check(&out)
+		if name == "all" && !strings.Contains(out.Operators[0].Why, "LEAT4215") {
+			t.Errorf("rows on their way: %q", out.Operators[0].Why)
+		}
 		var got, codes []string
 		for _, o := range out.Operators {
 			got = append(got, fmt.Sprintf("%s %s %s", o.ID, o.Fate, o.Was))
