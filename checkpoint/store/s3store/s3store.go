@@ -21,6 +21,7 @@ import (
 	"github.com/leatstream/leat/checkpoint/store"
 	"github.com/leatstream/leat/internal/clock"
 	"github.com/leatstream/leat/internal/retry"
+	"github.com/leatstream/leat/internal/tcplink"
 )
 
 // Config says where the objects are and with which rights.
@@ -135,6 +136,9 @@ type Store struct {
 
 var _ store.Store = (*Store)(nil)
 
+// dialTimeout bounds connecting to the server.
+const dialTimeout = 5 * time.Second
+
 // New returns a store. It does not talk to the server.
 func New(cfg Config, clk clock.Clock) (*Store, error) {
 	cfg.EnsureDefaults()
@@ -144,6 +148,14 @@ func New(cfg Config, clk clock.Clock) (*Store, error) {
 	host, secure, err := cfg.host()
 	if err != nil {
 		return nil, err
+	}
+	if cfg.Transport == nil {
+		transport, err := minio.DefaultTransport(secure)
+		if err != nil {
+			return nil, fmt.Errorf("S3 store at %s: %w", cfg.Endpoint, err)
+		}
+		transport.DialContext = tcplink.Dialer(dialTimeout).DialContext
+		cfg.Transport = transport
 	}
 	lookup := minio.BucketLookupAuto
 	if cfg.PathStyle {

@@ -13,6 +13,7 @@ import (
 	"github.com/segmentio/kafka-go/protocol/saslhandshake"
 
 	"github.com/leatstream/leat/internal/clock"
+	"github.com/leatstream/leat/internal/tcplink"
 )
 
 // Mechanism is a SASL mechanism.
@@ -75,7 +76,7 @@ func (c *Config) EnsureDefaults() {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Dial == nil {
-		c.Dial = (&net.Dialer{}).DialContext
+		c.Dial = tcplink.Dialer(0).DialContext
 	}
 }
 

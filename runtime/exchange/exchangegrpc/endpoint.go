@@ -39,7 +39,7 @@ const (
 	// A peer that is silent for keepaliveEvery is asked; without an answer
 	// within keepaliveTimeout the connection is lost.
 	keepaliveEvery   = 10 * time.Second
-	keepaliveTimeout = 20 * time.Second
+	keepaliveTimeout = 5 * time.Second
 
 	// socketPathMax is what fits into the address of a unix socket everywhere.
 	socketPathMax = 103
