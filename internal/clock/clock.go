@@ -37,7 +37,7 @@ type Real struct{}
 var _ Clock = Real{}
 
 // Now implements Clock.
-func (Real) Now() time.Time { return time.Now() }
+func (Real) Now() time.Time { return stepped(time.Now()) }
 
 // Since implements Clock.
 func (Real) Since(t time.Time) time.Duration { return time.Since(t) }

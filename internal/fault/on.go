@@ -21,7 +21,7 @@ const Enabled = true
 // hand on, so that their failpoints act too.
 func Environment() map[string]string {
 	out := map[string]string{}
-	for _, name := range []string{"LEAT_FAILPOINTS", "LEAT_FAILPOINTS_DIR"} {
+	for _, name := range []string{"LEAT_FAILPOINTS", "LEAT_FAILPOINTS_DIR", clock.EnvStep} {
 		if v, ok := os.LookupEnv(name); ok {
 			out[name] = v
 		}
