@@ -346,7 +346,8 @@ func TestWhatCannotBeBuiltIsSaid(t *testing.T) {
 }
 
 // FuzzRead: no input makes the reader panic or take memory by a forged
-// length; what is accepted has a whole, consistent manifest.
+// length; what is accepted has a whole, consistent manifest. Each input is read
+// as a bundle, and as a manifest whose frame is right.
 func FuzzRead(f *testing.F) {
 	golden, err := os.ReadFile(filepath.Join("testdata", "golden", "v1.bundle"))
 	if err != nil {
@@ -356,14 +357,17 @@ func FuzzRead(f *testing.F) {
 	f.Add(golden[:40])
 	f.Add([]byte("LEATBNDL\x01\x00\x00\x00\xff\xff\xff\xff"))
 	f.Add(forge(`{"format":1,"name":"x","programs":[{"os":"linux","arch":"amd64","size":9223372036854775807,"packedSize":1}]}`))
+	f.Add([]byte(`{"format":1,"name":"x","programs":[{"os":"linux","arch":"amd64","size":1,"packedSize":1}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		got, err := bundle.Read(bytes.NewReader(b), int64(len(b)), "fuzz")
-		if err != nil {
-			return
-		}
-		for _, p := range got.Manifest.Programs {
-			if p.Size <= 0 || p.Offset < 0 || p.Offset+p.PackedSize > int64(len(b)) {
-				t.Errorf("accepted %+v in %d bytes", p, len(b))
+		for _, in := range [][]byte{b, forge(string(b))} {
+			got, err := bundle.Read(bytes.NewReader(in), int64(len(in)), "fuzz")
+			if err != nil {
+				continue
+			}
+			for _, p := range got.Manifest.Programs {
+				if p.Size <= 0 || p.Offset < 0 || p.Offset+p.PackedSize > int64(len(in)) {
+					t.Errorf("accepted %+v in %d bytes", p, len(in))
+				}
 			}
 		}
 	})
