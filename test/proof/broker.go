@@ -22,6 +22,12 @@ func TopicsWith(prefix string) Topics {
 
 // CreateTopics makes the topics; those that exist are left alone.
 func CreateTopics(ctx context.Context, brokers string, t Topics) error {
+	return Create(ctx, brokers, t.Orders, t.Revenue, t.Late, t.DLQ)
+}
+
+// Create makes topics of as many partitions as all here have; those that exist
+// are left alone.
+func Create(ctx context.Context, brokers string, topics ...string) error {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers))
 	if err != nil {
 		return err
@@ -29,7 +35,7 @@ func CreateTopics(ctx context.Context, brokers string, t Topics) error {
 	defer cl.Close()
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.TimeoutMillis = 10_000
-	for _, name := range []string{t.Orders, t.Revenue, t.Late, t.DLQ} {
+	for _, name := range topics {
 		rt := kmsg.NewCreateTopicsRequestTopic()
 		rt.Topic, rt.NumPartitions, rt.ReplicationFactor = name, Partitions, 1
 		// Results bear event times, which retention by time may take for old.

@@ -57,12 +57,28 @@ func (r *Rig) Job(ctx context.Context, id string) (restapi.Job, error) {
 
 // Checkpoints returns how many checkpoints the job has completed.
 func (r *Rig) Checkpoints(ctx context.Context, id string) (int, error) {
+	s, err := r.CheckpointHistory(ctx, id)
+	return s.Counts.Completed, err
+}
+
+// CheckpointHistory returns what the leader knows of a job's checkpoints.
+func (r *Rig) CheckpointHistory(ctx context.Context, id string) (restapi.Checkpoints, error) {
 	_, c, err := r.leader(ctx)
 	if err != nil {
-		return 0, err
+		return restapi.Checkpoints{}, err
 	}
-	s, err := c.Checkpoints(ctx, id)
-	return s.Counts.Completed, err
+	return c.Checkpoints(ctx, id)
+}
+
+// Exceptions returns what the leader knows of a job's failures, the newest
+// first.
+func (r *Rig) Exceptions(ctx context.Context, id string) ([]restapi.Exception, error) {
+	_, c, err := r.leader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e, err := c.Exceptions(ctx, id)
+	return e.History.Entries, err
 }
 
 // AwaitCheckpoints returns when the job has completed so many checkpoints.

@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,6 +25,8 @@ type process struct {
 	argv []string
 	env  []string
 	dir  string // of the log
+	// network starts it in the group of its name.
+	network Network
 
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when it has ended
@@ -40,7 +43,7 @@ func (p *process) start() error {
 	cmd.Env = append(os.Environ(), p.env...)
 	cmd.Stdout, cmd.Stderr = f, f
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
+	if err := p.network.Start(p.name, cmd); err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}
 	exited := make(chan struct{})
@@ -75,6 +78,17 @@ func (p *process) kill() error {
 	}
 	<-p.exited
 	return nil
+}
+
+func (p *process) victim() (*Victim, error) {
+	if !p.running() {
+		return nil, fmt.Errorf("%s does not run: it ended by itself", p.name)
+	}
+	return &Victim{
+		Name: p.name, Group: p.name, PID: p.cmd.Process.Pid,
+		kill:  func(context.Context) error { return p.kill() },
+		again: func(context.Context) error { return p.start() },
+	}, nil
 }
 
 // stop asks it to end; one that does not is killed and reported.

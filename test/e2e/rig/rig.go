@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"time"
 )
@@ -19,21 +20,51 @@ type Config struct {
 	// Module is the folder of the project, Programs that of jobmanager,
 	// taskmanager and flinkctl, built with the tag failpoints.
 	Module, Programs string
-	// Dir holds data and logs; it must be empty.
+	// Dir holds data and logs; it must hold nothing of a cluster before.
 	Dir string
 	// TaskManagers with one slot each.
 	TaskManagers int
+	// Network is where the processes run; nil: all on the loopback interface.
+	Network Network
+	// Front puts something between the cluster and its S3 server, given its
+	// URL, and returns the URL for the cluster; nil: nothing.
+	Front func(ctx context.Context, url string) (string, error)
+	// Env is added to the environment of the jobmanager or taskmanager of an
+	// id, KEY=value; nil: nothing.
+	Env func(id string) []string
 }
+
+// Network puts groups of processes on hosts of their own. The groups are etcd,
+// s3, kafka, jm-1, jm-2, tm-1 and so on; workers are of their taskmanager's.
+type Network interface {
+	// Host returns the address of a group.
+	Host(group string) (string, error)
+	// Start starts a command as a process of the group.
+	Start(group string, cmd *exec.Cmd) error
+}
+
+const loopbackHost = "127.0.0.1"
+
+// loopback is the network without namespaces.
+type loopback struct{}
+
+// Host implements Network.
+func (loopback) Host(string) (string, error) { return loopbackHost, nil }
+
+// Start implements Network.
+func (loopback) Start(_ string, cmd *exec.Cmd) error { return cmd.Start() }
 
 // Rig is a running cluster.
 type Rig struct {
 	cfg Config
 	dir string
 
-	etcd, s3       *process
-	etcdURL, s3URL string
-	kafkaPort      int
-	brokers        string
+	etcd, s3  *process
+	etcdURL   string
+	s3URL     string // for the cluster
+	s3Direct  string
+	kafkaPort int
+	brokers   string
 
 	jobManagers, taskManagers []*process
 	rest                      []string // of each jobmanager
@@ -46,6 +77,9 @@ type Rig struct {
 
 // Start runs the cluster and returns when it can take a job.
 func Start(ctx context.Context, cfg Config) (_ *Rig, err error) {
+	if cfg.Network == nil {
+		cfg.Network = loopback{}
+	}
 	r := &Rig{cfg: cfg, dir: cfg.Dir, bucket: bucket}
 	defer func() {
 		if err != nil {
@@ -72,7 +106,7 @@ func Start(ctx context.Context, cfg Config) (_ *Rig, err error) {
 func (r *Rig) Brokers() string { return r.brokers }
 
 func (r *Rig) process(name string, argv ...string) *process {
-	return &process{name: name, argv: argv, dir: r.dir, env: []string{marker + "=" + r.dir}}
+	return &process{name: name, argv: argv, dir: r.dir, env: []string{marker + "=" + r.dir}, network: r.cfg.Network}
 }
 
 // orphansMax is how long processes may outlive the ones that started them.

@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -18,6 +19,9 @@ const (
 	secretKey = "leat-e2e-secret"
 	bucket    = "leat"
 )
+
+// haPrefix is that of the cluster's keys in etcd.
+const haPrefix = "leat/e2e"
 
 // upMax is how long a server may take to serve.
 const upMax = 2 * time.Minute
@@ -63,25 +67,39 @@ func (r *Rig) startServers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.etcdURL = fmt.Sprintf("http://127.0.0.1:%d", client)
-	peerURL := fmt.Sprintf("http://127.0.0.1:%d", peer)
+	etcdHost, err := r.cfg.Network.Host("etcd")
+	if err != nil {
+		return err
+	}
+	r.etcdURL = fmt.Sprintf("http://%s:%d", etcdHost, client)
+	peerURL := fmt.Sprintf("http://%s:%d", etcdHost, peer)
 	r.etcd = r.process("etcd", filepath.Join(programs, "etcd"), "--name", "e", "--data-dir", filepath.Join(r.dir, "etcd"),
 		"--listen-client-urls", r.etcdURL, "--advertise-client-urls", r.etcdURL,
 		"--listen-peer-urls", peerURL, "--initial-advertise-peer-urls", peerURL, "--initial-cluster", "e="+peerURL,
 		"--unsafe-no-fsync", "--log-level", "warn")
-	port, err := freePort()
-	if err != nil {
-		return err
-	}
 	objects := filepath.Join(r.dir, "s3")
 	if err := os.MkdirAll(filepath.Join(objects, bucket), 0o755); err != nil {
 		return err
 	}
-	r.s3URL = fmt.Sprintf("http://127.0.0.1:%d", port)
-	r.s3 = r.process("s3", filepath.Join(programs, "versitygw"), "--port", fmt.Sprintf("127.0.0.1:%d", port), "--quiet", "--keep-alive", "posix", objects)
+	s3Host, err := r.cfg.Network.Host("s3")
+	if err != nil {
+		return err
+	}
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	r.s3Direct = fmt.Sprintf("http://%s:%d", s3Host, port)
+	r.s3 = r.process("s3", filepath.Join(programs, "versitygw"), "--port", fmt.Sprintf("%s:%d", s3Host, port), "--quiet", "--keep-alive", "posix", objects)
 	r.s3.env = append(r.s3.env, "ROOT_ACCESS_KEY_ID="+accessKey, "ROOT_SECRET_ACCESS_KEY="+secretKey)
 	for _, p := range []*process{r.etcd, r.s3} {
 		if err := p.start(); err != nil {
+			return err
+		}
+	}
+	r.s3URL = r.s3Direct
+	if r.cfg.Front != nil {
+		if r.s3URL, err = r.cfg.Front(ctx, r.s3Direct); err != nil {
 			return err
 		}
 	}
@@ -95,7 +113,7 @@ func (r *Rig) startServers(ctx context.Context) error {
 }
 
 func (r *Rig) awaitServers(ctx context.Context) error {
-	for _, url := range []string{r.etcdURL + "/health", r.s3URL + "/"} {
+	for _, url := range []string{r.etcdURL + "/health", r.s3Direct + "/"} {
 		if err := await(ctx, upMax, func() error { return answers(ctx, url) }); err != nil {
 			return err
 		}
@@ -124,17 +142,25 @@ func answers(ctx context.Context, url string) error {
 func (r *Rig) kafka(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(r.cfg.Module, "test/servers/kafka"), args...)
 	cmd.Env = append(os.Environ(), marker+"="+r.dir, "KAFKA_JVM=-Xmx400m -Xms128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1")
-	var errOut strings.Builder
-	cmd.Stderr = &errOut
-	out, err := cmd.Output()
-	if err != nil {
-		return out, fmt.Errorf("kafka %s: %w: %s", args[0], err, errOut.String())
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	if err := r.cfg.Network.Start(kafkaGroup, cmd); err != nil {
+		return nil, err
 	}
-	return out, nil
+	if err := cmd.Wait(); err != nil {
+		return out.Bytes(), fmt.Errorf("kafka %s: %w: %s", args[0], err, errOut.String())
+	}
+	return out.Bytes(), nil
 }
 
+const kafkaGroup = "kafka"
+
 func (r *Rig) startKafka(ctx context.Context) error {
-	out, err := r.kafka(ctx, "start", "--dir", filepath.Join(r.dir, "kafka"), "--port", fmt.Sprint(r.kafkaPort))
+	host, err := r.cfg.Network.Host(kafkaGroup)
+	if err != nil {
+		return err
+	}
+	out, err := r.kafka(ctx, "start", "--dir", filepath.Join(r.dir, "kafka"), "--host", host, "--port", fmt.Sprint(r.kafkaPort))
 	r.brokers = strings.TrimSpace(string(out))
 	return err
 }
