@@ -109,6 +109,33 @@ e2e-mutants: ## break the engine on purpose in five places; red unless tests not
 e2e-bounded: ## the part of e2e that CI runs: about 12 minutes
 	$(GO) test -count=1 -timeout 30m -v -tags e2e ./test/e2e -budget 8m -rounds 6 -gaps 0 $(if $(SEED),-seed $(SEED))
 
+# Decoders of what comes over a wire or from storage, each with its corpus.
+FUZZ := checkpoint/manifest:FuzzDecode runtime/exchange/exchangegrpc:FuzzMessages runtime/task:FuzzInFlight \
+	columnar:FuzzDecodeBatch dataflow/codec:FuzzDecode dataflow/codec:FuzzDecodeColumns dataflow/codec:FuzzDecodeKey \
+	dataflow/codec:FuzzParseSchema state/statefile:FuzzRead runtime/bundle:FuzzRead runtime/rest:FuzzBodies
+FUZZ_RUN = $(GO) test -run '^$$' -fuzzminimizetime 10x -parallel 2 -fuzztime
+
+.PHONY: fuzz
+fuzz: ## all fuzz targets, a minute each (FUZZTIME=10m)
+	@git grep -o -E '^func Fuzz[A-Za-z0-9_]*' -- '*_test.go' | while IFS=: read -r file func; do \
+		echo "== $${file%/*} $${func#func }"; $(FUZZ_RUN) $(or $(FUZZTIME),1m) -fuzz "^$${func#func }\$$" "./$${file%/*}" || exit 1; done
+
+.PHONY: fuzz-bounded
+fuzz-bounded: ## the decoders of formats and wires, five seconds each: what CI runs (FUZZTIME=1m)
+	@for t in $(FUZZ); do echo "== $$t"; $(FUZZ_RUN) $(or $(FUZZTIME),5s) -fuzz "^$${t#*:}\$$" "./$${t%:*}" || exit 1; done
+
+CHAOS := $(GO) test -count=1 -v -tags e2e ./test/chaos
+
+.PHONY: chaos
+chaos: ## a job on a cluster of namespaces in which everything fails at any time: half an hour, for each night (root; SEED=n FOR=30m ARGS="-faults kill,cut-workers")
+	$(CHAOS) -timeout 120m -for $(or $(FOR),30m) $(if $(SEED),-seed $(SEED)) $(ARGS)
+
+.PHONY: chaos-bounded
+chaos-bounded: ## three minutes of it, and the tests of what it works with: what CI runs
+	$(GO) test -count=1 -tags failpoints ./internal/clock ./internal/fault
+	$(GO) test -count=1 -tags e2e ./test/chaos/cage ./test/chaos/netlab ./test/chaos/s3front
+	$(CHAOS) -timeout 20m -for $(or $(FOR),3m) $(if $(SEED),-seed $(SEED)) $(ARGS)
+
 .PHONY: kafka
 kafka: ## the tests of the Kafka connector on a real Apache Kafka, which they kill
 	dir=$$(mktemp -d) && trap 'test/servers/kafka stop --dir "$$dir" --wipe; rm -rf "$$dir"' EXIT && \
@@ -116,4 +143,4 @@ kafka: ## the tests of the Kafka connector on a real Apache Kafka, which they ki
 	$(GO) test -json -count=1 -p 1 ./connectors/kafka/... | $(SUMMARY)
 
 .PHONY: check
-check: lint gen-check test race bench-once kafka e2e-examples e2e-bounded ## what CI runs
+check: lint gen-check test race bench-once fuzz-bounded kafka e2e-examples e2e-bounded chaos-bounded ## what CI runs
