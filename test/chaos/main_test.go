@@ -41,22 +41,29 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	if !cage.Inside() {
-		if *seed == 0 {
-			*seed = uint64(time.Now().UnixNano()) % 1_000_000
-		}
-		_ = os.Setenv(envSeed, fmt.Sprint(*seed)) // a number
-	} else if _, err := fmt.Sscan(os.Getenv(envSeed), seed); err != nil {
+	if err := settleSeed(); err != nil {
 		panic(err)
 	}
 	code := cage.Run(cage.Config{Name: "leat-chaos", Keep: *keep, Prepare: prepare, Inside: func(dir string) int {
 		data = dir
 		return m.Run()
 	}})
-	if !cage.Inside() && code != 0 {
+	if cage.Outside() && code != 0 {
 		fmt.Printf("repeat with: %s\n", again())
 	}
 	os.Exit(code)
+}
+
+// settleSeed chooses a seed outside of the cage, and hands it in.
+func settleSeed() error {
+	if !cage.Outside() {
+		_, err := fmt.Sscan(os.Getenv(envSeed), seed)
+		return err
+	}
+	if *seed == 0 {
+		*seed = uint64(time.Now().UnixNano()) % 1_000_000
+	}
+	return os.Setenv(envSeed, fmt.Sprint(*seed))
 }
 
 // data is the folder of the run.

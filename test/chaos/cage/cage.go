@@ -63,8 +63,9 @@ func Run(c Config) int {
 	return code
 }
 
-// Inside reports whether the program is in the cage.
-func Inside() bool { return os.Getenv(envStage) == stageInside }
+// Outside reports whether the program is in its first life, which has not yet
+// entered the cage.
+func Outside() bool { return os.Getenv(envStage) == "" }
 
 func (c *Config) outside() (int, error) {
 	if os.Getuid() != 0 {
