@@ -60,6 +60,9 @@ func TestChaos(t *testing.T) {
 		t.Fatal(err)
 	}
 	rep.end()
+	if rep.faults == 0 {
+		t.Error("no fault has begun: the run proves nothing")
+	}
 	after, err := c.leftovers(t.Context(), x.id)
 	if err != nil {
 		t.Fatal(err)
