@@ -33,10 +33,10 @@ func (*willing) Job(dataflow.JobID) (jobview.Job, error) {
 	return jobview.Job{ID: willingJob, State: jobview.JobRunning, Parallelism: 2}, nil
 }
 
-func (*willing) Jobs() []jobview.Job                           { return []jobview.Job{{ID: willingJob, Name: "job"}} }
-func (*willing) Cancel(context.Context, dataflow.JobID) error  { return nil }
-func (*willing) DeleteSavepoint(context.Context, string) error { return nil }
-func (*willing) DeleteBundle(context.Context, string) error    { return nil }
+func (*willing) Jobs() []jobview.Job                                                  { return []jobview.Job{{ID: willingJob, Name: "job"}} }
+func (*willing) Cancel(context.Context, dataflow.JobID) error                         { return nil }
+func (*willing) DeleteSavepoint(context.Context, string) (f jobview.Freed, err error) { return f, nil }
+func (*willing) DeleteBundle(context.Context, string) error                           { return nil }
 func (*willing) Bundle(context.Context, string) (b jobview.Bundle, err error) {
 	return jobview.Bundle{SHA256: willingBundle}, nil
 }
