@@ -58,7 +58,7 @@ func TestRescaling(t *testing.T) {
 	c := startCluster(t, minicluster.Config{
 		TaskManagers: 3, Slots: 2, HeartbeatInterval: 100 * time.Millisecond, HeartbeatTimeout: 10 * time.Second,
 	})
-	j := job{rows: 160_000, perSecond: 20_000, out: collection.NewCollector(total{})}
+	j := job{rows: 240_000, perSecond: 20_000, out: collection.NewCollector(total{})}
 	id := submit(t, c, j, 2)
 	running := func(v jobview.Job) bool {
 		return v.State.Terminal() || v.State == jobview.JobRunning && v.Checkpoints.Completed >= 1
@@ -104,7 +104,7 @@ func TestRescaling(t *testing.T) {
 // it is and says what it waits for; a taskmanager that joins lets it grow.
 func TestRescalingWaitsForSlots(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, minicluster.Config{TaskManagers: 1, Slots: 2})
+	c := startCluster(t, minicluster.Config{TaskManagers: 1, Slots: 2, HeartbeatTimeout: 10 * time.Second})
 	j := job{rows: 100_000, perSecond: 20_000, out: collection.NewCollector(total{})}
 	id := submit(t, c, j, 2)
 	await(t, c, id, func(v jobview.Job) bool { return v.State == jobview.JobRunning && v.Checkpoints.Completed >= 1 })
@@ -131,8 +131,8 @@ func TestRescalingWaitsForSlots(t *testing.T) {
 
 func TestRescalingIsRefused(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, minicluster.Config{TaskManagers: 1, Slots: 2})
-	j := job{rows: 40_000, perSecond: 20_000, out: collection.NewCollector(total{})}
+	c := startCluster(t, minicluster.Config{TaskManagers: 1, Slots: 2, HeartbeatTimeout: 10 * time.Second})
+	j := job{rows: 100_000, perSecond: 20_000, out: collection.NewCollector(total{})}
 	id := submit(t, c, j, 2)
 	await(t, c, id, func(v jobview.Job) bool { return v.State == jobview.JobRunning })
 	if o := operation(t, c, id, rescale(t, c, id, jobview.RescaleRequest{Parallelism: 2})); o.Failure != nil {
@@ -266,7 +266,7 @@ func TestDraining(t *testing.T) {
 // TestNothingIsComputedTwice: by a drain and by a change of the parallelism.
 func TestNothingIsComputedTwice(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, minicluster.Config{TaskManagers: 2, Slots: 3})
+	c := startCluster(t, minicluster.Config{TaskManagers: 2, Slots: 3, HeartbeatTimeout: 10 * time.Second})
 	var seen atomic.Int64
 	j := job{rows: 60_000, perSecond: 20_000, out: collection.NewCollector(total{}), seen: &seen}
 	id := submit(t, c, j, 2)

@@ -16,7 +16,7 @@ func TestANewLeaderTakesTheAttemptOver(t *testing.T) {
 	c := startCluster(t, minicluster.Config{
 		TaskManagers: 2, Slots: 2, HeartbeatInterval: 100 * time.Millisecond, HeartbeatTimeout: 10 * time.Second,
 	})
-	j := job{rows: 80_000, perSecond: 20_000, out: collection.NewCollector(total{})}
+	j := job{rows: 160_000, perSecond: 20_000, out: collection.NewCollector(total{})}
 	id := submit(t, c, j, 3)
 	for n := range 6 {
 		seen := -1
