@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -155,10 +156,11 @@ func (f *finding) register(ctx, searching context.Context, address string) (hint
 	}
 }
 
-// leaderIn is the leader that a standby names in its refusal, or empty.
+// leaderIn is the leader that a standby names in its refusal, or empty; it may
+// say that it does not know.
 func leaderIn(refusal string) string {
 	_, address, _ := strings.Cut(refusal, standbyMark+"; the leader is ")
-	if strings.Contains(address, " ") {
+	if _, _, err := net.SplitHostPort(address); err != nil || strings.Contains(address, " ") {
 		return ""
 	}
 	return address

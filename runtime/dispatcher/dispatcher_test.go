@@ -224,6 +224,35 @@ func TestCancelWhileAWorkerIsLookedFor(t *testing.T) {
 	})
 }
 
+// A job like another has its parallelism, also what it was rescaled to since.
+func TestLikeKeepsTheParallelism(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		c.join("tm-1", 8)
+		id := c.submit(jobview.Submission{Parallelism: 2})
+		c.until(id, jobview.JobRunning)
+		for _, r := range []jobview.RescaleRequest{{Parallelism: 3}, {Vertices: map[string]jobview.Bounds{"out": {Upper: 1}}}} {
+			if _, err := c.d.Rescale(t.Context(), id, r); err != nil {
+				t.Fatal(err)
+			}
+			seconds(5)
+		}
+		first := c.job(id)
+		second := c.job(c.submit(jobview.Submission{Like: id}))
+		seconds(5)
+		second = c.job(second.ID)
+		for i, v := range first.Vertices {
+			if w := second.Vertices[i]; v.Parallelism != w.Parallelism {
+				t.Errorf("vertex %s has parallelism %d, that of the first job %d", v.Name, w.Parallelism, v.Parallelism)
+			}
+		}
+		if last := first.Vertices[len(first.Vertices)-1]; first.Parallelism != 3 || last.Parallelism != 1 {
+			t.Errorf("the first job has parallelism %d, its last vertex %d; want 3 and 1", first.Parallelism, last.Parallelism)
+		}
+	})
+}
+
 // Jobs whose parallelism follows the slots share them evenly, and leave those
 // that a job of fixed parallelism holds or waits for.
 func TestSlotsAreSharedOut(t *testing.T) {

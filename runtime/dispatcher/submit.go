@@ -118,6 +118,7 @@ func (d *Dispatcher) like(s jobview.Submission) (jobview.Submission, error) {
 		if s.Auto = r.Auto; !s.Auto {
 			s.Parallelism = r.Parallelism
 		}
+		s.Operators = r.Operators
 	}
 	if len(s.Args) == 0 {
 		s.Args = r.Inputs.Args
@@ -179,7 +180,7 @@ func (d *Dispatcher) newRecord(ctx context.Context, s jobview.Submission) (*jobm
 		ID: id, Name: cmp.Or(s.Name, b.JobName, string(id[:8])), Named: s.Name != "", RequestID: s.RequestID,
 		Bundle:      jobmaster.Bundle{SHA256: ref.GetSha256(), Key: ref.GetKey(), Size: ref.GetSize()},
 		Inputs:      jobmaster.Inputs{Args: s.Args, Properties: s.Properties, Environment: s.Environment},
-		Parallelism: s.Parallelism, Auto: s.Auto, AllowDrained: s.AllowDrained, DropState: s.DropState,
+		Parallelism: s.Parallelism, Auto: s.Auto, Operators: s.Operators, AllowDrained: s.AllowDrained, DropState: s.DropState,
 		Submitted: d.timeMillis(), Incarnation: dataflow.NewIncarnation(),
 	}
 	if s.FromSavepoint != "" {

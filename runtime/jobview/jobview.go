@@ -202,7 +202,10 @@ type Submission struct {
 	Name        string // overrides the program's
 	Parallelism int    // 0: as the program says
 	// Auto: the parallelism follows the slots that the job may have.
-	Auto        bool
+	Auto bool
+	// Operators have a parallelism of their own; those that the program lacks
+	// are ignored.
+	Operators   map[dataflow.OperatorID]int
 	Args        []string
 	Properties  map[string]string
 	Environment map[string]string
