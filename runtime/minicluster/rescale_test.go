@@ -237,6 +237,8 @@ func TestDraining(t *testing.T) {
 	if second.Attempt != first.Attempt+1 || second.Restarts != 0 || taskManagersOf(second)[0] == taskManagersOf(first)[0] {
 		t.Errorf("after a drain the job is in attempt %d after %d restarts, on %v", second.Attempt, second.Restarts, taskManagersOf(second))
 	}
+	// A change is refused until the one before has come to its end.
+	await(t, c, id, func(v jobview.Job) bool { return v.Checkpoints.Completed > second.Checkpoints.Completed })
 	o := operation(t, c, id, rescale(t, c, id, jobview.RescaleRequest{Parallelism: 4}))
 	if o.Failure != nil {
 		t.Fatal(o.Failure)
