@@ -352,7 +352,8 @@ func (c *Core) Next() time.Time {
 			next = at
 		}
 	}
-	if at := c.auto.due; !at.IsZero() && (next.IsZero() || at.Before(next)) {
+	// One that is past waits for another event: advance looks after each.
+	if at := c.auto.due; at.After(c.now) && (next.IsZero() || at.Before(next)) {
 		next = at
 	}
 	return next
