@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/leatstream/leat/runtime/jobview"
@@ -105,7 +106,7 @@ func (l *look) describe(f flow, from []string) Problem {
 	busy, at := f.most(busyOf)
 	s := f.vertex.Subtasks[at]
 	p := Problem{Rule: "bottleneck", Severity: Warning, Where: fmt.Sprintf("subtask %d of vertex %q on %s", at, f.vertex.Name, s.TaskManager)}
-	chain := fmt.Sprintf("what comes before waits for it: %s", join(from))
+	chain := fmt.Sprintf("what comes before waits for it: %s", strings.Join(from, ", "))
 	if busy < saturated {
 		p.Rule = "slow-outside"
 		p.What = fmt.Sprintf("vertex %q takes rows slowly and is busy %.0f %% of the time only: it waits for something outside", f.vertex.Name, 100*busy)
@@ -137,17 +138,6 @@ func (f flow) skew() (times float64, subtask int, ok bool) {
 	most, at := f.most(func(r rates) float64 { return float64(r.in) })
 	times = most * float64(len(f.subtasks)) / float64(sum)
 	return times, at, times >= skewed
-}
-
-func join(s []string) string {
-	out := ""
-	for i, x := range s {
-		if i > 0 {
-			out += ", "
-		}
-		out += x
-	}
-	return out
 }
 
 // apart is how far the event times of two subtasks of a source may be from
@@ -207,6 +197,6 @@ func (l *look) noInput() {
 	}
 	slices.Sort(quiet)
 	l.add(Problem{Rule: "no-input", Severity: Note, What: fmt.Sprintf("no row came in within %s", l.since.Round(100*time.Millisecond)),
-		Where: "sources " + join(quiet), Why: "the sources are not held up: there is nothing to read, or it is read from the wrong place",
+		Where: "sources " + strings.Join(quiet, ", "), Why: "the sources are not held up: there is nothing to read, or it is read from the wrong place",
 		Fix: []string{"look whether the topic, path or offsets are the right ones"}})
 }

@@ -59,17 +59,17 @@ type wish struct {
 
 // verticesOf finds the vertices that are named by their id, or by the UID,
 // name or id of an operator in them.
-func verticesOf(job jobview.Job, named map[string]jobview.Bounds) ([]wish, error) {
+func verticesOf(job jobview.Job, wanted map[string]jobview.Bounds) ([]wish, error) {
 	var out []wish
-	for _, name := range slices.Sorted(maps.Keys(named)) {
-		b := named[name]
-		if b.Upper < 1 || b.Lower > b.Upper || b.Upper > job.Plan.Graph.MaxParallelism {
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		b := wanted[name]
+		if b.Upper < 1 || b.Lower < 0 || b.Lower > b.Upper || b.Upper > job.Plan.Graph.MaxParallelism {
 			return nil, &jobview.Error{Code: "LEAT4302", Kind: jobview.KindInvalid,
 				What: fmt.Sprintf("vertex %q cannot have a parallelism from %d to %d", name, b.Lower, b.Upper),
 				Fix:  []string{fmt.Sprintf("ask for 1 to %d", job.Plan.Graph.MaxParallelism)}}
 		}
 		i := slices.IndexFunc(job.Plan.Vertices, func(v *graph.Vertex) bool {
-			return string(v.ID) == name || slices.ContainsFunc(v.Nodes, func(n *graph.Node) bool { return matches(n, name) })
+			return string(v.ID) == name || slices.ContainsFunc(v.Nodes, func(n *graph.Node) bool { return named(n, name) })
 		})
 		if i < 0 {
 			return nil, &jobview.Error{Code: "LEAT4305", Kind: jobview.KindNotFound, What: fmt.Sprintf("job %q has no vertex or operator %q", job.Name, name),
@@ -78,10 +78,6 @@ func verticesOf(job jobview.Job, named map[string]jobview.Bounds) ([]wish, error
 		out = append(out, wish{job.Plan.Vertices[i], b})
 	}
 	return out, nil
-}
-
-func matches(n *graph.Node, name string) bool {
-	return n.UID == name || n.Name == name || string(n.ID) == name
 }
 
 // fit chooses for each vertex the most of what was asked for: the upper bound,
@@ -123,9 +119,5 @@ func (d *Dispatcher) fit(job jobview.Job, target jobmaster.Parallelism, wishes [
 func (d *Dispatcher) room(id dataflow.JobID) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	n := d.pool.Free()
-	for _, s := range d.pool.Held(id) {
-		n += s.Slots
-	}
-	return n
+	return d.pool.Room(id)
 }

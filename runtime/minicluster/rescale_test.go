@@ -146,7 +146,7 @@ func TestRescalingIsRefused(t *testing.T) {
 	if _, err := control.Rescale(t.Context(), id, jobview.RescaleRequest{Parallelism: 4096}); !errors.As(err, &refused) || refused.Code != "LEAT4302" || refused.Kind != jobview.KindInvalid {
 		t.Errorf("more than the maximum parallelism: %v", err)
 	}
-	for name, b := range map[string]jobview.Bounds{"nowhere": {Upper: 2}, "totals": {Lower: 3, Upper: 2}} {
+	for name, b := range map[string]jobview.Bounds{"nowhere": {Upper: 2}, "totals": {Lower: 3, Upper: 2}, "orders": {Lower: -1, Upper: 2}} {
 		if _, err := control.Rescale(t.Context(), id, jobview.RescaleRequest{Vertices: map[string]jobview.Bounds{name: b}}); err == nil {
 			t.Errorf("vertex %s from %d to %d is taken", name, b.Lower, b.Upper)
 		}
